@@ -1,0 +1,1 @@
+"""Simulate populations of heart cells, train emulators of their action potential, track every experiment."""

@@ -1,0 +1,80 @@
+"""The output normaliser: what turns a network's numbers near zero and one into mV."""
+
+import torch
+from jaxtyping import Float
+from pydantic import PositiveInt
+from torch import nn
+
+from cardioemu.types import VoltageBatch
+
+ROWS_AT_ONCE = 1024
+"""Windows summed at a time in `fit`: a memory-mapped training set is never held whole."""
+
+
+class Normaliser(nn.Module):
+    """The affine map from a network's output to mV, with the mean window and one standard deviation as buffers.
+
+    `mean_mV` has the shape (samples,), `std_mV` (); until fitted they are 0 and 1, the identity. There is one standard
+    deviation for all samples because the one per sample is zero at the aligned AP start.
+
+    Args:
+        samples: Points of one window.
+    """
+
+    mean_mV: torch.Tensor
+    std_mV: torch.Tensor
+
+    def __init__(self, samples: PositiveInt) -> None:
+        super().__init__()
+        self.register_buffer("mean_mV", torch.empty(samples))
+        self.register_buffer("std_mV", torch.empty(()))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Go back to the identity; does nothing on the meta device."""
+        self.mean_mV.zero_()
+        self.std_mV.fill_(1.0)
+
+    @torch.no_grad()
+    def fit(self, windows: Float[torch.Tensor, "windows samples"]) -> None:
+        """Set the mean window and the root mean square deviation from it.
+
+        A set in which all windows are equal gets a standard deviation of 1 mV: the mean alone says everything about
+        it, and the network's output stays in mV instead of being multiplied away.
+
+        Args:
+            windows: (windows, samples) of the training part, in mV.
+
+        Raises:
+            ValueError: There is no window, the windows have another length, or a value is not finite.
+        """
+        count, samples = windows.shape
+        if count == 0:
+            raise ValueError("The normaliser cannot be fitted: the training part has no windows.")
+        if samples != self.mean_mV.numel():
+            raise ValueError(f"The normaliser is for {self.mean_mV.numel()} samples per window, these have {samples}.")
+        # float64: in float32 the sum of a million windows would lose the digits that the standard deviation needs.
+        mean = torch.zeros(samples, dtype=torch.float64, device=windows.device)
+        for part in windows.split(ROWS_AT_ONCE):
+            mean += part.sum(0, dtype=torch.float64) / count
+        if not mean.isfinite().all():
+            raise ValueError("The normaliser cannot be fitted: the training part has values that are not finite.")
+        variance = torch.zeros((), dtype=torch.float64, device=windows.device)
+        for part in windows.split(ROWS_AT_ONCE):
+            variance += (part - mean).square().sum() / (count * samples)
+        std = variance.sqrt()
+        # Equal windows leave the rounding error of their mean, not zero; float32 data hold nothing real below this.
+        noise = torch.finfo(torch.float32).eps * mean.abs().max()
+        self.mean_mV.copy_(mean)
+        self.std_mV.copy_(std if std > noise else torch.ones_like(std))
+
+    def forward(self, z: Float[torch.Tensor, "batch samples"]) -> VoltageBatch:
+        """Return `mean_mV + std_mV * z`.
+
+        Args:
+            z: (batch, samples), dimensionless.
+
+        Returns:
+            (batch, samples), in mV.
+        """
+        return self.mean_mV + self.std_mV * z

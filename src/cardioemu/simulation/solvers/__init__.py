@@ -1,0 +1,7 @@
+"""Solvers by name; each module offers `solve` and `generate`, the text that with `VERSION` determines its traces."""
+
+from types import ModuleType
+
+from cardioemu.simulation.solvers import rodas, scipy
+
+SOLVERS: dict[str, ModuleType] = {"rodas": rodas, "scipy": scipy}

@@ -1,0 +1,33 @@
+"""The analytic Jacobian of a cell model, sparse, without expression swell."""
+
+import myokit
+
+from cardioemu.simulation.equations import Assignment, Equations
+
+
+def jacobian(equations: Equations) -> tuple[list[Assignment], dict[tuple[int, int], myokit.Expression]]:
+    """Differentiates every right-hand side with respect to every state, by the chain rule over named intermediates.
+
+    Myokit differentiates one expression at a time and leaves a partial derivative of each variable it meets; each of
+    those becomes one assignment, so an intermediate used in many places is differentiated once.
+
+    Returns:
+        The assignments of the partial derivatives in evaluation order, and the non-zero entries by (row, column).
+    """
+    assignments: dict[myokit.PartialDerivative, myokit.Expression] = {}
+
+    def differentiate(expression: myokit.Expression, state: myokit.Variable) -> myokit.Expression | None:
+        derivative = expression.diff(myokit.Name(state))
+        for partial in derivative.references():
+            if isinstance(partial, myokit.PartialDerivative) and partial not in assignments:
+                inner = differentiate(partial.dependent_expression().var().rhs(), state)
+                assignments[partial] = inner or myokit.Number(0)
+        return None if isinstance(derivative, myokit.Number) and derivative.eval() == 0 else derivative
+
+    entries = {}
+    for i, row in enumerate(equations.states):
+        for j, column in enumerate(equations.states):
+            entry = differentiate(row.rhs(), column)
+            if entry is not None:
+                entries[i, j] = entry
+    return list(assignments.items()), entries

@@ -1,0 +1,24 @@
+"""The continuous trace of one cell, its AP starts, label and biomarkers: pure functions; everything else imports them."""
+
+from cardioemu.traces.biomarkers import COLUMNS, beat, biomarkers
+from cardioemu.traces.crossings import downward_crossings, highest, lowest, steepest, upward_crossings
+from cardioemu.traces.curve import Extreme
+from cardioemu.traces.starts import LABELS, Label, MIN_AMPLITUDE_mV, THRESHOLD_mV
+from cardioemu.traces.trace import Trace
+
+__all__ = [
+    "COLUMNS",
+    "LABELS",
+    "Extreme",
+    "Label",
+    "MIN_AMPLITUDE_mV",
+    "THRESHOLD_mV",
+    "Trace",
+    "beat",
+    "biomarkers",
+    "downward_crossings",
+    "highest",
+    "lowest",
+    "steepest",
+    "upward_crossings",
+]

@@ -1,0 +1,120 @@
+"""Biomarkers of every beat of a trace."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from cardioemu.traces.crossings import check_interval
+from cardioemu.traces.cubics import Cubics
+from cardioemu.traces.curve import Points, crossings, refine, slope_maximum, voltage_extreme
+from cardioemu.traces.trace import Trace
+
+COLUMNS = (
+    "start_ms",
+    "apd50_ms",
+    "apd75_ms",
+    "apd90_ms",
+    "cl_ms",
+    "mdp_mV",
+    "peak_mV",
+    "amplitude_mV",
+    "dvdt_max_V_s",
+)
+APD_PERCENT = (50, 75, 90)
+APD_FROM = ("upstroke", "peak")
+
+
+def biomarkers(trace: Trace, apd_from: str = "upstroke") -> pd.DataFrame:
+    """Measure every complete beat of a trace, from its AP start to the next.
+
+    Args:
+        trace: any trace; a failed one is measured up to its failure.
+        apd_from: where the APDs begin, at the largest dV/dt ("upstroke") or at the largest V ("peak").
+
+    Returns:
+        One row per complete beat and the columns of `COLUMNS`, all float64: those of `beat`, and `cl_ms`, the time to
+        the next AP start. No rows, but all columns, for a cell without complete beats.
+
+    Raises:
+        ValueError: another `apd_from`.
+
+    Source: reference biomarkers.json for all but the beat itself, whose AP start is DESIGN's, section 2.
+    """
+    _check_apd_from(apd_from)
+    cubics = trace.cubics()
+    points = refine(cubics)
+    starts = trace.starts_ms.tolist()
+    rows = [
+        {"cl_ms": end - start, **_measure(cubics, points, start, end, since, apd_from)}
+        for since, start, end in zip([0.0, *starts], starts, starts[1:], strict=False)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS), dtype="float64")
+
+
+def beat(
+    trace: Trace, start_ms: float, end_ms: float, since_ms: float = 0.0, apd_from: str = "upstroke"
+) -> Mapping[str, float]:
+    """Measure one beat that begins at an AP start and ends at a given time: the next AP start, or a window's end.
+
+    Peak: the largest V of the beat. MDP (maximum diastolic potential): the smallest V after the peak. Amplitude: peak -
+    MDP. dV/dt max: the largest between the smallest V of [since_ms, start_ms] and the peak. APDx: from dV/dt max, or
+    from the peak, to the first downward crossing, after the peak, of peak - x/100 amplitude.
+
+    Args:
+        trace: the trace.
+        start_ms: the AP start.
+        end_ms: the end of the beat. If it comes before the diastolic minimum, MDP, amplitude and APDs are those of the
+            cut beat.
+        since_ms: where the search for the preceding diastolic minimum begins, the previous AP start if there is one.
+        apd_from: "upstroke" or "peak".
+
+    Returns:
+        The columns of `COLUMNS` but `cl_ms`, which only a next AP start can tell; an APD is NaN if V does not fall
+        after the peak.
+
+    Raises:
+        ValueError: times that do not follow each other inside the trace, or another `apd_from`.
+
+    Source: reference biomarkers.json (peak, mdp, amplitude, dvdt_max, both apdX).
+    """
+    _check_apd_from(apd_from)
+    check_interval(trace, since_ms, start_ms)
+    check_interval(trace, start_ms, end_ms)
+    cubics = trace.cubics()
+    return _measure(cubics, refine(cubics), start_ms, end_ms, since_ms, apd_from)
+
+
+def _measure(
+    cubics: Cubics, points: Points, start_ms: float, end_ms: float, since_ms: float, apd_from: str
+) -> dict[str, float]:
+    before = voltage_extreme(cubics, points, since_ms, start_ms, sign=-1)
+    peak = voltage_extreme(cubics, points, start_ms, end_ms, sign=1)
+    mdp = voltage_extreme(cubics, points, peak.time_ms, end_ms, sign=-1)
+    upstroke = slope_maximum(cubics, before.time_ms, peak.time_ms)
+    amplitude = peak.value - mdp.value
+    zero = upstroke.time_ms if apd_from == "upstroke" else peak.time_ms
+    falling = points.around(peak.time_ms, end_ms)
+    apds = {
+        f"apd{percent}_ms": _fall(cubics, falling, peak.value - percent / 100 * amplitude, peak.time_ms, end_ms) - zero
+        for percent in APD_PERCENT
+    }
+    return {
+        "start_ms": start_ms,
+        **apds,
+        "mdp_mV": mdp.value,
+        "peak_mV": peak.value,
+        "amplitude_mV": amplitude,
+        "dvdt_max_V_s": upstroke.value,
+    }
+
+
+def _fall(cubics: Cubics, points: Points, level_mV: float, after_ms: float, before_ms: float) -> float:
+    times = crossings(cubics, points, level_mV, rising=False).time_ms
+    times = times[(times >= after_ms) & (times <= before_ms)]
+    return float(times[0]) if times.size else float("nan")
+
+
+def _check_apd_from(apd_from: Any) -> None:
+    if apd_from not in APD_FROM:
+        raise ValueError(f'apd_from must be "upstroke" or "peak", got {apd_from!r}')

@@ -1,0 +1,1 @@
+"""Training: the LightningModule, optimiser, callbacks and memory preflight."""

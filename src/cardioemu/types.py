@@ -1,0 +1,45 @@
+"""Shapes and units of every array, on one page.
+
+Axes always come in the order batch, time, state. The letters of the shapes:
+
+    cells     rows of a design, in the order of its rows
+    scaled    scaled conductances, in the order of `Cell.scaled`
+    states    state variables of the cell model, in the order of `Cell.states`
+    steps     accepted solver steps of one trace, the initial state included
+    windows   windows of one cell
+    samples   points of one window, `interval_ms` apart
+    batch     rows of a training batch
+
+Units stand in the names: `time_ms`, `voltage_mV`, `dvdt_mV_per_ms`. Scales are multiples of the control conductance.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Float64
+
+Scales = Float64[np.ndarray, "cells scaled"]
+"""One scale vector per cell; 1.0 is the control."""
+
+States = Float64[np.ndarray, "*cells states"]
+"""State vectors in the cell model's own units."""
+
+StepTimes = Float64[np.ndarray, "steps"]
+"""Times of the accepted steps in ms, ascending; a time stands twice where dV/dt jumps (a stimulus edge)."""
+
+StepVoltages = Float32[np.ndarray, "steps"]
+"""Membrane potential at the accepted steps, in mV."""
+
+StepSlopes = Float32[np.ndarray, "steps"]
+"""dV/dt at the accepted steps, in mV per ms."""
+
+Starts = Float64[np.ndarray, "starts"]
+"""AP starts of one trace, in ms, ascending."""
+
+Windows = Float32[np.ndarray, "cells windows samples"]
+"""Windows of the cells that gave all of theirs, in mV."""
+
+ScaleBatch = Float[torch.Tensor, "batch scaled"]
+"""Input of every network."""
+
+VoltageBatch = Float[torch.Tensor, "batch samples"]
+"""Output of every network: one window per scale vector, in mV."""
