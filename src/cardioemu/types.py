@@ -35,8 +35,20 @@ StepSlopes = Float32[np.ndarray, "steps"]
 Starts = Float64[np.ndarray, "starts"]
 """AP starts of one trace, in ms, ascending."""
 
+SampleTimes = Float64[np.ndarray, "samples"]
+"""Times of a window's points in ms, 0 at the AP start."""
+
+Sampled = Float[np.ndarray, "samples"]
+"""One window, in mV."""
+
 Windows = Float32[np.ndarray, "cells windows samples"]
 """Windows of the cells that gave all of theirs, in mV."""
+
+Predicted = Float[np.ndarray, "cells samples"]
+"""One predicted window per cell, in mV."""
+
+PerCell = Float64[np.ndarray, "cells"]
+"""One number per cell."""
 
 ScaleBatch = Float[torch.Tensor, "batch scaled"]
 """Input of every network."""

@@ -65,7 +65,7 @@ class Cell:
     def _right_hand_side(self) -> Callable[[Any, Any], list[Any]]:
         namespace: dict[str, Any] = {"numpy": np}
         exec(compile(self.python_source, f"<right-hand side of {self.name}>", "exec"), namespace)
-        return namespace["derivatives"]  # type: ignore[no-any-return]
+        return namespace["derivatives"]
 
     @cached_property
     def python_source(self) -> str:

@@ -77,7 +77,7 @@ def design(name: str, **settings: object) -> Scales:
     """
     if name not in DESIGNS:
         raise ValueError(f"design: got {name!r}, allowed is one of {', '.join(DESIGNS)}")
-    return DESIGNS[name](**settings)  # type: ignore[operator, no-any-return]
+    return DESIGNS[name](**settings)  # type: ignore[operator]
 
 
 def checked_scales(scales: ArrayLike, names: Sequence[str]) -> Scales:
@@ -92,7 +92,8 @@ def checked_scales(scales: ArrayLike, names: Sequence[str]) -> Scales:
         raise UserError(f"scales: got something that is no table of numbers ({error})") from error
     if array.ndim != 2 or array.shape[1] != len(names):
         raise UserError(
-            f"scales: got shape {np.shape(scales)}, allowed is (cells, {len(names)}), one column each for {', '.join(names)}"
+            f"scales: got shape {np.shape(scales)}, allowed is (cells, {len(names)}), "
+            f"one column each for {', '.join(names)}"
         )
     bad = np.argwhere(~(np.isfinite(array) & (array >= 0)))
     if len(bad):

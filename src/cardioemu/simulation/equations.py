@@ -88,20 +88,20 @@ class _Folding:
                 return self.number(float(e.eval()))
             if isinstance(e, myokit.If) and e._i.is_constant():
                 return self.ex(e._t if e._i.eval() else e._e)
-        return super().ex(e)  # type: ignore[misc, no-any-return]
+        return super().ex(e)  # type: ignore[misc]
 
     def number(self, value: float) -> str:
         return f"({value!r})" if value < 0 else repr(value)
 
 
-class NumPyWriter(_Folding, NumPyExpressionWriter):  # type: ignore[misc]
+class NumPyWriter(_Folding, NumPyExpressionWriter):
     """Expressions as NumPy source, elementwise over cells."""
 
     def _ex_if(self, e: myokit.If) -> str:
         return f"numpy.where({self.ex(e._i)}, {self.ex(e._t)}, {self.ex(e._e)})"
 
 
-class CWriter(_Folding, AnsiCExpressionWriter):  # type: ignore[misc]
+class CWriter(_Folding, AnsiCExpressionWriter):
     """Expressions as C source on SIMD vectors, in the vocabulary of `kernel.c`.
 
     No operator branches: a conditional computes both sides and selects lane by lane.

@@ -1,4 +1,4 @@
-"""The continuous trace of one cell, its AP starts, label and biomarkers: pure functions; everything else imports them."""
+"""The continuous trace of one cell, its AP starts, label and biomarkers: pure functions that everyone else imports."""
 
 from cardioemu.traces.biomarkers import COLUMNS, beat, biomarkers
 from cardioemu.traces.crossings import downward_crossings, highest, lowest, steepest, upward_crossings

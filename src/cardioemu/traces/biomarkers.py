@@ -8,7 +8,7 @@ import pandas as pd
 from cardioemu.traces.crossings import check_interval
 from cardioemu.traces.cubics import Cubics
 from cardioemu.traces.curve import Points, crossings, refine, slope_maximum, voltage_extreme
-from cardioemu.traces.trace import Trace
+from cardioemu.traces.trace import Number, Trace
 
 COLUMNS = (
     "start_ms",
@@ -53,7 +53,7 @@ def biomarkers(trace: Trace, apd_from: str = "upstroke") -> pd.DataFrame:
 
 
 def beat(
-    trace: Trace, start_ms: float, end_ms: float, since_ms: float = 0.0, apd_from: str = "upstroke"
+    trace: Trace, start_ms: Number, end_ms: Number, since_ms: Number = 0.0, apd_from: str = "upstroke"
 ) -> Mapping[str, float]:
     """Measure one beat that begins at an AP start and ends at a given time: the next AP start, or a window's end.
 
@@ -86,7 +86,7 @@ def beat(
 
 
 def _measure(
-    cubics: Cubics, points: Points, start_ms: float, end_ms: float, since_ms: float, apd_from: str
+    cubics: Cubics, points: Points, start_ms: Number, end_ms: Number, since_ms: Number, apd_from: str
 ) -> dict[str, float]:
     before = voltage_extreme(cubics, points, since_ms, start_ms, sign=-1)
     peak = voltage_extreme(cubics, points, start_ms, end_ms, sign=1)
@@ -100,7 +100,7 @@ def _measure(
         for percent in APD_PERCENT
     }
     return {
-        "start_ms": start_ms,
+        "start_ms": float(start_ms),
         **apds,
         "mdp_mV": mdp.value,
         "peak_mV": peak.value,
@@ -109,7 +109,7 @@ def _measure(
     }
 
 
-def _fall(cubics: Cubics, points: Points, level_mV: float, after_ms: float, before_ms: float) -> float:
+def _fall(cubics: Cubics, points: Points, level_mV: Number, after_ms: float, before_ms: Number) -> float:
     times = crossings(cubics, points, level_mV, rising=False).time_ms
     times = times[(times >= after_ms) & (times <= before_ms)]
     return float(times[0]) if times.size else float("nan")

@@ -52,9 +52,9 @@ def hermite(time_ms: StepTimes, voltage_mV: StepVoltages, dvdt_mV_per_ms: StepSl
     return Cubics(time_ms, width, V, D, c2, c3)
 
 
-def locate(cubics: Cubics, time_ms: Float64[np.ndarray, "*shape"]) -> Int64[np.ndarray, "*shape"]:
+def locate(cubics: Cubics, time_ms: Float64[np.ndarray, " times"]) -> Int64[np.ndarray, " times"]:
     """Find the piece that holds each time; a time at a knot belongs to the piece after it."""
-    return np.asarray(np.searchsorted(cubics.knot_ms, time_ms, side="right") - 1).clip(min=0)
+    return np.maximum(np.searchsorted(cubics.knot_ms, time_ms, side="right") - 1, 0)
 
 
 def turning_points(cubics: Cubics) -> Float64[np.ndarray, "steps 2"]:

@@ -19,13 +19,13 @@ class Points(NamedTuple):
     time_ms: Float64[np.ndarray, " points"]
     voltage_mV: Float64[np.ndarray, " points"]
 
-    def between(self, from_ms: float, to_ms: float) -> "Points":
+    def between(self, from_ms: float | int, to_ms: float | int) -> "Points":
         """Give the points of [from_ms, to_ms]."""
         first = np.searchsorted(self.time_ms, from_ms, side="left")
         last = np.searchsorted(self.time_ms, to_ms, side="right")
         return Points(*(column[first:last] for column in self))
 
-    def around(self, from_ms: float, to_ms: float) -> "Points":
+    def around(self, from_ms: float | int, to_ms: float | int) -> "Points":
         """Give the points of [from_ms, to_ms], one more on either side, so that pieces cut by the ends are whole."""
         first = max(int(np.searchsorted(self.time_ms, from_ms, side="right")) - 1, 0)
         last = np.searchsorted(self.time_ms, to_ms, side="left") + 1
@@ -55,7 +55,7 @@ def refine(cubics: Cubics) -> Points:
     return Points(piece, offset, cubics.knot_ms[piece] + offset, cubics.take(piece).value(offset))
 
 
-def crossings(cubics: Cubics, points: Points, level_mV: float, rising: bool) -> Crossings:
+def crossings(cubics: Cubics, points: Points, level_mV: float | int, rising: bool) -> Crossings:
     """Find where V goes from strictly below a level to strictly above it (`rising`), or the other way."""
     side = np.sign(points.voltage_mV - level_mV) * (1 if rising else -1)
     off_level = np.flatnonzero(side)
@@ -76,7 +76,7 @@ def solve(
     cubics: Cubics,
     low: Float64[np.ndarray, " roots"],
     high: Float64[np.ndarray, " roots"],
-    level_mV: float,
+    level_mV: float | int,
 ) -> Float64[np.ndarray, " roots"]:
     """Solve V = level on one cubic per root, between offsets where V is monotone and on either side of the level.
 
@@ -100,10 +100,10 @@ def solve(
     return root
 
 
-def voltage_extreme(cubics: Cubics, points: Points, from_ms: float, to_ms: float, sign: int) -> Extreme:
+def voltage_extreme(cubics: Cubics, points: Points, from_ms: float | int, to_ms: float | int, sign: int) -> Extreme:
     """Find the largest (`sign` 1) or smallest (-1) V of [from_ms, to_ms]."""
     inner = points.between(from_ms, to_ms)
-    ends = np.array([from_ms, to_ms])
+    ends = np.array([from_ms, to_ms], dtype=np.float64)
     piece = locate(cubics, ends)
     V_ends = cubics.take(piece).value(ends - cubics.knot_ms[piece])
     times = np.concatenate([ends[:1], inner.time_ms, ends[1:]])
@@ -112,9 +112,9 @@ def voltage_extreme(cubics: Cubics, points: Points, from_ms: float, to_ms: float
     return Extreme(float(times[best]), float(V[best]))
 
 
-def slope_maximum(cubics: Cubics, from_ms: float, to_ms: float) -> Extreme:
+def slope_maximum(cubics: Cubics, from_ms: float | int, to_ms: float | int) -> Extreme:
     """Find the largest dV/dt of [from_ms, to_ms]: on a cubic it is taken at an end or at the vertex of its parabola."""
-    first = int(locate(cubics, np.array(from_ms)))
+    first = int(locate(cubics, np.array([from_ms], dtype=np.float64))[0])
     last = max(int(np.searchsorted(cubics.knot_ms, to_ms, side="left")) - 1, first)
     pieces = Cubics(*(column[first : last + 1] for column in cubics))
     low = np.maximum(from_ms - pieces.knot_ms, 0.0)

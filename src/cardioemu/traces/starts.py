@@ -36,7 +36,7 @@ def ap_starts(cubics: Cubics) -> Starts:
     return upward.time_ms[highest_after - lowest_before >= MIN_AMPLITUDE_mV]
 
 
-def label_of(starts_ms: Starts, duration_ms: float) -> Label:
+def label_of(starts_ms: Starts, duration_ms: float | int) -> Label:
     """Label a cell by its AP starts (ms, ascending) in a trace of `duration_ms`.
 
     Returns:

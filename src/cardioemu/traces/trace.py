@@ -1,5 +1,6 @@
 """The trace: V(t) of one cell as a continuous function through the solver's accepted steps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,6 +15,11 @@ from cardioemu.types import Starts, StepSlopes, StepTimes, StepVoltages
 
 # A solver that adds up its steps misses the last time by rounding.
 TIME_SLACK_MS = 1e-6
+
+# The run-time check of annotations in the tests takes `float` to the letter.
+Number = float | int
+Times = ArrayLike | Number
+Quantity = Callable[[Cubics, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,19 +45,22 @@ class Trace:
     step_time_ms: StepTimes = field(repr=False)
     step_voltage_mV: StepVoltages = field(repr=False)
     step_dvdt_mV_per_ms: StepSlopes = field(repr=False)
-    duration_ms: float
+    duration_ms: Number
     status: str = "ok"
 
     def __post_init__(self) -> None:
         t, V, D = self.step_time_ms, self.step_voltage_mV, self.step_dvdt_mV_per_ms
         if not (t.shape == V.shape == D.shape and t.ndim == 1 and t.size > 0):
-            raise ValueError(f"a trace needs as many times, voltages and slopes, got {t.shape}, {V.shape}, {D.shape}")
+            raise ValueError(
+                f"a trace needs one step or more of time, V and dV/dt, got {t.shape}, {V.shape}, {D.shape}"
+            )
         if not (np.isfinite(t).all() and np.isfinite(V).all() and np.isfinite(D).all()):
             raise ValueError("a trace needs finite times, voltages and slopes: a solver keeps only accepted steps")
+        span, asked = f"{t[0]:.12g} to {t[-1]:.12g} ms", f"{self.duration_ms:.12g} ms"
         if abs(t[0]) > TIME_SLACK_MS or (np.diff(t) < 0).any() or t[-1] > self.duration_ms + TIME_SLACK_MS:
-            raise ValueError(f"step times must ascend from 0 to {self.duration_ms:g} ms, got {t[0]:g} to {t[-1]:g}")
+            raise ValueError(f"step times must ascend from 0 to {asked}, got {span}")
         if self.status == "ok" and t[-1] < self.duration_ms - TIME_SLACK_MS:
-            raise ValueError(f'a trace with status "ok" ends at {self.duration_ms:g} ms, its last step is at {t[-1]:g}')
+            raise ValueError(f'the steps of a trace with status "ok" must reach {asked}, got {span}')
 
     @classmethod
     def from_samples(cls, time_ms: ArrayLike, voltage_mV: ArrayLike) -> "Trace":
@@ -81,13 +90,13 @@ class Trace:
     @property
     def end_ms(self) -> float:
         """Where V ends: `duration_ms`, or the last step of a failed trace."""
-        return self.duration_ms if self.status == "ok" else float(self.step_time_ms[-1])
+        return float(self.duration_ms if self.status == "ok" else self.step_time_ms[-1])
 
     def cubics(self) -> Cubics:
         """Build the cubics between the steps; made anew on every call, since a campaign holds many traces."""
         return hermite(self.step_time_ms, self.step_voltage_mV, self.step_dvdt_mV_per_ms)
 
-    def voltage_mV(self, time_ms: ArrayLike) -> Float64[np.ndarray, "..."]:
+    def voltage_mV(self, time_ms: Times) -> Float64[np.ndarray, "..."]:
         """Interpolate V at any times.
 
         Args:
@@ -101,13 +110,9 @@ class Trace:
 
         Source: DESIGN, decision 3 and section 6.
         """
-        times = self._checked(time_ms)
-        cubics = self.cubics()
-        piece = locate(cubics, times)
-        V = cubics.take(piece).value(times - cubics.knot_ms[piece])
-        return np.where(times <= self.end_ms, V, np.nan)
+        return self._at(time_ms, Cubics.value)
 
-    def dvdt_mV_per_ms(self, time_ms: ArrayLike) -> Float64[np.ndarray, "..."]:
+    def dvdt_mV_per_ms(self, time_ms: Times) -> Float64[np.ndarray, "..."]:
         """Interpolate dV/dt at any times; at a stimulus edge it is the derivative on the right.
 
         Args:
@@ -121,18 +126,18 @@ class Trace:
 
         Source: DESIGN, decision 3.
         """
-        times = self._checked(time_ms)
-        cubics = self.cubics()
-        piece = locate(cubics, times)
-        slope = cubics.take(piece).slope(times - cubics.knot_ms[piece])
-        return np.where(times <= self.end_ms, slope, np.nan)
+        return self._at(time_ms, Cubics.slope)
 
-    def _checked(self, time_ms: ArrayLike) -> Float64[np.ndarray, "..."]:
+    def _at(self, time_ms: Times, quantity: Quantity) -> Float64[np.ndarray, "..."]:
         times = np.asarray(time_ms, dtype=np.float64)
         wrong = times[~((times >= 0) & (times <= self.duration_ms))]
         if wrong.size:
-            raise ValueError(f"times must lie in [0, {self.duration_ms:g}] ms, got {wrong[0]:.12g}")
-        return times
+            raise ValueError(f"times must lie in [0, {self.duration_ms:.12g}] ms, got {wrong[0]:.12g}")
+        flat = times.ravel()
+        cubics = self.cubics()
+        piece = locate(cubics, flat)
+        values = quantity(cubics.take(piece), flat - cubics.knot_ms[piece])
+        return np.where(flat <= self.end_ms, values, np.nan).reshape(times.shape)
 
     @cached_property
     def starts_ms(self) -> Starts:

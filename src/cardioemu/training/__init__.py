@@ -1,1 +1,9 @@
-"""Training: the LightningModule, optimiser, callbacks and memory preflight."""
+"""Training: the LightningModule, optimiser, callbacks and checkpoints."""
+
+from cardioemu.training.callbacks import EpochMetrics, Figures
+from cardioemu.training.checkpoints import BEST, LAST
+from cardioemu.training.module import EmulatorModule
+from cardioemu.training.rmsprop import KerasRMSprop
+from cardioemu.training.trainer import make_trainer
+
+__all__ = ["BEST", "LAST", "EmulatorModule", "EpochMetrics", "Figures", "KerasRMSprop", "make_trainer"]

@@ -53,6 +53,7 @@ def _solve_one(cell: Cell, scale: np.ndarray, initial: np.ndarray, duration_ms: 
     steps = solution.t
     inside = np.linspace(steps[:-1], steps[1:], POINTS_PER_STEP, endpoint=False, axis=-1).ravel()
     time_ms = np.append(inside, steps[-1])
+    assert solution.sol is not None  # dense_output was asked for
     states = np.atleast_2d(solution.sol(time_ms).T)
     slope = cell.derivatives(states, np.broadcast_to(scale, (len(time_ms), len(scale))))[:, cell.potential]
     status = "ok" if solution.success else f"scipy: {solution.message} (stopped at {steps[-1]:.6g} ms)"

@@ -75,4 +75,6 @@ def _cpu() -> str:
     """What -march=native depends on: the architecture and the instruction sets, as far as the system tells them."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else [platform.processor()]
-    return platform.machine() + "".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
+    return platform.machine() + "".join(
+        sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
+    )

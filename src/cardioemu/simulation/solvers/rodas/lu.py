@@ -47,15 +47,15 @@ def static_lu(pattern: Pattern, size: int) -> StaticLU:
     """Orders the pivots for little fill-in (Markowitz: fewest products of row and column counts, first by number)."""
     live, left, order = set(pattern) | {(i, i) for i in range(size)}, set(range(size)), []
     filled = set(live)
+
+    def cost(p: int) -> tuple[int, int]:
+        others = left - {p}
+        return sum((i, p) in live for i in others) * sum((p, j) in live for j in others), p
+
     while left:
-
-        def cost(p: int) -> tuple[int, int]:
-            others = left - {p}
-            return sum((i, p) in live for i in others) * sum((p, j) in live for j in others), p
-
         p = min(left, key=cost)
         order.append(p)
         left.discard(p)
-        live |= {(i, j) for i in left for j in left if (i, p) in live and (p, j) in live}
+        live.update((i, j) for i in left for j in left if (i, p) in live and (p, j) in live)
         filled |= live
     return StaticLU(tuple(order), frozenset(pattern) | {(i, i) for i in range(size)}, frozenset(filled))

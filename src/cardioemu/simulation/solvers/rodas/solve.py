@@ -4,6 +4,7 @@ import ctypes
 import threading
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from cardioemu.types import Scales, States
 
 MAX_STEP_MS = 5.0
 MAX_ATTEMPTS_PER_MS = 1000.0
-# Below these sizes a state's error counts absolutely, above relatively: 1 mV for V, 1e-3 (of a gate, of a mM) elsewhere.
+# Below these sizes a state's error counts absolutely, above relatively: 1 mV for V, 1e-3 (of a gate, a mM) elsewhere.
 WEIGHT_POTENTIAL, WEIGHT_OTHER = 1.0, 1e-3
 VERSION = f"rodas 1, step <= {MAX_STEP_MS} ms, weights {WEIGHT_POTENTIAL} and {WEIGHT_OTHER}"
 STATUS = (
@@ -107,8 +108,8 @@ def solve(
 
 
 def _trace(steps: _Steps, duration_ms: float) -> Trace:
-    def copy(pointer: object) -> np.ndarray:
-        return np.ctypeslib.as_array(pointer, (steps.count,)).copy()  # type: ignore[call-overload, no-any-return]
+    def copy(pointer: Any) -> np.ndarray:
+        return np.ctypeslib.as_array(pointer, (steps.count,)).copy()
 
     time_ms, voltage_mV, slope = copy(steps.time), copy(steps.voltage), copy(steps.slope)
     status = STATUS[steps.status]

@@ -65,7 +65,10 @@ def _attempt(equations: Equations, potential: int) -> list[str]:
         return f"Y[{i}]" + "".join(f" + {a!r} * k{q}_{i}" for q, a in enumerate(A[s]))
 
     lines = [f"const vec p{i} = P[{i}];" for i in range(len(equations.controls))]
-    lines += [f"vec {', '.join(f'k0_{i}' for i in n)};", f"vec {', '.join(f'a_{i}_{j}' for i, j in sorted(lu.pattern))};"]
+    lines += [
+        f"vec {', '.join(f'k0_{i}' for i in n)};",
+        f"vec {', '.join(f'a_{i}_{j}' for i, j in sorted(lu.pattern))};",
+    ]
     lines += ["{", *states([f"Y[{i}]" for i in n]), *assign(equations.assignments), *assign(partials)]
     lines += [f"k0_{i} = {derivative[i]};" for i in n]
     for i, j in sorted(lu.pattern):

@@ -1,0 +1,34 @@
+"""Measure a trained emulator on freshly simulated cells: `python evaluate.py checkpoint=RUN_FOLDER/best.ckpt`."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from cardioemu import load_emulator
+from cardioemu.config import build
+from cardioemu.data import window_set
+from cardioemu.evaluation import evaluate as measure
+from cardioemu.launch import launch
+from cardioemu.settings import EvaluateSettings
+from cardioemu.simulation import campaign, load_cell
+
+
+def evaluate(config: DictConfig, _: Path) -> dict[str, float]:
+    """Simulates a design with the emulator's own cell model and windows, and compares."""
+    settings = build(config, EvaluateSettings)
+    emulator = load_emulator(settings.checkpoint)
+    trained_on = emulator.specification.cell
+    cell = load_cell(str(trained_on["model"]), trained_on["variant"])
+    scales = settings.design(scaled=len(cell.scaled))
+    traces = campaign(cell, scales, settings.duration_ms, settings.solver, settings.data_dir / "traces")
+    windows = window_set(traces, emulator.window, settings.data_dir / "windows")
+    print(f"{len(scales)} cells: " + ", ".join(f"{count} {outcome}" for outcome, count in windows.outcomes().items()))
+    prediction = emulator.predict(scales[windows.windowed])
+    metrics = measure(prediction.time_ms, windows.windows(windows.windowed.nonzero()[0]), prediction.voltage_mV)
+    for name, value in metrics.items():
+        print(f"{name:<22} {value:.4g}")
+    return metrics
+
+
+if __name__ == "__main__":
+    launch(evaluate, Path(__file__).parent / "conf", EvaluateSettings)

@@ -1,0 +1,97 @@
+"""The windows of a campaign as batches for training, validation and test."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch.utils.data import DataLoader, Sampler, TensorDataset
+
+from cardioemu.data.split import TEST, TRAIN, VALIDATION, first_of_each, split
+from cardioemu.data.window_set import WindowSet
+from cardioemu.errors import UserError
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+EVALUATION_CELLS = 64
+
+
+class WindowData(pl.LightningDataModule):
+    """Windows split by simulation.
+
+    Args:
+        windows: the windows of a campaign.
+        validation: fraction of the distinct scale vectors that validate.
+        test: fraction of the distinct scale vectors that test.
+        duplicates: whether rows of the design with the same scales all train ("keep") or only the first ("once");
+            validation and test always count each vector once.
+        batch_size: windows per training batch.
+        seed: of the split and of the order of the training windows.
+
+    Raises:
+        UserError: a part is left without a single cell with windows.
+    """
+
+    def __init__(
+        self,
+        windows: WindowSet,
+        *,
+        validation: Fraction,
+        test: Fraction,
+        duplicates: Literal["keep", "once"],
+        batch_size: PositiveInt,
+        seed: NonNegativeInt,
+    ) -> None:
+        super().__init__()
+        self.windows, self.batch_size, self.seed = windows, batch_size, seed
+        if validation + test >= 1:
+            raise UserError(f"data: validation {validation} and test {test} leave nothing to train on; lower them")
+        scales = windows.scales
+        part = split(scales, validation, test, seed)
+        once = np.isin(np.arange(len(scales)), first_of_each(scales))
+        kept = {TRAIN: once if duplicates == "once" else np.ones_like(once), VALIDATION: once, TEST: once}
+        self.rows = {name: np.flatnonzero(windows.windowed & (part == name) & kept[name]) for name in kept}
+        for name, rows in self.rows.items():
+            if len(rows) == 0:
+                raise UserError(
+                    f"data: no cell of the {name} part gave windows ({windows.outcomes()}); use a larger design, "
+                    "other fractions or another seed"
+                )
+
+    def part(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns scales (cells, scaled) and windows (cells, windows, samples) of one part."""
+        rows = self.rows[name]
+        return torch.tensor(self.windows.scales[rows], dtype=torch.float32), torch.from_numpy(
+            self.windows.windows(rows)
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of (scales, window), every window once per epoch in an order made by (seed, epoch)."""
+        scales, windows = self.part(TRAIN)
+        count = windows.shape[1]
+        dataset = TensorDataset(scales.repeat_interleave(count, dim=0), windows.flatten(0, 1))
+        return DataLoader(dataset, sampler=EpochBatches(len(dataset), self.batch_size, self.seed), batch_size=None)
+
+    def val_dataloader(self) -> DataLoader:
+        """Batches of (scales, all windows of the cell), in the order of the design."""
+        return DataLoader(TensorDataset(*self.part(VALIDATION)), batch_size=EVALUATION_CELLS)
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Shuffled batches of indices that depend on the seed and the epoch only, so that a resumed run sees the same."""
+
+    def __init__(self, size: int, batch_size: int, seed: int) -> None:
+        self.size, self.batch_size, self.seed, self.epoch = size, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)
+        for i in range(0, self.size, self.batch_size):
+            yield order[i : i + self.batch_size].tolist()

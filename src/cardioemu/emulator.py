@@ -1,0 +1,148 @@
+"""The trained network with all that is needed to use it: what goes in, what comes out, where it holds."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from cardioemu.errors import UserError
+from cardioemu.models import NETWORKS
+from cardioemu.simulation import checked_scales
+from cardioemu.types import Predicted, SampleTimes, ScaleBatch, VoltageBatch
+from cardioemu.windowing import WindowRule
+
+BATCH = 1024
+CHECKPOINT_KEY = "emulator"
+
+
+@dataclass(frozen=True)
+class Specification:
+    """Everything of an emulator but its weights, as plain values: what a checkpoint holds beside its tensors.
+
+    Attributes:
+        network: class name, one of `cardioemu.models.NETWORKS`.
+        settings: the arguments it was built with.
+        scaled: names of the inputs.
+        lowest: smallest scale of each input in the training part.
+        highest: largest scale of each input in the training part.
+        window: the `WindowRule` of its output.
+        cell: the cell model and its variant.
+        windows: key of the windows it was trained on.
+    """
+
+    network: str
+    settings: dict[str, Any]
+    scaled: list[str]
+    lowest: list[float]
+    highest: list[float]
+    window: dict[str, Any]
+    cell: dict[str, str | None]
+    windows: str
+
+    def build(self) -> nn.Module:
+        """Builds the network, initialised as its constructor does."""
+        return NETWORKS[self.network](**self.settings)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Returns plain containers, which a weights-only load accepts."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an emulator says of some cells.
+
+    Attributes:
+        time_ms: (samples,), 0 at the AP start, so the first value is -offset_ms.
+        voltage_mV: (cells, samples).
+        fires: (cells,) whether the cell fires, None where the network has no such output.
+        cycle_length_ms: (cells,) time from AP start to AP start, None where the network has no such output.
+    """
+
+    time_ms: SampleTimes
+    voltage_mV: Predicted
+    fires: np.ndarray | None = None
+    cycle_length_ms: np.ndarray | None = None
+
+
+class Emulator(nn.Module):
+    """A trained network: `predict` for arrays, `forward` for tensors with gradients.
+
+    Args:
+        network: the trained network.
+        specification: what its inputs and outputs are.
+    """
+
+    def __init__(self, network: nn.Module, specification: Specification) -> None:
+        super().__init__()
+        self.network, self.specification = network.eval(), specification
+        self.window = WindowRule(**specification.window)
+
+    def forward(self, scales: ScaleBatch) -> VoltageBatch:
+        """Returns the windows (batch, samples) in mV of scale vectors (batch, scaled), differentiable."""
+        output: torch.Tensor = self.network(scales)
+        return output
+
+    @torch.no_grad()
+    def predict(self, scales: ArrayLike) -> Prediction:
+        """Predicts the window of each scale vector.
+
+        Args:
+            scales: (cells, scaled), anything array-like; (scaled,) counts as one cell.
+
+        Raises:
+            UserError: a ValueError: wrong width, or a scale that is negative or not a number.
+
+        Warns:
+            UserWarning: a scale outside the range of the training part, naming the column and the range.
+        """
+        table = checked_scales(scales, self.specification.scaled)
+        self._warn_outside(table)
+        device = next(self.network.parameters()).device
+        batches = torch.from_numpy(table.astype(np.float32)).split(BATCH)
+        voltage_mV = torch.cat([self(batch.to(device)).cpu() for batch in batches])
+        return Prediction(self.window.time_ms, voltage_mV.numpy())
+
+    def _warn_outside(self, scales: np.ndarray) -> None:
+        s = self.specification
+        for column, name, low, high in zip(scales.T, s.scaled, s.lowest, s.highest, strict=True):
+            outside = int(((column < low) | (column > high)).sum())
+            if outside:
+                warnings.warn(
+                    f"{name}: {outside} of {len(column)} cells lie outside the trained range {low:g} to {high:g}; "
+                    "the prediction there is an extrapolation",
+                    stacklevel=3,
+                )
+
+
+def load_emulator(path: str | Path) -> Emulator:
+    """Loads a trained emulator from a checkpoint; nothing in the file is executed.
+
+    Raises:
+        UserError: the file is missing, damaged, or no checkpoint of this program.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"checkpoint: there is no file {path}; give the best.ckpt or last.ckpt of a run folder")
+    try:
+        content: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"checkpoint: {path} cannot be read, it is damaged or of another program ({error})") from error
+    if CHECKPOINT_KEY not in content:
+        raise UserError(f"checkpoint: {path} holds no emulator of this program")
+    specification = Specification(**content[CHECKPOINT_KEY])
+    if specification.network not in NETWORKS:
+        raise UserError(
+            f"checkpoint: {path} names the network {specification.network!r}, known are {', '.join(NETWORKS)}"
+        )
+    with torch.device("meta"):  # the weights come from the file: no initialisation, no second copy
+        network = specification.build()
+    weights = {key.removeprefix("network."): value for key, value in content["state_dict"].items()}
+    network.load_state_dict(weights, assign=True)
+    return Emulator(network, specification)

@@ -1,0 +1,15 @@
+"""Metrics, plots and the biomarkers, in the quantities electrophysiologists use."""
+
+from cardioemu.evaluation.metrics import evaluate, rmse_floor_mV, rmse_mV, window_biomarkers
+from cardioemu.evaluation.plots import cell_title, overlay
+from cardioemu.traces import biomarkers
+
+__all__ = [
+    "biomarkers",
+    "cell_title",
+    "evaluate",
+    "overlay",
+    "rmse_floor_mV",
+    "rmse_mV",
+    "window_biomarkers",
+]

@@ -1,0 +1,77 @@
+"""How far predicted windows are from simulated ones: per cell, then over cells."""
+
+import numpy as np
+import pandas as pd
+
+from cardioemu.traces import Trace, beat
+from cardioemu.types import PerCell, Predicted, Sampled, SampleTimes, Windows
+
+TIMES = ("apd50", "apd75", "apd90", "cl")
+
+
+def rmse_mV(windows: Windows, predicted: Predicted) -> PerCell:
+    """Returns the RMSE of each cell over all its windows and samples, in mV."""
+    error = predicted[:, None, :].astype(np.float64) - windows
+    return np.sqrt(np.mean(error**2, axis=(1, 2)))
+
+
+def rmse_floor_mV(windows: Windows) -> PerCell:
+    """Returns the RMSE of each cell's windows about their own mean, in mV.
+
+    One input vector has one output and several windows: no network gets below this on its own training data.
+    """
+    return rmse_mV(windows, windows.mean(axis=1, dtype=np.float64))
+
+
+def window_biomarkers(time_ms: SampleTimes, voltage_mV: Sampled) -> dict[str, float]:
+    """Measures the first AP of a window: APD50, APD75, APD90 and CL, in ms.
+
+    The definitions are those of `cardioemu.traces.beat` on the spline through the samples. The beat ends at the next AP
+    start; without one in the window it ends with the window, and CL is NaN. All are NaN for a window without an AP.
+    """
+    trace = Trace.from_samples(time_ms, voltage_mV)
+    starts_ms = trace.starts_ms
+    if len(starts_ms) == 0:
+        return dict.fromkeys(TIMES, float("nan"))
+    last = len(starts_ms) == 1
+    found = beat(trace, starts_ms[0], trace.duration_ms if last else starts_ms[1])
+    cl_ms = float("nan") if last else float(starts_ms[1] - starts_ms[0])
+    return {name: found[f"{name}_ms"] for name in TIMES[:-1]} | {"cl": cl_ms}
+
+
+def evaluate(time_ms: SampleTimes, windows: Windows, predicted: Predicted) -> dict[str, float]:
+    """Summarises the error over cells.
+
+    Args:
+        time_ms: (samples,) of a window.
+        windows: simulated (cells, windows, samples), in mV.
+        predicted: (cells, samples), in mV.
+
+    Returns:
+        `cells`; `rmse_mV_mean`, `_median`, `_p95`, `_max` over cells; `rmse_floor_mV`, the mean over cells;
+        `apd50_mape_percent` and so on, the mean absolute percentage error against the mean over the cell's windows;
+        `apd90_cells`, `cl_cells`: how many cells the percentage counts, for a window may end before the next AP start
+        and a prediction may lack an AP. A percentage that counts no cell is absent.
+    """
+    error = rmse_mV(windows, predicted)
+    result = {
+        "cells": float(len(windows)),
+        "rmse_mV_mean": float(error.mean()),
+        "rmse_mV_median": float(np.median(error)),
+        "rmse_mV_p95": float(np.quantile(error, 0.95)),
+        "rmse_mV_max": float(error.max()),
+        "rmse_floor_mV": float(rmse_floor_mV(windows).mean()),
+    }
+    simulated = pd.DataFrame([_mean_biomarkers(time_ms, cell) for cell in windows], columns=list(TIMES))
+    emulated = pd.DataFrame([window_biomarkers(time_ms, cell) for cell in predicted], columns=list(TIMES))
+    distance = (100 * (emulated - simulated).abs() / simulated).dropna(how="all", axis="columns")
+    for name in distance:
+        result[f"{name}_mape_percent"] = float(distance[name].mean())
+        if name in ("apd90", "cl"):
+            result[f"{name}_cells"] = float(distance[name].count())
+    return result
+
+
+def _mean_biomarkers(time_ms: np.ndarray, windows: np.ndarray) -> dict[str, float]:
+    found = pd.DataFrame([window_biomarkers(time_ms, window) for window in windows])
+    return {name: float(found[name].mean()) for name in TIMES}

@@ -1,0 +1,16 @@
+"""One progress bar for all long work: rate and time left, lively on a terminal, a line now and then in a log."""
+
+import sys
+
+from tqdm import tqdm
+
+LOG_INTERVAL_S = 30.0
+
+
+def progress_bar(total: int, doing: str, unit: str) -> tqdm:
+    """Opens a bar on the error stream."""
+    lively = sys.stderr.isatty()
+    interval = 0.1 if lively else LOG_INTERVAL_S
+    return tqdm(
+        total=total, desc=doing, unit=unit, mininterval=interval, maxinterval=10 * interval, dynamic_ncols=lively
+    )

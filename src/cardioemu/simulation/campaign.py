@@ -1,0 +1,113 @@
+"""A campaign: one run of a design to a trace store, kept under a key of everything that determines it."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from tqdm import tqdm
+
+from cardioemu.progress import progress_bar
+from cardioemu.simulation.cell import Cell, load_cell
+from cardioemu.simulation.simulate import simulate
+from cardioemu.simulation.solvers import SOLVERS
+from cardioemu.simulation.store import TraceStore, write_shard
+from cardioemu.storage import stage_key
+from cardioemu.types import Scales
+
+# Raise it when the same inputs give other traces or another file: the AP start, the label, the columns.
+VERSION = 1
+CELL_MS_PER_SHARD = 2e6
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """Which cell model is simulated, and for how long.
+
+    Attributes:
+        model: a bundled model or the path of a .mmt or CellML file.
+        duration_ms: length of every trace.
+        variant: one of the model's variants; None takes its own choice.
+        scaled: name -> constant of the model, for a model without a component `scales`.
+    """
+
+    model: str
+    duration_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    variant: str | None = None
+    scaled: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        self.cell()
+
+    def cell(self) -> Cell:
+        """Loads the cell model."""
+        return load_cell(self.model, self.variant, self.scaled)
+
+
+@dataclass(frozen=True)
+class Solver:
+    """Which solver integrates the cells, how accurately, on how many threads (None: every core)."""
+
+    name: Literal["rodas", "scipy"] = "rodas"
+    rtol: Annotated[PositiveFloat, Field(ge=1e-13, le=0.1)] = 1e-4
+    threads: PositiveInt | None = None
+
+
+def campaign(cell: Cell, scales: Scales, duration_ms: float, solver: Solver, folder: Path) -> TraceStore:
+    """Simulates a design shard by shard, or opens the trace store of the same campaign.
+
+    Args:
+        cell: the cell model.
+        scales: the design (cells, scaled).
+        duration_ms: length of every trace.
+        solver: which solver, how accurately.
+        folder: where trace stores are kept; this one is in `NAME-KEY` below it.
+
+    Finished shards of an interrupted campaign are kept. Cells that fail are stored with their status.
+    """
+    facts = _facts(cell, scales, duration_ms, solver)
+    here = folder / f"{cell.name}-{facts['key']}"
+    size = max(1, int(CELL_MS_PER_SHARD / duration_ms))
+    shards = [np.arange(i, min(i + size, len(scales))) for i in range(0, len(scales), size)]
+    with progress_bar(len(scales), "simulate", "cell") as bar:
+        for number, cells in enumerate(shards):
+            path = here / f"shard-{number:05d}.parquet"
+            if not path.exists():
+                traces = simulate(
+                    cell,
+                    scales[cells],
+                    duration_ms,
+                    solver=solver.name,
+                    rtol=solver.rtol,
+                    threads=solver.threads,
+                    progress=partial(_advance, bar, int(cells[0])),
+                )
+                write_shard(path, cells.tolist(), scales[cells], cell.scaled, traces, facts)
+            _advance(bar, int(cells[0]), len(cells))
+    return TraceStore(here)
+
+
+def _advance(bar: tqdm, first: int, done: int) -> None:
+    bar.update(first + done - bar.n)
+
+
+def _facts(cell: Cell, scales: Scales, duration_ms: float, solver: Solver) -> dict[str, object]:
+    module = SOLVERS[solver.name]
+    determining = {
+        "scaled": list(cell.scaled),
+        "duration_ms": duration_ms,
+        "solver": module.VERSION,
+        "rtol": solver.rtol,
+    }
+    key = stage_key(
+        f"campaign {VERSION}",
+        source=module.generate(cell),
+        controls=cell.equations.controls,
+        initial_state=cell.initial_state,
+        scales=scales,
+        **determining,
+    )
+    model = {"cell": cell.name, "variant": cell.variant, "model": cell.model.code()}
+    return {"key": key, **determining, **model, "units": {"time": "ms", "voltage": "mV", "dvdt": "mV/ms"}}

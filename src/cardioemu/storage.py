@@ -1,0 +1,47 @@
+"""Files that are whole or absent, and keys made of everything that determines a stage's output."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; what was written there takes its name, fsynced, once the block ends well.
+
+    A kill at any moment leaves the old file or the new one, never a part of one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        if os.name == "posix":  # the new name is in the folder, which is flushed on its own
+            folder = os.open(path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def stage_key(stage: str, **facts: object) -> str:
+    """Returns the hash of a stage's name with version and of every fact that determines its output.
+
+    Arrays count by their shape and bytes; the rest must be plain values.
+    """
+    text = json.dumps({"stage": stage, **facts}, sort_keys=True, default=_digest)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _digest(value: object) -> str:
+    array = np.ascontiguousarray(value)
+    if array.dtype == object:
+        raise TypeError(f"{type(value).__name__} is no plain value")
+    return f"{array.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"

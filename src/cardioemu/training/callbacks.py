@@ -1,0 +1,102 @@
+"""What is recorded while a network trains."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from matplotlib.figure import Figure
+from pytorch_lightning.callbacks import Callback
+
+from cardioemu.data import VALIDATION, WindowData
+from cardioemu.evaluation import cell_title, overlay, rmse_mV
+from cardioemu.progress import progress_bar
+
+
+class EpochMetrics(Callback):
+    """Hands train/loss and val/rmse_mV of every epoch to `record(values, epoch)`; `last` are those of the last epoch."""
+
+    def __init__(self, record: Callable[[Mapping[str, float], int], None]) -> None:
+        self.record = record
+        self.last: dict[str, float] = {}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        """Lightning has both by now: it validates inside the training epoch."""
+        self.last = {key: float(trainer.callback_metrics[key]) for key in ("train/loss", "val/rmse_mV")}
+        self.record(self.last, trainer.current_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keeps the last values in the checkpoint: a run resumed after its last epoch still ends with them."""
+        return {"last": self.last}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the last values up again."""
+        self.last = state_dict["last"]
+
+
+class Progress(Callback):
+    """One bar over all batches of all epochs, so that the time left is that of the whole training."""
+
+    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        """Begins where a resumed run stands."""
+        self.bar = progress_bar(int(trainer.num_training_batches) * (trainer.max_epochs or 0), "train", "batch")
+        self.bar.update(trainer.global_step)
+        self.bar.unpause()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Counts a batch."""
+        self.bar.update()
+
+    def on_validation_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        """Tells how far the network is."""
+        rmse_mV = float(trainer.callback_metrics["val/rmse_mV"])
+        self.bar.set_postfix_str(f"epoch {trainer.current_epoch + 1}, val/rmse_mV {rmse_mV:.3f}", refresh=False)
+
+    def on_train_end(self, *_: Any) -> None:
+        """Leaves the bar as it ended."""
+        self.bar.close()
+
+    def on_exception(self, *_: Any) -> None:
+        """Leaves the bar so that the message begins on its own line."""
+        self.bar.close()
+
+
+class Figures(Callback):
+    """Draws the same validation cells at chosen epochs and hands the figure to `show(figure, epoch)`.
+
+    Args:
+        data: where the cells come from, evenly spread over the validation part.
+        time_ms: (samples,) of a window.
+        show: takes the figure and the epoch.
+        cells: how many cells.
+        every_epochs: the first epoch, then each such number of epochs, and the last.
+    """
+
+    def __init__(
+        self,
+        data: WindowData,
+        time_ms: np.ndarray,
+        show: Callable[[Figure, int], None],
+        cells: int,
+        every_epochs: int,
+    ) -> None:
+        self.data, self.time_ms, self.show, self.every_epochs = data, time_ms, show, every_epochs
+        self.cells = cells
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Draws where the epoch is due."""
+        done = trainer.current_epoch + 1
+        if done == 1 or done % self.every_epochs == 0 or done == trainer.max_epochs:
+            self.show(self.figure(module), trainer.current_epoch)
+
+    @torch.no_grad()
+    def figure(self, module: pl.LightningModule) -> Figure:
+        """Draws the network as it is."""
+        rows = self.data.rows[VALIDATION]
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(self.cells, len(rows))).astype(int))]
+        scales, windows = self.data.windows.scales[rows], self.data.windows.windows(rows)
+        predicted = module(torch.tensor(scales, dtype=torch.float32, device=module.device)).float().cpu().numpy()
+        errors = rmse_mV(windows, predicted)
+        titles = [cell_title(s, self.data.windows.scaled, e) for s, e in zip(scales, errors, strict=True)]
+        return overlay(self.time_ms, windows, predicted, titles)

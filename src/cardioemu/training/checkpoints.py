@@ -1,0 +1,51 @@
+"""Checkpoints that are whole or absent: written beside their place, fsynced, renamed."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from cardioemu.errors import UserError
+from cardioemu.storage import atomic
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Saves so that a kill leaves the old checkpoint or the new one; loads tensors and plain values only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes a checkpoint in place of `path`."""
+        with atomic(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Reads a checkpoint; `weights_only` is not negotiable."""
+        try:
+            return torch.load(path, map_location=map_location, weights_only=True)
+        except Exception as error:
+            raise UserError(
+                f"checkpoint: {path} cannot be read, it is damaged or of another program ({error})"
+            ) from error
+
+
+def checkpoint_callbacks(folder: Path) -> list[ModelCheckpoint]:
+    """Returns the two callbacks behind `best.ckpt` (lowest val/rmse_mV) and `last.ckpt` (after every epoch).
+
+    Two, since one callback with both a monitor and `save_last` lets `last.ckpt` stand still at the best epoch.
+    """
+    common: dict[str, Any] = {"dirpath": folder, "auto_insert_metric_name": False, "enable_version_counter": False}
+    best = ModelCheckpoint(
+        filename=Path(BEST).stem,
+        monitor="val/rmse_mV",
+        mode="min",
+        save_weights_only=True,
+        save_on_train_epoch_end=False,
+        **common,
+    )
+    last = ModelCheckpoint(filename=Path(LAST).stem, save_on_train_epoch_end=True, **common)
+    return [best, last]

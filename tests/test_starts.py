@@ -1,0 +1,68 @@
+"""AP starts and labels."""
+
+import pytest
+from scipy.optimize import brentq
+from trace_shapes import REFERENCE_TIME_MS, LogisticAPs, reference, s_inverse, smooth_steps
+
+from cardioemu.traces import Trace
+
+
+def test_starts_of_logistic_action_potentials():
+    shape = LogisticAPs([100, 433.3, 1000.123])
+    exact = [brentq(lambda t: float(shape.V(t)) + 40, up - 10, up + 10, xtol=1e-12) for up in shape.ups]
+    # The interpolation error, 4e-6 mV, and the rounding to float32, 4e-6 mV, over the slope of 25 mV/ms.
+    assert shape.trace().starts_ms == pytest.approx(exact, abs=1e-6)
+    assert shape.trace().label == "fires"
+
+
+AP = [(100, -80), (102, 0), (200, 0), (220, -80)]  # AP start at 101
+
+
+@pytest.mark.parametrize(
+    ("corners", "duration", "label", "starts"),
+    [
+        ([(0, -80), *AP], 2000, "fires", [101]),
+        ([(0, -80), *AP], 500, "fires", [101]),  # shorter than the last 2 000 ms
+        ([(0, -80), *AP], 2101, "fires", [101]),  # exactly 2 000 ms before the end
+        ([(0, -80), *AP], 2101.001, "stops", [101]),
+        ([(0, -80), *AP], 5000, "stops", [101]),
+        ([(0, -80), (10, -70)], 5000, "quiescent", []),
+        ([(0, 0), (100, 0), (120, -80)], 5000, "quiescent", []),  # begins inside an AP
+        ([(0, -80), (100, -80), (102, -40.5)], 2000, "quiescent", []),
+        ([(0, -50), (100, -50), (102, -10)], 2000, "fires", [100 + 2 * s_inverse(0.25)]),  # amplitude exactly 40 mV
+        ([(0, -50), (100, -50), (102, -10.5)], 2000, "quiescent", []),
+        # Early afterdepolarisations: from the plateau, below and across -40 mV, and a damped oscillation after.
+        ([(0, -80), *AP[:3], (210, -25), (220, 0), (240, -80)], 2000, "fires", [101]),
+        ([(0, -80), *AP[:3], (210, -60), (220, -25), (240, -80)], 2000, "fires", [101]),
+        ([(0, -80), *AP[:3], (210, -60), (220, -25), (230, -55), (240, -30), (260, -80)], 2000, "fires", [101]),
+        # An oscillation across -40 mV before the AP does not take its place.
+        ([(0, -60), (10, -35), (20, -50), (22, 10), (200, 10), (230, -60)], 1000, "fires", [20 + 2 * s_inverse(1 / 6)]),
+    ],
+)
+def test_starts_and_labels(corners, duration, label, starts):
+    trace = smooth_steps(*corners, (duration, corners[-1][1]))
+    assert trace.starts_ms == pytest.approx(starts, abs=1e-9)
+    assert trace.label == label
+
+
+@pytest.mark.parametrize("variant", ["notebook", "program", "corrected"])
+def test_reference_starts_lie_between_the_samples_around_them(variant):
+    for V in reference(variant)["voltage_mV"]:
+        before = REFERENCE_TIME_MS[:-1][(V[:-1] < -40) & (V[1:] >= -40)]
+        starts = Trace.from_samples(REFERENCE_TIME_MS, V).starts_ms
+        assert len(starts) == len(before)  # every crossing of these traces is an AP
+        assert (starts > before).all()
+        assert (starts <= before + 0.5).all()
+
+
+def test_reference_labels():
+    def labels(variant):
+        return [Trace.from_samples(REFERENCE_TIME_MS, V).label for V in reference(variant)["voltage_mV"]]
+
+    def rows(variant, label):
+        return [row for row, found in enumerate(labels(variant)) if found == label]
+
+    assert rows("program", "stops") == [12, 14]
+    assert rows("program", "quiescent") == rows("notebook", "quiescent") == [4, 9, 18, 20]
+    assert rows("corrected", "quiescent") == [9, 18, 20]
+    assert rows("notebook", "stops") == rows("corrected", "stops") == []

@@ -1,0 +1,65 @@
+"""Traces whose V(t) is known in closed form, for the tests of `cardioemu.traces`."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit
+
+from cardioemu.traces import Trace
+
+REFERENCE = Path(__file__).parent / "data" / "akwaboah2021"
+REFERENCE_TIME_MS = 0.5 * np.arange(10001)
+
+
+def reference(variant):
+    """The reference's 24 traces of a variant: scales (24, 5), voltage_mV (24, 10001), err_mV (24,)."""
+    return np.load(REFERENCE / f"traces_{variant}.npz")
+
+
+def trace_of(times, voltages, slopes, duration=None, status="ok"):
+    times = np.asarray(times, dtype=np.float64)
+    duration = times[-1] if duration is None else duration
+    return Trace(times, np.asarray(voltages, np.float32), np.asarray(slopes, np.float32), float(duration), status)
+
+
+def smooth_steps(*corners, duration=None, status="ok"):
+    """A trace that rests at every corner (time, V): between two it is a cubic S, half way at half the time."""
+    times, voltages = zip(*corners, strict=True)
+    return trace_of(times, voltages, np.zeros(len(times)), duration, status)
+
+
+def s_inverse(part):
+    """The part of the time at which a smooth step has made this part of its way."""
+    return brentq(lambda u: 3 * u**2 - 2 * u**3 - part, 0, 1, xtol=1e-14)
+
+
+class LogisticAPs:
+    """APs as differences of logistic functions, and a trace through exact values and slopes.
+
+    V = -80 + 110 sum(L(t - up) - L((t - down) / 10)), in mV and ms: steps of 0.1 ms around the upstrokes and 1 ms
+    elsewhere leave an interpolation error of h^4/384 max|V''''| = 4e-6 mV, the size of the rounding to float32.
+    """
+
+    rest, height, rise_ms, fall_ms = -80.0, 110.0, 1.0, 10.0
+
+    def __init__(self, ups, length=100.0, duration=1500.0):
+        self.ups = np.asarray(ups, dtype=float)
+        self.downs = self.ups + length
+        self.duration = duration
+
+    def V(self, t):
+        t = np.asarray(t, dtype=float)[..., None]
+        on, off = expit((t - self.ups) / self.rise_ms), expit((t - self.downs) / self.fall_ms)
+        return self.rest + self.height * (on - off).sum(-1)
+
+    def dVdt(self, t):
+        t = np.asarray(t, dtype=float)[..., None]
+        on, off = expit((t - self.ups) / self.rise_ms), expit((t - self.downs) / self.fall_ms)
+        return self.height * (on * (1 - on) / self.rise_ms - off * (1 - off) / self.fall_ms).sum(-1)
+
+    def trace(self):
+        fine = (self.ups[:, None] + np.arange(-20, 20, 0.1)).ravel()
+        fine = fine[(fine > 0) & (fine < self.duration)]
+        knots = np.unique(np.concatenate([np.arange(0.0, self.duration + 0.5), fine]))
+        return trace_of(knots, self.V(knots), self.dVdt(knots), self.duration)

@@ -1,0 +1,147 @@
+"""Simulate (once), window, train, test, log: `python train.py model.hidden=512 trainer.max_epochs=100`."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+
+from cardioemu.config import build, plain, reopen, save, sweep_values
+from cardioemu.data import TEST, TRAIN, WindowData, window_set
+from cardioemu.emulator import Specification, load_emulator
+from cardioemu.evaluation import cell_title, evaluate, overlay, rmse_mV
+from cardioemu.launch import launch
+from cardioemu.models import parameter_table
+from cardioemu.settings import TrainSettings
+from cardioemu.simulation import Cell, campaign
+from cardioemu.storage import atomic
+from cardioemu.tracking import Run
+from cardioemu.training import BEST, LAST, EmulatorModule, EpochMetrics
+
+
+def train(config: DictConfig, folder: Path) -> dict[str, float]:
+    """Runs the whole job in one run folder and returns its final metrics."""
+    settings = build(config, TrainSettings)
+    cell = settings.simulator.cell()
+    scales = settings.design(scaled=len(cell.scaled))
+    if settings.dry_run:
+        return plan(settings, scales)
+
+    save(config, folder)
+    with settings.tracking.run(folder.name, plain(config), folder) as run:
+        traces = campaign(cell, scales, settings.simulator.duration_ms, settings.solver, settings.data_dir / "traces")
+        windows = window_set(traces, settings.windowing, settings.data_dir / "windows")
+        data = settings.data(windows)
+        describe_data(data, {"traces.key": traces.key, "windows.key": windows.key}, run)
+
+        pl.seed_everything(settings.seed, verbose=False)
+        module = make_module(settings, data, cell)
+        figures = settings.evaluation(
+            data, settings.windowing.time_ms, lambda f, epoch: run.image(f, "prediction", epoch)
+        )
+        epochs = EpochMetrics(run.metrics)
+        trainer = settings.trainer(folder, [epochs, figures])
+        last = folder / LAST
+        trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
+
+        metrics = epochs.last | {"val/rmse_mV_best": float(trainer.checkpoint_callbacks[0].best_model_score)}
+        metrics |= test(data, folder, run)
+        with atomic(folder / "metrics.json") as file:
+            file.write_text(json.dumps(metrics, indent=2), encoding="utf-8")
+        run.metrics({name: value for name, value in metrics.items() if name not in epochs.last}, trainer.current_epoch)
+        for name in ("config.yaml", "metrics.json"):
+            run.file(folder / name)
+    report(metrics, folder, settings)
+    return metrics
+
+
+def plan(settings: TrainSettings, scales: np.ndarray) -> dict[str, float]:
+    """Prints what the job would do; the network is built without memory for its weights."""
+    with torch.device("meta"):
+        network = settings.model(samples=settings.windowing.samples, inputs=scales.shape[1])
+    seconds = settings.simulator.duration_ms / 1000
+    print(f"simulate {len(scales)} cells of {seconds:g} s, {len(np.unique(scales, axis=0))} of them distinct")
+    print(f"cut {settings.windowing.count} windows of {settings.windowing.samples} samples from each cell that fires")
+    table = parameter_table(network)
+    print(table.to_string())
+    return {"parameters": float(table["parameters"]["total"])}
+
+
+def describe_data(data: WindowData, keys: dict[str, str], run: Run) -> None:
+    """Counts what became of every cell: those without windows stay in the store and out of the loss."""
+    outcomes = data.windows.outcomes()
+    print(f"{sum(outcomes.values())} cells: " + ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
+    print("cells with windows: " + ", ".join(f"{len(rows)} {part}" for part, rows in data.rows.items()))
+    run.params(keys)
+    run.metrics({f"data/{outcome}": count for outcome, count in outcomes.items()})
+    run.metrics({f"data/{part}_cells": len(rows) for part, rows in data.rows.items()})
+
+
+def make_module(settings: TrainSettings, data: WindowData, cell: Cell) -> EmulatorModule:
+    """Builds the network, fits its normaliser to the training part, and notes what its inputs and outputs mean."""
+    scales, windows = data.part(TRAIN)
+    sizes = {"samples": settings.windowing.samples, "inputs": len(cell.scaled)}
+    network = settings.model(**sizes)
+    network.fit_normaliser(windows.flatten(0, 1))
+    specification = Specification(
+        network=type(network).__name__,
+        settings=sizes | settings.model.keywords,
+        scaled=list(cell.scaled),
+        lowest=scales.amin(0).tolist(),
+        highest=scales.amax(0).tolist(),
+        window=asdict(settings.windowing),
+        cell={"model": settings.simulator.model, "variant": cell.variant},
+        windows=data.windows.key,
+    )
+    return EmulatorModule(network, settings.optimizer, specification)
+
+
+def test(data: WindowData, folder: Path, run: Run) -> dict[str, float]:
+    """Measures the best network on the test part, and draws its best, middle and worst cells."""
+    emulator = load_emulator(folder / BEST)
+    rows = data.rows[TEST]
+    scales, windows = data.windows.scales[rows], data.windows.windows(rows)
+    prediction = emulator.predict(scales)
+    errors = rmse_mV(windows, prediction.voltage_mV)
+    shown = np.argsort(errors)[np.unique(np.linspace(0, len(errors) - 1, 6).astype(int))]
+    titles = [cell_title(scales[i], data.windows.scaled, errors[i]) for i in shown]
+    figure = overlay(prediction.time_ms, windows[shown], prediction.voltage_mV[shown], titles)
+    path = folder / "figures" / "test.png"
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path)
+    run.file(path, "figures")
+    return {
+        f"test/{name}": value for name, value in evaluate(prediction.time_ms, windows, prediction.voltage_mV).items()
+    }
+
+
+def report(metrics: dict[str, float], folder: Path, settings: TrainSettings) -> None:
+    """Prints what a user wants to know when the job is done."""
+    t = {name.removeprefix("test/"): value for name, value in metrics.items()}
+    print(f"\nrun folder   {folder}")
+    print(
+        f"test RMSE    mean {t['rmse_mV_mean']:.2f}  median {t['rmse_mV_median']:.2f}  p95 {t['rmse_mV_p95']:.2f}  "
+        f"max {t['rmse_mV_max']:.2f} mV over {t['cells']:.0f} cells (floor {t['rmse_floor_mV']:.2f} mV)"
+    )
+    for name in ("apd90", "cl"):
+        if f"{name}_mape_percent" in t:
+            percent, cells = t[f"{name}_mape_percent"], t[f"{name}_cells"]
+            print(f"{name.upper():<12} mean distance {percent:.2f} % over {cells:.0f} cells")
+    print(f"compare runs make ui   (or: mlflow ui --backend-store-uri {settings.tracking.uri})")
+
+
+@contextmanager
+def sweep(settings: TrainSettings, overrides: Sequence[str]) -> Iterator[list[str]]:
+    """Opens the run that the runs of a sweep stand under."""
+    swept = list(sweep_values(overrides))
+    with settings.tracking.run("sweep " + " ".join(swept), {"sweep": " ".join(swept)}) as parent:
+        yield [f"tracking.parent_run_id={parent.id}"]
+
+
+if __name__ == "__main__":
+    launch(train, Path(__file__).parent / "conf", TrainSettings, sweep=sweep, resume=reopen)
