@@ -11,12 +11,13 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
-from cardioemu.config import build, plain, reopen, save, sweep_values
+from cardioemu.config import build, plain, reopen, save
 from cardioemu.data import TEST, TRAIN, WindowData, window_set
 from cardioemu.emulator import Specification, load_emulator
 from cardioemu.evaluation import cell_title, evaluate, overlay, rmse_mV
 from cardioemu.launch import launch
 from cardioemu.models import parameter_table
+from cardioemu.overrides import swept
 from cardioemu.settings import TrainSettings
 from cardioemu.simulation import Cell, campaign
 from cardioemu.storage import atomic
@@ -36,7 +37,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
     with settings.tracking.run(folder.name, plain(config), folder) as run:
         traces = campaign(cell, scales, settings.simulator.duration_ms, settings.solver, settings.data_dir / "traces")
         windows = window_set(traces, settings.windowing, settings.data_dir / "windows")
-        data = settings.data(windows)
+        data = WindowData(windows, settings.data)
         describe_data(data, {"traces.key": traces.key, "windows.key": windows.key}, run)
 
         pl.seed_everything(settings.seed, verbose=False)
@@ -138,8 +139,8 @@ def report(metrics: dict[str, float], folder: Path, settings: TrainSettings) -> 
 @contextmanager
 def sweep(settings: TrainSettings, overrides: Sequence[str]) -> Iterator[list[str]]:
     """Opens the run that the runs of a sweep stand under."""
-    swept = list(sweep_values(overrides))
-    with settings.tracking.run("sweep " + " ".join(swept), {"sweep": " ".join(swept)}) as parent:
+    what = " ".join(swept(overrides))
+    with settings.tracking.run(f"sweep {what}", {"sweep": what}) as parent:
         yield [f"tracking.parent_run_id={parent.id}"]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ConfigDict, NonNegativeInt, PositiveFloat
 from pydantic.dataclasses import dataclass
 
+from cardioemu.data import SplitRule
 from cardioemu.errors import UserError
 from cardioemu.simulation import Simulator, Solver
 from cardioemu.tracking import Tracking
@@ -31,7 +32,7 @@ class TrainSettings(SimulateSettings):
     """What `train.py` is told; a part that is a callable still wants what only the data knows."""
 
     windowing: WindowRule
-    data: Callable[..., Any]
+    data: SplitRule
     model: partial[Any]
     optimizer: Callable[..., Any]
     trainer: Callable[..., Any]

@@ -1,7 +1,17 @@
 """Windows on disk, their split and their batches."""
 
-from cardioemu.data.module import WindowData
+from cardioemu.data.module import SplitRule, WindowData
 from cardioemu.data.split import TEST, TRAIN, VALIDATION, first_of_each, split
 from cardioemu.data.window_set import WindowSet, window_set
 
-__all__ = ["TEST", "TRAIN", "VALIDATION", "WindowData", "WindowSet", "first_of_each", "split", "window_set"]
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "VALIDATION",
+    "SplitRule",
+    "WindowData",
+    "WindowSet",
+    "first_of_each",
+    "split",
+    "window_set",
+]

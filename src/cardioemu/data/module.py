@@ -7,6 +7,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from cardioemu.data.split import TEST, TRAIN, VALIDATION, first_of_each, split
@@ -17,40 +18,50 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 EVALUATION_CELLS = 64
 
 
-class WindowData(pl.LightningDataModule):
-    """Windows split by simulation.
+@dataclass(frozen=True)
+class SplitRule:
+    """How the windows of a campaign are shared out and batched.
 
-    Args:
-        windows: the windows of a campaign.
+    Attributes:
         validation: fraction of the distinct scale vectors that validate.
         test: fraction of the distinct scale vectors that test.
         duplicates: whether rows of the design with the same scales all train ("keep") or only the first ("once");
             validation and test always count each vector once.
         batch_size: windows per training batch.
         seed: of the split and of the order of the training windows.
+    """
+
+    validation: Fraction
+    test: Fraction
+    duplicates: Literal["keep", "once"]
+    batch_size: PositiveInt
+    seed: NonNegativeInt
+
+    def __post_init__(self) -> None:
+        if self.validation + self.test >= 1:
+            raise UserError(
+                f"data: validation {self.validation:g} and test {self.test:g} leave nothing to train on; lower them"
+            )
+
+
+class WindowData(pl.LightningDataModule):
+    """Windows split by simulation.
+
+    Args:
+        windows: the windows of a campaign.
+        rule: how they are shared out and batched.
 
     Raises:
         UserError: a part is left without a single cell with windows.
     """
 
-    def __init__(
-        self,
-        windows: WindowSet,
-        *,
-        validation: Fraction,
-        test: Fraction,
-        duplicates: Literal["keep", "once"],
-        batch_size: PositiveInt,
-        seed: NonNegativeInt,
-    ) -> None:
+    def __init__(self, windows: WindowSet, rule: SplitRule) -> None:
         super().__init__()
-        self.windows, self.batch_size, self.seed = windows, batch_size, seed
-        if validation + test >= 1:
-            raise UserError(f"data: validation {validation} and test {test} leave nothing to train on; lower them")
+        self.windows, self.rule = windows, rule
         scales = windows.scales
-        part = split(scales, validation, test, seed)
+        part = split(scales, rule.validation, rule.test, rule.seed)
         once = np.isin(np.arange(len(scales)), first_of_each(scales))
-        kept = {TRAIN: once if duplicates == "once" else np.ones_like(once), VALIDATION: once, TEST: once}
+        kept = {TRAIN: once if rule.duplicates == "once" else np.ones_like(once), VALIDATION: once, TEST: once}
         self.rows = {name: np.flatnonzero(windows.windowed & (part == name) & kept[name]) for name in kept}
         for name, rows in self.rows.items():
             if len(rows) == 0:
@@ -71,7 +82,9 @@ class WindowData(pl.LightningDataModule):
         scales, windows = self.part(TRAIN)
         count = windows.shape[1]
         dataset = TensorDataset(scales.repeat_interleave(count, dim=0), windows.flatten(0, 1))
-        return DataLoader(dataset, sampler=EpochBatches(len(dataset), self.batch_size, self.seed), batch_size=None)
+        return DataLoader(
+            dataset, sampler=EpochBatches(len(dataset), self.rule.batch_size, self.rule.seed), batch_size=None
+        )
 
     def val_dataloader(self) -> DataLoader:
         """Batches of (scales, all windows of the cell), in the order of the design."""

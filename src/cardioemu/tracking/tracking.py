@@ -12,9 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.utils.time import get_current_time_millis
 from pydantic.dataclasses import dataclass
 
+from cardioemu.errors import UserError
 from cardioemu.tracking.provenance import git_state, machine, packages
 
 RUN_ID = "mlflow_run_id"
@@ -49,14 +51,20 @@ class Tracking:
         """
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-        self.database.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.database}.lock"):
-            client = MlflowClient(self.uri)
-            experiment = client.get_experiment_by_name(self.experiment)
-            if experiment is not None:
-                return client, experiment.experiment_id
-            location = self.artifacts.resolve().as_uri()
-            return client, client.create_experiment(self.experiment, artifact_location=location)
+        try:
+            self.database.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{self.database}.lock"):
+                client = MlflowClient(self.uri)
+                experiment = client.get_experiment_by_name(self.experiment)
+                if experiment is not None:
+                    return client, experiment.experiment_id
+                location = self.artifacts.resolve().as_uri()
+                return client, client.create_experiment(self.experiment, artifact_location=location)
+        except (OSError, MlflowException) as error:
+            raise UserError(
+                f"tracking.database: {self.database} cannot be opened or made ({str(error).splitlines()[0]}); "
+                "give the path of a MLflow SQLite file, or of a new one in a folder that can be written"
+            ) from error
 
     @contextmanager
     def run(self, name: str, config: Mapping[str, Any], folder: Path | None = None) -> Iterator["Run"]:

@@ -15,7 +15,7 @@ from cardioemu.progress import progress_bar
 
 
 class EpochMetrics(Callback):
-    """Hands train/loss and val/rmse_mV of every epoch to `record(values, epoch)`; `last` are those of the last epoch."""
+    """Hands train/loss and val/rmse_mV of every epoch to `record(values, epoch)`, and keeps the `last` ones."""
 
     def __init__(self, record: Callable[[Mapping[str, float], int], None]) -> None:
         self.record = record

@@ -1,0 +1,88 @@
+"""The command line against the config files: which overrides address nothing, in sentences."""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from cardioemu.errors import UserError
+
+
+def parse(overrides: Sequence[str], sweep: bool) -> list[Override]:
+    """Parses the overrides of a command line.
+
+    Raises:
+        UserError: one that does not parse, or asks for a sweep without -m.
+    """
+    parsed = []
+    for line in overrides:
+        try:
+            parsed += OverridesParser.create().parse_overrides([line])
+        except HydraException as error:
+            said = str(error).strip().splitlines()[0]
+            raise UserError(f"{line}: this is no setting=value that Hydra understands ({said})") from error
+    swept = [text(o) for o in parsed if o.is_sweep_override()]
+    if swept and not sweep:
+        raise UserError(f"{', '.join(swept)}: several values are a sweep; add -m, or write a list as [a,b]")
+    return parsed
+
+
+def text(override: Override) -> str:
+    """Returns an override as it was typed."""
+    return str(override.input_line)
+
+
+def jobs(overrides: Sequence[Override]) -> list[list[str]]:
+    """Returns the overrides of every job of a sweep: all combinations of the swept values, the last fastest."""
+    split: list[list[str]] = BasicSweeper.split_arguments(list(overrides), max_batch_size=None)[0]
+    return split
+
+
+def swept(overrides: Sequence[str]) -> Iterator[str]:
+    """Yields the overrides that make a command line a sweep."""
+    yield from (text(o) for o in parse(overrides, sweep=True) if o.is_sweep_override())
+
+
+def unknown(conf: Path, name: str, overrides: Sequence[Override]) -> dict[str, str]:
+    """Finds every override that addresses no option or setting: as typed -> a sentence with the nearest known name."""
+    groups = {str(p.relative_to(conf)): sorted(o.stem for o in p.glob("*.yaml")) for p in conf.rglob("*") if p.is_dir()}
+    problems = {}
+    chosen = []
+    for o in overrides:
+        if o.key_or_group in groups:
+            options = groups[o.key_or_group]
+            wrong = [value for value in _values(o) if value is not None and value not in options]
+            if wrong:
+                problems[text(o)] = f"{o.key_or_group}: got {wrong[0]!r}; it must be one of {', '.join(options)}"
+            elif not o.is_sweep_override():
+                chosen.append(text(o))
+    known = _addresses(hydra.compose(name, overrides=chosen))
+    for o in overrides:
+        address = o.key_or_group
+        if address in groups or address in known or address.startswith("hydra.") or o.is_add():
+            continue
+        close = get_close_matches(address, known, n=1, cutoff=0.6)
+        hint = f"did you mean {close[0]}?" if close else "--cfg job shows all settings"
+        problems[text(o)] = f"{address}: there is no such setting; {hint}"
+    return problems
+
+
+def _values(override: Override) -> list[Any]:
+    return [*override.sweep_iterator()] if override.is_sweep_override() else [override.value()]
+
+
+def _addresses(config: DictConfig, prefix: str = "") -> list[str]:
+    result = []
+    for key, node in config.items_ex(resolve=False):
+        address = prefix + str(key)
+        result.append(address)
+        if isinstance(node, DictConfig) and not node._is_none():
+            result += _addresses(node, f"{address}.")
+    return result
