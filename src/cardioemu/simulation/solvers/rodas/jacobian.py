@@ -18,8 +18,9 @@ def jacobian(equations: Equations) -> tuple[list[Assignment], dict[tuple[int, in
 
     def differentiate(expression: myokit.Expression, state: myokit.Variable) -> myokit.Expression | None:
         derivative = expression.diff(myokit.Name(state))
-        for partial in derivative.references():
-            if isinstance(partial, myokit.PartialDerivative) and partial not in assignments:
+        partials = [r for r in derivative.references() if isinstance(r, myokit.PartialDerivative)]
+        for partial in sorted(partials, key=equations.name):  # a set has no order, the generated source needs one
+            if partial not in assignments:
                 inner = differentiate(partial.dependent_expression().var().rhs(), state)
                 assignments[partial] = inner or myokit.Number(0)
         return None if isinstance(derivative, myokit.Number) and derivative.eval() == 0 else derivative
