@@ -1,0 +1,39 @@
+# Everything a newcomer types. The environment is made on first use and again when the dependencies change.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+DATABASE ?= mlflow.db
+PORT ?= 5000
+
+.DEFAULT_GOAL := help
+.PHONY: help train test check ui clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+train: $(READY) ## simulate the 341 cells (once), train the seed network, record the run
+	$(BIN)/python train.py
+
+test: $(READY) ## run all tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+check: $(READY) ## lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ui: $(READY) ## open the recorded runs at http://127.0.0.1:5000
+	@echo "runs: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning"
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///$(abspath $(DATABASE)) --host 127.0.0.1 --port $(PORT)
+
+clean: ## remove the environment and caches; runs, traces and the database stay
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	rm -rf src/*.egg-info
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "cardioemu needs Python 3.11 or newer; name one with make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

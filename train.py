@@ -57,7 +57,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
         run.metrics({name: value for name, value in metrics.items() if name not in epochs.last}, trainer.current_epoch)
         for name in ("config.yaml", "metrics.json"):
             run.file(folder / name)
-    report(metrics, folder, settings)
+    report(metrics, folder, run)
     return metrics
 
 
@@ -78,9 +78,8 @@ def describe_data(data: WindowData, keys: dict[str, str], run: Run) -> None:
     outcomes = data.windows.outcomes()
     print(f"{sum(outcomes.values())} cells: " + ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
     print("cells with windows: " + ", ".join(f"{len(rows)} {part}" for part, rows in data.rows.items()))
-    run.params(keys)
-    run.metrics({f"data/{outcome}": count for outcome, count in outcomes.items()})
-    run.metrics({f"data/{part}_cells": len(rows) for part, rows in data.rows.items()})
+    run.params(keys | {f"cells.{outcome}": str(count) for outcome, count in outcomes.items()})
+    run.params({f"cells.{part}": len(rows) for part, rows in data.rows.items()})
 
 
 def make_module(settings: TrainSettings, data: WindowData, cell: Cell) -> EmulatorModule:
@@ -121,7 +120,7 @@ def test(data: WindowData, folder: Path, run: Run) -> dict[str, float]:
     }
 
 
-def report(metrics: dict[str, float], folder: Path, settings: TrainSettings) -> None:
+def report(metrics: dict[str, float], folder: Path, run: Run) -> None:
     """Prints what a user wants to know when the job is done."""
     t = {name.removeprefix("test/"): value for name, value in metrics.items()}
     print(f"\nrun folder   {folder}")
@@ -133,7 +132,7 @@ def report(metrics: dict[str, float], folder: Path, settings: TrainSettings) -> 
         if f"{name}_mape_percent" in t:
             percent, cells = t[f"{name}_mape_percent"], t[f"{name}_cells"]
             print(f"{name.upper():<12} mean distance {percent:.2f} % over {cells:.0f} cells")
-    print(f"compare runs make ui   (or: mlflow ui --backend-store-uri {settings.tracking.uri})")
+    print(f"compare runs make ui, then http://127.0.0.1:5000/{run.page}")
 
 
 @contextmanager
@@ -141,7 +140,7 @@ def sweep(settings: TrainSettings, overrides: Sequence[str]) -> Iterator[list[st
     """Opens the run that the runs of a sweep stand under."""
     what = " ".join(swept(overrides))
     with settings.tracking.run(f"sweep {what}", {"sweep": what}) as parent:
-        yield [f"tracking.parent_run_id={parent.id}"]
+        yield [f"tracking.parent_run_id={parent.id}", "tracking.run_name=${hydra:job.override_dirname}"]
 
 
 if __name__ == "__main__":

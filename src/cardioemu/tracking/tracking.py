@@ -21,6 +21,8 @@ from cardioemu.tracking.provenance import git_state, machine, packages
 
 RUN_ID = "mlflow_run_id"
 PARENT = "mlflow.parentRunId"
+# Without it the UI greets with pages for language models, where training runs are hard to find.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ class Tracking:
         database: SQLite file of all runs.
         artifacts: folder of figures, configs and the like.
         experiment: name under which the runs stand in the UI.
+        run_name: shown in the UI; None takes the run folder's name, a sweep sets what distinguishes each run.
         parent_run_id: the sweep this run belongs to; set by a sweep itself.
     """
 
     database: Path
     artifacts: Path
     experiment: str
+    run_name: str | None = None
     parent_run_id: str | None = None
 
     @property
@@ -59,7 +63,7 @@ class Tracking:
                 if experiment is not None:
                     return client, experiment.experiment_id
                 location = self.artifacts.resolve().as_uri()
-                return client, client.create_experiment(self.experiment, artifact_location=location)
+                return client, client.create_experiment(self.experiment, location, tags=EXPERIMENT_TAGS)
         except (OSError, MlflowException) as error:
             raise UserError(
                 f"tracking.database: {self.database} cannot be opened or made ({str(error).splitlines()[0]}); "
@@ -71,18 +75,21 @@ class Tracking:
         """Opens a run, or the one that `folder` was begun with, and ends it as finished, failed or killed.
 
         Args:
-            name: shown in the UI.
+            name: shown in the UI where `run_name` is not set.
             config: the resolved config, recorded as flat params.
             folder: the run folder, which remembers the run's id for a later resume.
         """
         client, experiment_id = self.client()
         remembered = folder / RUN_ID if folder else None
         if remembered and remembered.exists():
-            run = Run(client, remembered.read_text(encoding="utf-8").strip())
+            run = Run(client, experiment_id, remembered.read_text(encoding="utf-8").strip())
             client.update_run(run.id, status="RUNNING")
         else:
-            tags = {"mlflow.runName": name, **({PARENT: self.parent_run_id} if self.parent_run_id else {})}
-            run = Run(client, client.create_run(experiment_id, tags=tags).info.run_id)
+            tags = {
+                "mlflow.runName": self.run_name or name,
+                **({PARENT: self.parent_run_id} if self.parent_run_id else {}),
+            }
+            run = Run(client, experiment_id, client.create_run(experiment_id, tags=tags).info.run_id)
             if remembered:
                 remembered.write_text(run.id, encoding="utf-8")
         run.describe(config)
@@ -100,8 +107,13 @@ class Tracking:
 class Run:
     """One MLflow run that is being written."""
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self.client, self.id = client, run_id
+    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str) -> None:
+        self.client, self.experiment_id, self.id = client, experiment_id, run_id
+
+    @property
+    def page(self) -> str:
+        """Where the UI shows the runs of this experiment, below its address."""
+        return f"#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
 
     def describe(self, config: Mapping[str, Any]) -> None:
         """Records the config as params and the code, packages and machine as tags and artifacts."""
