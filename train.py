@@ -78,7 +78,7 @@ def describe_data(data: WindowData, keys: dict[str, str], run: Run) -> None:
     outcomes = data.windows.outcomes()
     print(f"{sum(outcomes.values())} cells: " + ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
     print("cells with windows: " + ", ".join(f"{len(rows)} {part}" for part, rows in data.rows.items()))
-    run.params(keys | {f"cells.{outcome}": str(count) for outcome, count in outcomes.items()})
+    run.params(keys | {f"cells.{outcome.replace(' ', '_')}": str(count) for outcome, count in outcomes.items()})
     run.params({f"cells.{part}": len(rows) for part, rows in data.rows.items()})
 
 

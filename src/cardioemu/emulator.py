@@ -89,7 +89,6 @@ class Emulator(nn.Module):
         output: torch.Tensor = self.network(scales)
         return output
 
-    @torch.no_grad()
     def predict(self, scales: ArrayLike) -> Prediction:
         """Predicts the window of each scale vector.
 
@@ -106,7 +105,8 @@ class Emulator(nn.Module):
         self._warn_outside(table)
         device = next(self.network.parameters()).device
         batches = torch.from_numpy(table.astype(np.float32)).split(BATCH)
-        voltage_mV = torch.cat([self(batch.to(device)).cpu() for batch in batches])
+        with torch.no_grad():
+            voltage_mV = torch.cat([self(batch.to(device)).cpu() for batch in batches])
         return Prediction(self.window.time_ms, voltage_mV.numpy())
 
     def _warn_outside(self, scales: np.ndarray) -> None:
