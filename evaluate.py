@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 from omegaconf import DictConfig
 
-from cardioemu import load_emulator
+from cardioemu import UserError, load_emulator
 from cardioemu.config import build
 from cardioemu.data import window_set
 from cardioemu.evaluation import evaluate as measure
@@ -17,14 +18,16 @@ def evaluate(config: DictConfig, _: Path) -> dict[str, float]:
     """Simulates a design with the emulator's own cell model and windows, and compares."""
     settings = build(config, EvaluateSettings)
     emulator = load_emulator(settings.checkpoint)
-    trained_on = emulator.specification.cell
-    cell = load_cell(str(trained_on["model"]), trained_on["variant"])
+    cell = load_cell(**emulator.specification.cell)
     scales = settings.design(scaled=len(cell.scaled))
     traces = campaign(cell, scales, settings.duration_ms, settings.solver, settings.data_dir / "traces")
     windows = window_set(traces, emulator.window, settings.data_dir / "windows")
     print(f"{len(scales)} cells: " + ", ".join(f"{count} {outcome}" for outcome, count in windows.outcomes().items()))
-    prediction = emulator.predict(scales[windows.windowed])
-    metrics = measure(prediction.time_ms, windows.windows(windows.windowed.nonzero()[0]), prediction.voltage_mV)
+    rows = np.flatnonzero(windows.windowed)
+    if len(rows) == 0:
+        raise UserError("design: no cell gave windows; give a larger design, or longer traces by duration_ms")
+    prediction = emulator.predict(scales[rows])
+    metrics = measure(prediction.time_ms, windows.windows(rows), prediction.voltage_mV)
     for name, value in metrics.items():
         print(f"{name:<22} {value:.4g}")
     return metrics

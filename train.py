@@ -17,12 +17,12 @@ from cardioemu.emulator import Specification, load_emulator
 from cardioemu.evaluation import cell_title, evaluate, overlay, rmse_mV
 from cardioemu.launch import launch
 from cardioemu.models import parameter_table
-from cardioemu.overrides import swept
+from cardioemu.overrides import fixed, swept
 from cardioemu.settings import TrainSettings
 from cardioemu.simulation import Cell, campaign
 from cardioemu.storage import atomic
 from cardioemu.tracking import Run
-from cardioemu.training import BEST, LAST, EmulatorModule, EpochMetrics
+from cardioemu.training import BEST, EmulatorModule, EpochMetrics, fit
 
 
 def train(config: DictConfig, folder: Path) -> dict[str, float]:
@@ -47,8 +47,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
         )
         epochs = EpochMetrics(run.metrics)
         trainer = settings.trainer(folder, [epochs, figures])
-        last = folder / LAST
-        trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
+        fit(trainer, module, data)
 
         metrics = epochs.last | {"val/rmse_mV_best": float(trainer.checkpoint_callbacks[0].best_model_score)}
         metrics |= test(data, folder, run)
@@ -84,7 +83,7 @@ def describe_data(data: WindowData, keys: dict[str, str], run: Run) -> None:
 
 def make_module(settings: TrainSettings, data: WindowData, cell: Cell) -> EmulatorModule:
     """Builds the network, fits its normaliser to the training part, and notes what its inputs and outputs mean."""
-    scales, windows = data.part(TRAIN)
+    scales, windows = data.windows.scales[data.rows[TRAIN]], data.part(TRAIN)[1]
     sizes = {"samples": settings.windowing.samples, "inputs": len(cell.scaled)}
     network = settings.model(**sizes)
     network.fit_normaliser(windows.flatten(0, 1))
@@ -92,10 +91,10 @@ def make_module(settings: TrainSettings, data: WindowData, cell: Cell) -> Emulat
         network=type(network).__name__,
         settings=sizes | settings.model.keywords,
         scaled=list(cell.scaled),
-        lowest=scales.amin(0).tolist(),
-        highest=scales.amax(0).tolist(),
+        lowest=scales.min(axis=0).tolist(),
+        highest=scales.max(axis=0).tolist(),
         window=asdict(settings.windowing),
-        cell={"model": settings.simulator.model, "variant": cell.variant},
+        cell={"name": settings.simulator.model, "variant": cell.variant, "scaled": dict(cell.scaled_constants)},
         windows=data.windows.key,
     )
     return EmulatorModule(network, settings.optimizer, specification)
@@ -138,9 +137,17 @@ def report(metrics: dict[str, float], folder: Path, run: Run) -> None:
 @contextmanager
 def sweep(settings: TrainSettings, overrides: Sequence[str]) -> Iterator[list[str]]:
     """Opens the run that the runs of a sweep stand under."""
+    if settings.dry_run:
+        yield []
+        return
     what = " ".join(swept(overrides))
     with settings.tracking.run(f"sweep {what}", {"sweep": what}) as parent:
-        yield [f"tracking.parent_run_id={parent.id}", "tracking.run_name=${hydra:job.override_dirname}"]
+        unnamed = ",".join([*fixed(overrides), "tracking.run_name", "tracking.parent_run_id"])
+        yield [
+            f"tracking.parent_run_id={parent.id}",
+            "tracking.run_name=${hydra:job.override_dirname}",
+            f"hydra.job.config.override_dirname.exclude_keys=[{unnamed}]",
+        ]
 
 
 if __name__ == "__main__":

@@ -77,7 +77,11 @@ def _build_part(address: str, node: Any) -> Any:
     """Builds a node with `_target_`, ready or with arguments still to come (`_partial_`); leaves others as they are."""
     if not (isinstance(node, dict) and "_target_" in node):
         return node
-    target = hydra.utils.get_object(node["_target_"])
+    try:
+        target = hydra.utils.get_object(node["_target_"])
+    except Exception as error:  # importing runs any code
+        said = _first_line(error)
+        raise UserError(f"{address}._target_: got {node['_target_']!r}; it cannot be imported ({said})") from error
     arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
     if problems := _mistakes(target, arguments, f"{address}."):
         raise UserError("\n".join(problems))
@@ -116,6 +120,8 @@ def _said(entry: Any, address: str) -> str:
     cause = entry.get("ctx", {}).get("error")
     if isinstance(cause, UserError):
         return str(cause)
+    if entry["type"] == "missing":
+        return f"{'.'.join([*filter(None, [address]), str(entry['loc'][-1])])}: this must be given"
     where = "".join(f"[{part}]" for part in entry["loc"] if isinstance(part, int))
     said = str(cause) if cause else entry["msg"].replace("Input should be", "it must be")
     return f"{address}{where}: got {entry['input']!r}; {said}"

@@ -32,7 +32,7 @@ class Specification:
         lowest: smallest scale of each input in the training part.
         highest: largest scale of each input in the training part.
         window: the `WindowRule` of its output.
-        cell: the cell model and its variant.
+        cell: the arguments of `load_cell`.
         windows: key of the windows it was trained on.
     """
 
@@ -42,7 +42,7 @@ class Specification:
     lowest: list[float]
     highest: list[float]
     window: dict[str, Any]
-    cell: dict[str, str | None]
+    cell: dict[str, Any]
     windows: str
 
     def build(self) -> nn.Module:

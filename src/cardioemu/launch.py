@@ -1,5 +1,6 @@
 """Runs a job under Hydra: everything checked before anything starts, mistakes told in sentences, exit status 2."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -56,20 +57,24 @@ def launch(
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt as error:
+        print(str(error) or "stopped", file=sys.stderr)
+        sys.exit(130)
 
 
 def _run_under_hydra(job: Job, conf: Path) -> None:
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come through to us instead of ending in exit status 1
+
     @hydra.main(version_base=VERSION_BASE, config_path=str(conf.resolve()), config_name=job.__name__)
     def task(config: DictConfig) -> Any:
         run = HydraConfig.get()
         folder = Path(run.runtime.output_dir)
         try:
             return job(config, folder)
-        except UserError as error:
-            if run.mode == RunMode.MULTIRUN:
-                raise  # Hydra keeps it for the end and goes on with the other jobs
-            print(error, file=sys.stderr)
-            sys.exit(2)
+        except Exception as error:
+            if run.mode == RunMode.MULTIRUN:  # Hydra goes on with the other jobs and raises the first error at the end
+                print(f"job {run.job.num} failed: {error}", file=sys.stderr)
+            raise
         finally:
             if folder != Path.cwd() and not any(folder.iterdir()):  # a dry run or a mistake wrote nothing
                 folder.rmdir()

@@ -50,15 +50,20 @@ def swept(overrides: Sequence[str]) -> Iterator[str]:
     yield from (text(o) for o in parse(overrides, sweep=True) if o.is_sweep_override())
 
 
+def fixed(overrides: Sequence[str]) -> Iterator[str]:
+    """Yields the addresses that a command line sets alike in all jobs of a sweep."""
+    yield from (str(o.key_or_group) for o in parse(overrides, sweep=True) if not o.is_sweep_override())
+
+
 def unknown(conf: Path, name: str, overrides: Sequence[Override]) -> dict[str, str]:
     """Finds every override that addresses no option or setting: as typed -> a sentence with the nearest known name."""
     groups = {str(p.relative_to(conf)): sorted(o.stem for o in p.glob("*.yaml")) for p in conf.rglob("*") if p.is_dir()}
     problems = {}
     chosen = []
     for o in overrides:
-        if o.key_or_group in groups:
+        if o.key_or_group in groups and not o.is_delete():
             options = groups[o.key_or_group]
-            wrong = [value for value in _values(o) if value is not None and value not in options]
+            wrong = [value for value in _values(o) if value not in options]
             if wrong:
                 problems[text(o)] = f"{o.key_or_group}: got {wrong[0]!r}; it must be one of {', '.join(options)}"
             elif not o.is_sweep_override():
@@ -66,7 +71,7 @@ def unknown(conf: Path, name: str, overrides: Sequence[Override]) -> dict[str, s
     known = _addresses(hydra.compose(name, overrides=chosen))
     for o in overrides:
         address = o.key_or_group
-        if address in groups or address in known or address.startswith("hydra.") or o.is_add():
+        if address in groups or address in known or address.startswith(("hydra.", "hydra/")) or o.is_add():
             continue
         close = get_close_matches(address, known, n=1, cutoff=0.6)
         hint = f"did you mean {close[0]}?" if close else "--cfg job shows all settings"

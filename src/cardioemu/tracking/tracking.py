@@ -15,6 +15,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.time import get_current_time_millis
 from pydantic.dataclasses import dataclass
+from sqlalchemy.exc import SQLAlchemyError
 
 from cardioemu.errors import UserError
 from cardioemu.tracking.provenance import git_state, machine, packages
@@ -64,7 +65,7 @@ class Tracking:
                     return client, experiment.experiment_id
                 location = self.artifacts.resolve().as_uri()
                 return client, client.create_experiment(self.experiment, location, tags=EXPERIMENT_TAGS)
-        except (OSError, MlflowException) as error:
+        except (OSError, MlflowException, SQLAlchemyError) as error:
             raise UserError(
                 f"tracking.database: {self.database} cannot be opened or made ({str(error).splitlines()[0]}); "
                 "give the path of a MLflow SQLite file, or of a new one in a folder that can be written"
@@ -83,7 +84,13 @@ class Tracking:
         remembered = folder / RUN_ID if folder else None
         if remembered and remembered.exists():
             run = Run(client, experiment_id, remembered.read_text(encoding="utf-8").strip())
-            client.update_run(run.id, status="RUNNING")
+            try:
+                client.update_run(run.id, status="RUNNING")
+            except MlflowException as error:
+                raise UserError(
+                    f"tracking.database: {self.database} does not hold the run {run.id} of {folder}; "
+                    "resume where it began, or give its database"
+                ) from error
         else:
             tags = {
                 "mlflow.runName": self.run_name or name,

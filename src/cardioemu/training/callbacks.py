@@ -7,9 +7,11 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from matplotlib.figure import Figure
+from pydantic import PositiveInt
 from pytorch_lightning.callbacks import Callback
 
 from cardioemu.data import VALIDATION, WindowData
+from cardioemu.errors import UserError
 from cardioemu.evaluation import cell_title, overlay, rmse_mV
 from cardioemu.progress import progress_bar
 
@@ -22,8 +24,15 @@ class EpochMetrics(Callback):
         self.last: dict[str, float] = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
-        """Lightning has both by now: it validates inside the training epoch."""
+        """Lightning has both by now: it validates inside the training epoch.
+
+        Raises:
+            UserError: one of them is no finite number any more, and no later epoch would mend that.
+        """
         self.last = {key: float(trainer.callback_metrics[key]) for key in ("train/loss", "val/rmse_mV")}
+        if not np.isfinite([*self.last.values()]).all():
+            said = ", ".join(f"{key} {value:g}" for key, value in self.last.items())
+            raise UserError(f"optimizer.lr: training diverged in epoch {trainer.current_epoch} ({said}); lower it")
         self.record(self.last, trainer.current_epoch)
 
     def state_dict(self) -> dict[str, Any]:
@@ -58,8 +67,9 @@ class Progress(Callback):
         self.bar.close()
 
     def on_exception(self, *_: Any) -> None:
-        """Leaves the bar so that the message begins on its own line."""
-        self.bar.close()
+        """Leaves the bar, if training came that far, so that the message begins on its own line."""
+        if hasattr(self, "bar"):
+            self.bar.close()
 
 
 class Figures(Callback):
@@ -78,8 +88,8 @@ class Figures(Callback):
         data: WindowData,
         time_ms: np.ndarray,
         show: Callable[[Figure, int], None],
-        cells: int,
-        every_epochs: int,
+        cells: PositiveInt,
+        every_epochs: PositiveInt,
     ) -> None:
         self.data, self.time_ms, self.show, self.every_epochs = data, time_ms, show, every_epochs
         self.cells = cells

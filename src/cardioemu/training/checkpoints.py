@@ -33,13 +33,28 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             ) from error
 
 
+class Checkpoint(ModelCheckpoint):
+    """Lightning's, which forgets what was best when the run folder has been moved."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the state up with its paths in the folder where the run lies now."""
+        here = Path(str(self.dirpath))
+
+        def moved(path: str) -> str:
+            return str(here / Path(path).name) if path else path
+
+        paths = {key: moved(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        models = {moved(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": models, "dirpath": self.dirpath})
+
+
 def checkpoint_callbacks(folder: Path) -> list[ModelCheckpoint]:
     """Returns the two callbacks behind `best.ckpt` (lowest val/rmse_mV) and `last.ckpt` (after every epoch).
 
     Two, since one callback with both a monitor and `save_last` lets `last.ckpt` stand still at the best epoch.
     """
     common: dict[str, Any] = {"dirpath": folder, "auto_insert_metric_name": False, "enable_version_counter": False}
-    best = ModelCheckpoint(
+    best = Checkpoint(
         filename=Path(BEST).stem,
         monitor="val/rmse_mV",
         mode="min",
@@ -47,5 +62,5 @@ def checkpoint_callbacks(folder: Path) -> list[ModelCheckpoint]:
         save_on_train_epoch_end=False,
         **common,
     )
-    last = ModelCheckpoint(filename=Path(LAST).stem, save_on_train_epoch_end=True, **common)
+    last = Checkpoint(filename=Path(LAST).stem, save_on_train_epoch_end=True, **common)
     return [best, last]

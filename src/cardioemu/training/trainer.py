@@ -10,9 +10,13 @@ import pytorch_lightning as pl
 import torch
 from pydantic import AfterValidator, PositiveInt
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from cardioemu.data import WindowData
+from cardioemu.errors import UserError
 from cardioemu.training.callbacks import Progress
-from cardioemu.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from cardioemu.training.checkpoints import LAST, AtomicCheckpointIO, checkpoint_callbacks
+from cardioemu.training.module import EmulatorModule
 
 # What Lightning says of devices it does not find, of other products, and of the folder that holds our config is noise.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -60,3 +64,20 @@ def make_trainer(
         num_sanity_val_steps=0,
         enable_model_summary=False,
     )
+
+
+def fit(trainer: pl.Trainer, module: EmulatorModule, data: WindowData) -> None:
+    """Trains in the trainer's run folder, from its last.ckpt on where there is one.
+
+    Raises:
+        UserError: the run has more epochs behind it than it is to have, or its last.ckpt is damaged.
+        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM.
+    """
+    folder = Path(trainer.default_root_dir)
+    last = folder / LAST
+    try:
+        trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
+    except SystemExit as error:  # what Lightning makes of either signal, exit status 0 included
+        raise KeyboardInterrupt(f"stopped; resume={folder} goes on from the last whole epoch") from error
+    except MisconfigurationException as error:
+        raise UserError(f"trainer.max_epochs: got {trainer.max_epochs}; {error}") from error
