@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import hydra
+from hydra._internal.utils import _locate
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -78,15 +79,15 @@ def _build_part(address: str, node: Any) -> Any:
     if not (isinstance(node, dict) and "_target_" in node):
         return node
     try:
-        target = hydra.utils.get_object(node["_target_"])
+        target = _locate(node["_target_"])
     except Exception as error:  # importing runs any code
-        said = _first_line(error)
-        raise UserError(f"{address}._target_: got {node['_target_']!r}; it cannot be imported ({said})") from error
+        said = " ".join(str(error).split())
+        raise UserError(f"{address}._target_: got {node['_target_']!r}; {said}") from error
     arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
     if problems := _mistakes(target, arguments, f"{address}."):
         raise UserError("\n".join(problems))
     annotations = _annotations(target)
-    checked = {key: _adapter(annotations[key]).validate_python(value) for key, value in arguments.items()}
+    checked = {key: _validated(annotations[key], value) for key, value in arguments.items()}
     if node.get("_partial_"):
         return hydra.utils.instantiate({"_target_": node["_target_"], "_partial_": True, "_convert_": "all"}, **checked)
     return _call(target, checked, address)
@@ -109,7 +110,7 @@ def _mistakes(target: Any, arguments: Mapping[str, Any], prefix: str) -> list[st
             problems.append(f"{prefix}{key}: there is no such setting; {_hint(key, annotations, prefix)}")
             continue
         try:
-            _adapter(annotations[key]).validate_python(value)
+            _validated(annotations[key], value)
         except ValidationError as error:
             problems.append(_said(error.errors()[0], f"{prefix}{key}"))
     return problems
@@ -140,11 +141,13 @@ def _annotations(target: Any) -> dict[str, Any]:
     return {name: hints.get(name, Any) for name in parameters}
 
 
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
+def _validated(annotation: Any, value: Any) -> Any:
+    """Returns a value as its annotation has it; raises pydantic's ValidationError."""
     try:
-        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticUserError:  # the annotation is a model of its own and brings its own config
-        return TypeAdapter(annotation)
+        adapter = TypeAdapter(annotation)
+    return adapter.validate_python(value)
 
 
 def _first_line(error: BaseException) -> str:
@@ -177,7 +180,10 @@ def reopen(folder: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     assert isinstance(config, DictConfig)
     for override in overrides:
         address = override.partition("=")[0]
-        if address.split(".")[0] not in CHANGEABLE or OmegaConf.select(config, address) is None:
-            raise UserError(f"{address}: a run that has begun takes changes of {', '.join(CHANGEABLE)} settings only")
+        known = OmegaConf.select(config, address)
+        if address.split(".")[0] not in CHANGEABLE or known is None or isinstance(known, DictConfig):
+            raise UserError(
+                f"{address}: a run that has begun takes changes of single settings of {', '.join(CHANGEABLE)} only"
+            )
         config.merge_with_dotlist([override])
     return config, path.parent

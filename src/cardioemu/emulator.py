@@ -1,7 +1,6 @@
 """The trained network with all that is needed to use it: what goes in, what comes out, where it holds."""
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,13 @@ class Specification:
     window: dict[str, Any]
     cell: dict[str, Any]
     windows: str
+
+    def __post_init__(self) -> None:
+        if self.network not in NETWORKS:
+            raise UserError(
+                f"model: got the network {self.network!r}, which a checkpoint cannot name; known are "
+                f"{', '.join(NETWORKS)} (cardioemu.models.NETWORKS)"
+            )
 
     def build(self) -> nn.Module:
         """Builds the network, initialised as its constructor does."""
@@ -121,26 +127,42 @@ class Emulator(nn.Module):
                 )
 
 
+def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any]:
+    """Reads tensors and plain values; nothing in the file is executed.
+
+    Raises:
+        UserError: the file is damaged, or no checkpoint of this program.
+    """
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:
+        said = str(error).partition(". ")[0]
+        raise UserError(f"checkpoint: {path} cannot be read, it is damaged or of another program ({said})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"checkpoint: {path} holds no emulator of this program")
+    return content
+
+
 def load_emulator(path: str | Path) -> Emulator:
     """Loads a trained emulator from a checkpoint; nothing in the file is executed.
 
     Raises:
-        UserError: the file is missing, damaged, or no checkpoint of this program.
+        UserError: the file is missing, damaged, or no checkpoint of this version of the program.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"checkpoint: there is no file {path}; give the best.ckpt or last.ckpt of a run folder")
-    try:
-        content: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"checkpoint: {path} cannot be read, it is damaged or of another program ({error})") from error
+    content = read_checkpoint(path, "cpu")
     if CHECKPOINT_KEY not in content:
         raise UserError(f"checkpoint: {path} holds no emulator of this program")
+    try:
+        return _from_checkpoint(content)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"checkpoint: {path} does not fit this version of the program ({error})") from error
+
+
+def _from_checkpoint(content: dict[str, Any]) -> Emulator:
     specification = Specification(**content[CHECKPOINT_KEY])
-    if specification.network not in NETWORKS:
-        raise UserError(
-            f"checkpoint: {path} names the network {specification.network!r}, known are {', '.join(NETWORKS)}"
-        )
     with torch.device("meta"):  # the weights come from the file: no initialisation, no second copy
         network = specification.build()
     weights = {key.removeprefix("network."): value for key, value in content["state_dict"].items()}

@@ -74,6 +74,9 @@ def _run_under_hydra(job: Job, conf: Path) -> None:
         except Exception as error:
             if run.mode == RunMode.MULTIRUN:  # Hydra goes on with the other jobs and raises the first error at the end
                 print(f"job {run.job.num} failed: {error}", file=sys.stderr)
+            elif isinstance(error, UserError):  # past Hydra, which would say more than the sentence
+                print(error, file=sys.stderr)
+                sys.exit(2)
             raise
         finally:
             if folder != Path.cwd() and not any(folder.iterdir()):  # a dry run or a mistake wrote nothing

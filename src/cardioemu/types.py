@@ -35,6 +35,9 @@ StepSlopes = Float32[np.ndarray, "steps"]
 Starts = Float64[np.ndarray, "starts"]
 """AP starts of one trace, in ms, ascending."""
 
+ChosenStarts = Float64[np.ndarray, "windows"]
+"""The AP starts that a cell's windows are aligned to, in ms, ascending."""
+
 SampleTimes = Float64[np.ndarray, "samples"]
 """Times of a window's points in ms, 0 at the AP start."""
 

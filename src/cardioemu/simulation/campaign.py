@@ -13,7 +13,7 @@ from cardioemu.progress import progress_bar
 from cardioemu.simulation.cell import Cell, load_cell
 from cardioemu.simulation.simulate import simulate
 from cardioemu.simulation.solvers import SOLVERS
-from cardioemu.simulation.store import TraceStore, write_shard
+from cardioemu.simulation.store import TraceStore, is_whole, write_shard
 from cardioemu.storage import stage_key
 from cardioemu.types import Scales
 
@@ -65,16 +65,17 @@ def campaign(cell: Cell, scales: Scales, duration_ms: float, solver: Solver, fol
         solver: which solver, how accurately.
         folder: where trace stores are kept; this one is in `NAME-KEY` below it.
 
-    Finished shards of an interrupted campaign are kept. Cells that fail are stored with their status.
+    Finished shards of an interrupted campaign are kept; one that the disk has torn is simulated again. Cells that fail
+    are stored with their status.
     """
     facts = _facts(cell, scales, duration_ms, solver)
     here = folder / f"{cell.name}-{facts['key']}"
-    size = max(1, int(CELL_MS_PER_SHARD / duration_ms))
+    size = _cells_per_shard(duration_ms)
     shards = [np.arange(i, min(i + size, len(scales))) for i in range(0, len(scales), size)]
     with progress_bar(len(scales), "simulate", "cell") as bar:
         for number, cells in enumerate(shards):
             path = here / f"shard-{number:05d}.parquet"
-            if not path.exists():
+            if not is_whole(path):
                 traces = simulate(
                     cell,
                     scales[cells],
@@ -89,6 +90,10 @@ def campaign(cell: Cell, scales: Scales, duration_ms: float, solver: Solver, fol
     return TraceStore(here)
 
 
+def _cells_per_shard(duration_ms: float) -> int:
+    return max(1, int(CELL_MS_PER_SHARD / duration_ms))
+
+
 def _advance(bar: tqdm, first: int, done: int) -> None:
     bar.update(first + done - bar.n)
 
@@ -97,7 +102,7 @@ def _facts(cell: Cell, scales: Scales, duration_ms: float, solver: Solver) -> di
     module = SOLVERS[solver.name]
     determining = {
         "scaled": list(cell.scaled),
-        "duration_ms": duration_ms,
+        "duration_ms": float(duration_ms),  # 5000 and 5000.0 are one campaign
         "solver": module.VERSION,
         "rtol": solver.rtol,
     }
@@ -107,6 +112,8 @@ def _facts(cell: Cell, scales: Scales, duration_ms: float, solver: Solver) -> di
         controls=cell.equations.controls,
         initial_state=cell.initial_state,
         scales=scales,
+        # Shards cut at other cells must not stand side by side in one folder.
+        cells_per_shard=_cells_per_shard(duration_ms),
         **determining,
     )
     model = {"cell": cell.name, "variant": cell.variant, "model": cell.model.code()}

@@ -110,7 +110,8 @@ def load_cell(name: str | Path, variant: str | None = None, scaled: Mapping[str,
         scaled: name of each scaled conductance -> the constant it multiplies; None takes the component `scales`.
 
     Raises:
-        UserError: no such model, file, variant or constant, or no membrane potential in it.
+        UserError: no such model, file, variant or constant, no membrane potential in it, other units than of time and
+            voltage, or equations that the solvers do not offer.
     """
     model = _read(name)
     chosen = _choose_variant(model, variant)
@@ -122,9 +123,10 @@ def load_cell(name: str | Path, variant: str | None = None, scaled: Mapping[str,
             constants = [v.qname() for v in model.variables(const=True)]
             raise UserError(f"scaled.{key}: {constant!r} is no constant of the model{_nearest(constant, constants)}")
     for variable, unit in ((model.time(), myokit.units.ms), (_membrane_potential(model), myokit.units.mV)):
-        if variable.unit() not in (None, unit):
-            variable.convert_unit(unit)
-    return Cell(Path(name).stem, chosen, model, dict(scaled))
+        _convert(variable, unit)
+    cell = Cell(Path(name).stem, chosen, model, dict(scaled))
+    _ = cell.python_source  # refuses here, before any work, a model that no solver can be written from
+    return cell
 
 
 def _read(name: str | Path) -> myokit.Model:
@@ -145,14 +147,22 @@ def _read(name: str | Path) -> myokit.Model:
     return model
 
 
+def _convert(variable: myokit.Variable, unit: myokit.Unit) -> None:
+    if variable.unit() not in (None, unit):  # without a unit it is taken for ours
+        try:
+            variable.convert_unit(unit)
+        except myokit.IncompatibleUnitError as error:
+            raise UserError(f"simulator.model: {variable.qname()} must be in a unit like {unit}: {error}") from error
+
+
 def _choose_variant(model: myokit.Model, variant: str | None) -> str | None:
-    if not model.has_component("variant"):
+    if not model.has_variable("variant.choice"):
         if variant is None:
             return None
         raise UserError(f"simulator.variant: got {variant!r}, but this model has no variants; leave it null")
     choices = {v.name(): v.eval() for v in model.get("variant").variables() if v.name() != "choice"}
     if variant is None:
-        return next(key for key, value in choices.items() if value == model.get("variant.choice").eval())
+        return next((key for key, value in choices.items() if value == model.get("variant.choice").eval()), None)
     if variant not in choices:
         allowed = ", ".join(sorted(choices, key=lambda key: choices[key]))
         raise UserError(f"simulator.variant: got {variant!r}, allowed is one of {allowed}{_nearest(variant, choices)}")

@@ -14,11 +14,12 @@ from cardioemu.types import Scales
 
 Width = Annotated[int, Field(ge=1, le=64)]
 Level = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Levels = Annotated[Sequence[Level], Field(min_length=1)]
 SEED_LEVELS = tuple(round(0.2 * i, 1) for i in range(11))
 
 
 @validate_call
-def rays(scaled: Width = 5, levels: Sequence[Level] = SEED_LEVELS) -> Scales:
+def rays(scaled: Width = 5, levels: Levels = SEED_LEVELS) -> Scales:
     """Scales every non-empty subset of the conductances together, the others at control.
 
     The 341 simulations of the seed: 31 subsets of five currents, by size and then in the order of the currents, times
@@ -38,7 +39,7 @@ def rays(scaled: Width = 5, levels: Sequence[Level] = SEED_LEVELS) -> Scales:
 
 
 @validate_call
-def factorial(scaled: Width = 5, levels: Sequence[Level] = SEED_LEVELS) -> Scales:
+def factorial(scaled: Width = 5, levels: Levels = SEED_LEVELS) -> Scales:
     """Scales every conductance to every level, in all combinations; the last conductance varies fastest.
 
     Returns:

@@ -1,6 +1,6 @@
 """The right-hand side of a cell model as an ordered list of assignments, ready to be written in any language."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import myokit
@@ -30,7 +30,7 @@ def equations(model: myokit.Model, scaled: Mapping[str, str]) -> Equations:
     """Orders the equations of a model whose constants `scaled` (name -> variable) become inputs.
 
     Raises:
-        UserError: the right-hand side depends on time other than through its states.
+        UserError: the right-hand side depends on time other than through its states, or two of `scaled` on each other.
     """
     model = model.clone()
     for variable in model.variables(bound=True):
@@ -39,6 +39,7 @@ def equations(model: myokit.Model, scaled: Mapping[str, str]) -> Equations:
         else:
             _unbind(variable)
     inputs = [model.get(qname) for qname in scaled.values()]
+    _refuse_entangled(inputs)
     controls = np.array([variable.eval() for variable in inputs], dtype=float)
     for i, variable in enumerate(inputs):
         variable.set_binding(f"scaled_{i}")
@@ -74,31 +75,70 @@ def _refuse_explicit_time(time: myokit.Variable) -> None:
         )
 
 
+def _refuse_entangled(inputs: Sequence[myokit.Variable]) -> None:
+    # Each is replaced by its own scaled value, so a scale of one would not reach the other.
+    for i, variable in enumerate(inputs):
+        for j, other in enumerate(inputs):
+            if i != j and (variable is other or variable.rhs().depends_on(other.lhs(), deep=True)):
+                raise UserError(
+                    f"scaled: {variable.qname()} is scaled twice, directly and as {other.qname()}; leave one out"
+                )
+
+
 def _unbind(variable: myokit.Variable) -> None:
     # Without a protocol a bound input (pace, diffusion current, ...) keeps the value its file gives it.
     variable.set_binding(None)
 
 
 class _Folding:
-    """Writes every constant subexpression as one number, and a conditional with a constant condition as its branch."""
+    """Writes every constant subexpression as one number, without the branches that a constant condition rules out."""
+
+    SELECT: str
 
     def ex(self, e: myokit.Expression) -> str:
-        if not isinstance(e, myokit.Condition | myokit.PartialDerivative):
-            if e.is_constant():
-                return self.number(float(e.eval()))
-            if isinstance(e, myokit.If) and e._i.is_constant():
-                return self.ex(e._t if e._i.eval() else e._e)
+        if isinstance(e, myokit.If | myokit.Piecewise):
+            e = _possible(e)
+        if e.is_constant() and not isinstance(e, myokit.Condition | myokit.PartialDerivative):
+            value = _constant(e)
+            return f"({value!r})" if value < 0 else repr(value)
         return super().ex(e)  # type: ignore[misc]
 
-    def number(self, value: float) -> str:
-        return f"({value!r})" if value < 0 else repr(value)
+    def _ex_piecewise(self, e: myokit.Piecewise) -> str:
+        *branches, otherwise = [self.ex(x) for x in e.pieces()]
+        for condition, branch in reversed(list(zip(e.conditions(), branches, strict=True))):
+            otherwise = f"{self.SELECT}({self.ex(condition)}, {branch}, {otherwise})"
+        return otherwise
+
+
+def _possible(e: myokit.If | myokit.Piecewise) -> myokit.Expression:
+    """Leaves the first branch whose condition always holds as the last, and none whose condition never does."""
+    *branches, otherwise = e.pieces() if isinstance(e, myokit.Piecewise) else (e.value(True), e.value(False))
+    conditions = e.conditions() if isinstance(e, myokit.Piecewise) else [e.condition()]
+    possible: list[myokit.Expression] = []
+    for condition, branch in zip(conditions, branches, strict=True):
+        if not condition.is_constant():
+            possible += [condition, branch]
+        elif condition.eval():
+            otherwise = branch
+            break
+    return myokit.Piecewise(*possible, otherwise) if possible else otherwise
+
+
+def _constant(e: myokit.Expression) -> float:
+    try:
+        with np.errstate(all="ignore"):
+            value = float(e.eval())
+    except (myokit.NumericalError, TypeError):  # a division by zero, or a complex number
+        value = np.nan
+    if not np.isfinite(value):
+        raise UserError(f"cell model: the constant expression {e.code()} has no finite value")
+    return value
 
 
 class NumPyWriter(_Folding, NumPyExpressionWriter):
     """Expressions as NumPy source, elementwise over cells."""
 
-    def _ex_if(self, e: myokit.If) -> str:
-        return f"numpy.where({self.ex(e._i)}, {self.ex(e._t)}, {self.ex(e._e)})"
+    SELECT = "numpy.where"
 
 
 class CWriter(_Folding, AnsiCExpressionWriter):
@@ -106,6 +146,8 @@ class CWriter(_Folding, AnsiCExpressionWriter):
 
     No operator branches: a conditional computes both sides and selects lane by lane.
     """
+
+    SELECT = "SELECT"
 
     def _ex_function(self, e: myokit.Expression, func: str) -> str:
         return f"v_{func}({', '.join(f'VEC({self.ex(x)})' for x in e)})"
@@ -135,12 +177,3 @@ class CWriter(_Folding, AnsiCExpressionWriter):
 
     def _ex_not(self, e: myokit.Not) -> str:
         return f"(~{self.ex(e[0])})"
-
-    def _ex_if(self, e: myokit.If) -> str:
-        return f"SELECT({self.ex(e._i)}, {self.ex(e._t)}, {self.ex(e._e)})"
-
-    def _ex_piecewise(self, e: myokit.Piecewise) -> str:
-        *branches, otherwise = [self.ex(x) for x in e._e]
-        for condition, branch in reversed(list(zip(e._i, branches, strict=True))):
-            otherwise = f"SELECT({self.ex(condition)}, {branch}, {otherwise})"
-        return otherwise

@@ -50,6 +50,8 @@ def simulate(
         raise UserError(f"rtol: got {rtol}, allowed is 1e-13 to 0.1")
     if threads is not None and threads < 1:
         raise UserError(f"threads: got {threads}, allowed is 1 or more, or null for every core")
+    if len(scales) == 0:
+        raise UserError("scales: got no cells, allowed is one row or more")
     initial = np.asarray(cell.initial_state if initial_state is None else initial_state, dtype=float)
     if initial.shape not in ((len(cell.states),), (len(scales), len(cell.states))) or not np.isfinite(initial).all():
         raise UserError(

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cardioemu.errors import UserError
 from cardioemu.storage import atomic
 from cardioemu.traces import Trace
 from cardioemu.types import Scales
@@ -44,17 +45,22 @@ class TraceStore:
     def cells(self) -> pd.DataFrame:
         """Reads what is known of every cell but its trace: `cell`, the scales, `status`, `label`."""
         columns = ["cell", *self.scaled, "status", "label"]
-        return pd.concat(
-            [pq.read_table(shard, columns=columns).to_pandas() for shard in self.shards], ignore_index=True
-        )
+        return pd.concat([_read(shard, columns).to_pandas() for shard in self.shards], ignore_index=True)
 
     def traces(self, shard: Path) -> Iterator[tuple[int, Trace]]:
         """Reads the traces of one shard, each with the number of its cell."""
-        table = pq.read_table(shard, columns=["cell", "status", *STEPS])
+        table = _read(shard, ["cell", "status", *STEPS])
         lists = {name: _ListColumn(table[name]) for name in STEPS}
         for row, (cell, status) in enumerate(zip(table["cell"].to_pylist(), table["status"].to_pylist(), strict=True)):
             time_ms, voltage_mV, dvdt_mV_per_ms = (lists[name][row] for name in STEPS)
             yield cell, Trace(time_ms, voltage_mV, dvdt_mV_per_ms, self.duration_ms, status)
+
+
+def _read(shard: Path, columns: list[str]) -> pa.Table:
+    try:
+        return pq.read_table(shard, columns=columns, page_checksum_verification=True)
+    except OSError as error:
+        raise UserError(f"{shard} is damaged; delete it and start again, nothing else is simulated anew") from error
 
 
 class _ListColumn:
@@ -66,6 +72,15 @@ class _ListColumn:
 
     def __getitem__(self, row: int) -> np.ndarray:
         return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+
+def is_whole(path: Path) -> bool:
+    """Returns whether a shard is there to its last byte: Parquet's table of contents stands at the end."""
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowInvalid):
+        return False
+    return True
 
 
 def write_shard(
@@ -92,4 +107,11 @@ def write_shard(
     with atomic(path) as temporary:
         # Float mantissas do not repeat: byte-stream splitting lets zstd see their exponents side by side.
         leaves = [f"{name}.list.element" for name in LISTS]
-        pq.write_table(table, temporary, compression="zstd", use_dictionary=False, use_byte_stream_split=leaves)
+        pq.write_table(
+            table,
+            temporary,
+            compression="zstd",
+            use_dictionary=False,
+            use_byte_stream_split=leaves,
+            write_page_checksum=True,
+        )

@@ -4,23 +4,28 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import distributions
+from pathlib import Path
 
 import psutil
 
 
 def git_state() -> tuple[dict[str, str], str]:
-    """Returns tags with the commit and whether the tree is changed, and the diff; all empty outside a repository."""
+    """Returns tags with the commit of this code and whether its tree is changed, and the diff.
+
+    All are empty where the code does not lie in a repository.
+    """
     commit = _git("rev-parse", "HEAD")
     if not commit:
         return {}, ""
     diff = _git("diff", "HEAD")
-    untracked = _git("ls-files", "--others", "--exclude-standard")
+    untracked = _git("ls-files", "--others", "--exclude-standard", ":/")
     return {"git.commit": commit, "git.changed": str(bool(diff or untracked)).lower()}, diff
 
 
 def _git(*arguments: str) -> str:
     try:
-        result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, timeout=30)
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return result.stdout.strip() if result.returncode == 0 else ""

@@ -7,7 +7,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from cardioemu.errors import UserError
+from cardioemu.emulator import read_checkpoint
 from cardioemu.storage import atomic
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -25,12 +25,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
         """Reads a checkpoint; `weights_only` is not negotiable."""
-        try:
-            return torch.load(path, map_location=map_location, weights_only=True)
-        except Exception as error:
-            raise UserError(
-                f"checkpoint: {path} cannot be read, it is damaged or of another program ({error})"
-            ) from error
+        return read_checkpoint(path, map_location)
 
 
 class Checkpoint(ModelCheckpoint):

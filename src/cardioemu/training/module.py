@@ -1,6 +1,6 @@
 """The LightningModule: loss, optimiser and validation of any network."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,7 +10,7 @@ from torch import nn
 from cardioemu.emulator import CHECKPOINT_KEY, Specification
 from cardioemu.types import ScaleBatch, VoltageBatch
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = Sequence[torch.Tensor]
 
 
 class EmulatorModule(pl.LightningModule):

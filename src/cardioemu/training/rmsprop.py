@@ -1,7 +1,7 @@
 """RMSprop as Keras 3 defines it; torch's own adds epsilon outside the root."""
 
 from collections.abc import Callable
-from typing import Annotated, overload
+from typing import Annotated, Any, overload
 
 import torch
 from pydantic import Field, PositiveFloat
@@ -40,11 +40,11 @@ class KerasRMSprop(Optimizer):
     def step(self, closure: Callable[[], float]) -> float: ...
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update all parameters that have a gradient.
 
         Args:
-            closure: Evaluates the loss and its gradients anew.
+            closure: Evaluates the loss, a number or a tensor of one, and its gradients anew.
 
         Returns:
             What the closure returned; None without one.

@@ -80,4 +80,11 @@ def fit(trainer: pl.Trainer, module: EmulatorModule, data: WindowData) -> None:
     except SystemExit as error:  # what Lightning makes of either signal, exit status 0 included
         raise KeyboardInterrupt(f"stopped; resume={folder} goes on from the last whole epoch") from error
     except MisconfigurationException as error:
-        raise UserError(f"trainer.max_epochs: got {trainer.max_epochs}; {error}") from error
+        raise _too_many_epochs(trainer) from error
+    if trainer.fit_loop.epoch_progress.current.ready > (trainer.max_epochs or 0):  # one more is no error to Lightning
+        raise _too_many_epochs(trainer)
+
+
+def _too_many_epochs(trainer: pl.Trainer) -> UserError:
+    done = trainer.fit_loop.epoch_progress.current.ready
+    return UserError(f"trainer.max_epochs: got {trainer.max_epochs}, but the run has {done} epochs behind it")

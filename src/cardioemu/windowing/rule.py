@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from cardioemu.types import Starts
+from cardioemu.types import ChosenStarts, Starts
 
 Time = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -45,7 +45,7 @@ class WindowRule:
         return max(self.settle_ms, self.offset_ms) + self.length_ms - self.offset_ms
 
 
-def choose_starts(starts_ms: Starts, duration_ms: float, rule: WindowRule) -> Starts:
+def choose_starts(starts_ms: Starts, duration_ms: float | int, rule: WindowRule) -> ChosenStarts:
     """Chooses the AP starts of a cell's windows: `count` of those whose window fits, spread evenly by number.
 
     A start fits if it is not before `settle_ms` and its window lies inside [0, duration_ms]. The first and the last
@@ -58,6 +58,8 @@ def choose_starts(starts_ms: Starts, duration_ms: float, rule: WindowRule) -> St
     fits = starts_ms[(starts_ms >= rule.settle_ms) & (begin >= 0) & (begin + rule.length_ms <= duration_ms)]
     if len(fits) <= rule.count:
         return fits
-    # Half down, so that the tables above hold and do not hang on how a machine rounds.
-    numbers = np.ceil(np.linspace(0, len(fits) - 1, rule.count) - 0.5).astype(int)
-    return fits[numbers]
+    if rule.count == 1:
+        return fits[:1]
+    # Whole-number arithmetic, halves down: the table above does not hang on how a machine rounds.
+    gaps = rule.count - 1
+    return fits[-((gaps - 2 * (len(fits) - 1) * np.arange(rule.count)) // (2 * gaps))]

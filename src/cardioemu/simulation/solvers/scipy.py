@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 import numpy as np
-from scipy.integrate import solve_ivp
+from scipy.integrate import LSODA
 
 from cardioemu.simulation.cell import Cell
 from cardioemu.traces import Trace
@@ -14,7 +14,11 @@ MAX_STEP_MS = 5.0
 ABSOLUTE_PER_RELATIVE = 1e-3
 # LSODA's steps are longer than its interpolation by a cubic allows, so its own polynomial is read between them.
 POINTS_PER_STEP = 4
-VERSION = f"scipy {version('scipy')} LSODA, {POINTS_PER_STEP} points per step"
+VERSION = (
+    f"scipy {version('scipy')} LSODA, step <= {MAX_STEP_MS} ms, atol = {ABSOLUTE_PER_RELATIVE} rtol, "
+    f"{POINTS_PER_STEP} points per step"
+)
+STUCK, NOT_FINITE = "step too small", "not finite: a state or derivative became infinite or not a number"
 
 
 def generate(cell: Cell) -> str:
@@ -40,22 +44,45 @@ def solve(
 
 
 def _solve_one(cell: Cell, scale: np.ndarray, initial: np.ndarray, duration_ms: float, rtol: float) -> Trace:
-    solution = solve_ivp(
+    time_ms, states, status = _steps(cell, scale, initial, duration_ms, rtol)
+    voltage_mV = states[:, cell.potential].astype(np.float32)
+    slopes = cell.derivatives(states, np.broadcast_to(scale, (len(time_ms), len(scale))))[:, cell.potential]
+    slope = slopes.astype(np.float32)
+    sound = np.logical_and.accumulate(np.isfinite(voltage_mV) & np.isfinite(slope))
+    if not sound.all():  # the broken end of a trace is cut off, but for the initial state
+        status = NOT_FINITE
+        sound[0] = True
+        time_ms, voltage_mV, slope = time_ms[sound], np.nan_to_num(voltage_mV[sound]), np.nan_to_num(slope[sound])
+    if status != "ok":
+        status += f" (stopped at {time_ms[-1]:.6g} ms)"
+    return Trace(time_ms, voltage_mV, slope, duration_ms, status)
+
+
+def _steps(
+    cell: Cell, scale: np.ndarray, initial: np.ndarray, duration_ms: float, rtol: float
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Steps until the end, or until LSODA gives up: times, states, status."""
+    stepper = LSODA(
         lambda _, y: cell.derivatives(y, scale),
-        (0.0, duration_ms),
+        0.0,
         initial,
-        method="LSODA",
+        duration_ms,
         rtol=rtol,
         atol=rtol * ABSOLUTE_PER_RELATIVE,
         max_step=MAX_STEP_MS,
-        dense_output=True,
     )
-    steps = solution.t
-    inside = np.linspace(steps[:-1], steps[1:], POINTS_PER_STEP, endpoint=False, axis=-1).ravel()
-    time_ms = np.append(inside, steps[-1])
-    assert solution.sol is not None  # dense_output was asked for
-    states = np.atleast_2d(solution.sol(time_ms).T)
-    slope = cell.derivatives(states, np.broadcast_to(scale, (len(time_ms), len(scale))))[:, cell.potential]
-    status = "ok" if solution.success else f"scipy: {solution.message} (stopped at {steps[-1]:.6g} ms)"
-    voltage_mV = states[:, cell.potential]
-    return Trace(time_ms, voltage_mV.astype(np.float32), slope.astype(np.float32), duration_ms, status)
+    times, states, status = [np.zeros(1)], [initial[None]], "ok"
+    while stepper.status == "running":
+        message = stepper.step()
+        if stepper.status == "failed":
+            status = f"scipy: {message}"
+        elif not np.isfinite(stepper.y).all():
+            status = NOT_FINITE
+        elif stepper.t <= stepper.t_old:  # LSODA itself would try for ever
+            status = STUCK
+        if status != "ok":
+            break
+        inside = np.linspace(stepper.t_old, stepper.t, POINTS_PER_STEP + 1)[1:]
+        times.append(inside)
+        states.append(stepper.dense_output()(inside).T)
+    return np.concatenate(times), np.concatenate(states), status

@@ -1,9 +1,11 @@
 """Compiles generated C into a shared library, once per content."""
 
+import atexit
 import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -13,6 +15,7 @@ from pathlib import Path
 import platformdirs
 
 from cardioemu.errors import UserError
+from cardioemu.storage import atomic
 
 # No -ffast-math: the step control relies on NaN. Contraction to fused multiply-adds is the one liberty taken.
 FLAGS = ("-O2", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
@@ -28,24 +31,19 @@ def load(source: str) -> ctypes.CDLL:
         RuntimeError: the compiler rejects the source.
     """
     compiler = find_compiler()
-    key = "\n".join((source, *FLAGS, _version(compiler), _cpu()))
-    name = hashlib.sha256(key.encode()).hexdigest()[:32]
-    folder = Path(platformdirs.user_cache_dir("cardioemu")) / "kernels"
-    library = folder / f"{name}.so"
-    if not library.exists():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:  # a read-only home: compile for this process only
-            library = Path(tempfile.mkdtemp(prefix="cardioemu-")) / library.name
-        _compile(compiler, source, library)
-    return ctypes.CDLL(str(library))
+    key = _digest("\n".join((source, *compiler[1:], *FLAGS, _version(compiler), _cpu())).encode())
+    try:
+        return _cached(compiler, source, Path(platformdirs.user_cache_dir("cardioemu")) / "kernels", key)
+    except OSError:  # a read-only home, or one from which no code may be run
+        return _cached(compiler, source, _private_folder(), key)
 
 
-def find_compiler() -> str:
-    """Returns the path of the first C compiler found: $CC, cc, gcc, clang."""
-    for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
-        if name and (path := shutil.which(name)):
-            return path
+def find_compiler() -> tuple[str, ...]:
+    """Returns the command of the first C compiler found: $CC with its options, cc, gcc, clang."""
+    for command in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
+        words = shlex.split(command)
+        if words and (path := shutil.which(words[0])):
+            return path, *words[1:]
     raise UserError(
         "solver 'rodas' needs a C compiler and found none of $CC, cc, gcc, clang on PATH; install one "
         "(Debian, Ubuntu: apt-get install gcc libc6-dev; Fedora: dnf install gcc; macOS: xcode-select --install) "
@@ -53,21 +51,44 @@ def find_compiler() -> str:
     )
 
 
-def _compile(compiler: str, source: str, library: Path) -> None:
-    # Written under another name and renamed, so that several processes may build the same kernel at once.
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+def _cached(compiler: tuple[str, ...], source: str, folder: Path, key: str) -> ctypes.CDLL:
+    # The name tells the content: to load a library torn by the disk would end the process with a bus error.
+    for library in folder.glob(f"{key}-*.so"):
+        if library.name == f"{key}-{_digest(library.read_bytes())}.so":
+            return ctypes.CDLL(str(library))
+    built = _compile(compiler, source)
+    library = folder / f"{key}-{_digest(built)}.so"
+    with atomic(library) as temporary:  # several processes may build the same kernel at once
+        temporary.write_bytes(built)
+    return ctypes.CDLL(str(library))
+
+
+def _compile(compiler: tuple[str, ...], source: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
         code, built = Path(folder) / "kernel.c", Path(folder) / "kernel.so"
         code.write_text(source, encoding="utf-8")
-        command = [compiler, *FLAGS, str(code), "-o", str(built), "-lm"]
+        command = [*compiler, *FLAGS, str(code), "-o", str(built), "-lm"]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise RuntimeError(f"the generated solver does not compile ({' '.join(command)}):\n{result.stderr[:4000]}")
-        built.replace(library)
+        return built.read_bytes()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 @cache
-def _version(compiler: str) -> str:
-    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+def _private_folder() -> Path:
+    """A folder of this process, gone when it ends."""
+    folder = Path(tempfile.mkdtemp(prefix="cardioemu-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def _version(compiler: tuple[str, ...]) -> str:
+    return subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True).stdout
 
 
 @cache

@@ -17,7 +17,7 @@ def jacobian(equations: Equations) -> tuple[list[Assignment], dict[tuple[int, in
     assignments: dict[myokit.PartialDerivative, myokit.Expression] = {}
 
     def differentiate(expression: myokit.Expression, state: myokit.Variable) -> myokit.Expression | None:
-        derivative = expression.diff(myokit.Name(state))
+        derivative = _differentiable(expression).diff(myokit.Name(state))
         partials = [r for r in derivative.references() if isinstance(r, myokit.PartialDerivative)]
         for partial in sorted(partials, key=equations.name):  # a set has no order, the generated source needs one
             if partial not in assignments:
@@ -32,3 +32,17 @@ def jacobian(equations: Equations) -> tuple[list[Assignment], dict[tuple[int, in
             if entry is not None:
                 entries[i, j] = entry
     return list(assignments.items()), entries
+
+
+def _differentiable(expression: myokit.Expression) -> myokit.Expression:
+    """Writes a^b whose exponent varies as exp(b log a): Myokit 1.39 differentiates 2^x to 2^x / log 2.
+
+    At a <= 0, where the logarithm is lost, the derivative becomes 0: inexact at one point, which costs a shorter step.
+    """
+    changed = {}
+    for power in expression.walk(myokit.Power):
+        if power[1].depends_on_state(deep=True):
+            base, exponent = _differentiable(power[0]), _differentiable(power[1])
+            positive = myokit.Exp(myokit.Multiply(exponent, myokit.Log(base)))
+            changed[power] = myokit.If(myokit.More(base, myokit.Number(0)), positive, myokit.Number(0))
+    return expression.clone(subst=changed) if changed else expression

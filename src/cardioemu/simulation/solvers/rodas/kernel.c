@@ -4,6 +4,7 @@
    time and step, so no cell waits for another, and no arithmetic mixes lanes, so no result depends on its neighbours.
    GCC's vector types carry the lanes: gcc and clang lower them to whatever the CPU has. NaN keeps its meaning
    (no -ffast-math): an error that is not a number fails the test `error <= rtol`. */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -52,14 +53,17 @@ INLINE vec v_exp(vec x) {
   return p * power; /* NaN passes through p */
 }
 
-/* log: x = 2^e m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s), s = (m - 1)/(m + 1), to s^23. */
-INLINE vec v_log(vec x) {
+/* log: x = 2^e m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s), s = (m - 1)/(m + 1), to s^23. Subnormal numbers are
+   lifted by 2^54, so that their bits read like any other's. */
+INLINE vec v_log(vec argument) {
+  const ivec subnormal = argument < 0x1p-1022;
+  const vec x = SELECT(subnormal, argument * 0x1p54, argument);
   const double ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
   const ivec bits = (ivec)x;
   const ivec above = bits - 0x3fe6a09e667f3bcdLL; /* sqrt(1/2) */
   const vec m = (vec)(bits - (above & (int64_t)0xfff0000000000000LL));
   /* exponent as a double: it stands in the low bits of 2^52 + 2^51 */
-  const vec e = (vec)((above >> 52) + 0x4338000000000000LL) - 0x1.8p52;
+  const vec e = (vec)((above >> 52) + 0x4338000000000000LL) - 0x1.8p52 - SELECT(subnormal, VEC(54.0), VEC(0.0));
   const vec f = m - 1.0, s = f / (f + 2.0), z = s * s;
   vec p = VEC(1.0 / 23.0);
   p = p * z + 1.0 / 21.0;
@@ -75,7 +79,7 @@ INLINE vec v_log(vec x) {
   const vec half = 0.5 * f * f; /* 2s = f - s f, and s f = half-corrected: keeps the leading f exact */
   const vec value = f - (half - s * (half + 2.0 * z * p));
   const vec result = (value + e * ln2_low) + e * ln2_high;
-  return SELECT(x >= 0x1p-1022, SELECT(x < INFINITY, result, x), SELECT(x == 0.0, VEC(-INFINITY), VEC(NAN)));
+  return SELECT(x > 0.0, SELECT(x < INFINITY, result, x), SELECT(x == 0.0, VEC(-INFINITY), VEC(NAN)));
 }
 
 /* The others go lane by lane through the C library: correct for every model, fast enough where they are rare. */
@@ -201,15 +205,19 @@ void run(Job *job) {
       Steps *s = &job->steps[cell[l]];
       int finished = 0;
       if (arrived[l]) { /* the attempt has just computed dV/dt at the point this lane arrived at */
+        const double v = Y[POTENTIAL][l], dv = slope[l];
         finished = t[l] >= job->duration;
-        const int sound = isfinite(slope[l]); /* a cell can be broken from its initial state on */
-        if (!record(s, t[l], Y[POTENTIAL][l], sound ? slope[l] : 0.0)) s->status = NO_MEMORY, finished = 1;
-        else if (!sound) s->status = NOT_FINITE, finished = 1;
+        if (fabs(v) <= FLT_MAX && fabs(dv) <= FLT_MAX) {
+          if (!record(s, t[l], v, dv)) s->status = NO_MEMORY, finished = 1;
+        } else { /* broken; where it is so from its initial state on, that state alone is the trace */
+          s->status = NOT_FINITE, finished = 1;
+          if (!s->count && !record(s, t[l], fmax(-FLT_MAX, fmin(v, FLT_MAX)), 0.0)) s->status = NO_MEMORY;
+        }
         arrived[l] = 0;
       }
       if (!finished) {
         const double step = h[l], e = error[l];
-        s->attempts++;
+        if (++s->attempts >= job->max_attempts) s->status = TOO_MANY_STEPS, finished = 1;
         double factor = 0.2; /* when the error is not a number */
         if (e == e) factor = fmin(4.0, fmax(0.2, 0.9 * sqrt(sqrt(job->rtol / fmax(e, 1e-300)))));
         if (e <= job->rtol) {
@@ -220,7 +228,6 @@ void run(Job *job) {
           arrived[l] = 1, shrunk[l] = 0;
         } else {
           shrunk[l] = 1;
-          if (s->attempts >= job->max_attempts) s->status = TOO_MANY_STEPS, finished = 1;
           if (step * factor < 1e-13 * fmax(t[l], 1.0)) s->status = e == e && e < INFINITY ? STEP_TOO_SMALL : NOT_FINITE, finished = 1;
         }
         double next = fmin(step * factor, job->max_step);

@@ -1,0 +1,41 @@
+"""Small cell models written as text, and the generated C with a door to its inner functions."""
+
+import ctypes
+
+import numpy as np
+
+from cardioemu.simulation import load_cell
+from cardioemu.simulation.solvers.rodas.compiler import load
+from cardioemu.simulation.solvers.rodas.solve import generate
+
+
+def mmt(initial, rates, more=""):
+    """A model in ms and mV with one component `m`; V is its membrane potential, `more` are further equations."""
+    starts = "\n".join(f"m.{name} = {value}" for name, value in initial.items())
+    derivatives = "\n".join(f"dot({name}) = {rate}" for name, rate in rates.items() if name != "V")
+    return (
+        f"[[model]]\n{starts}\n[engine]\ntime = 0 [ms] in [ms] bind time\n[m]\n{more}\n"
+        f"dot(V) = {rates['V']}\n    in [mV]\n    label membrane_potential\n{derivatives}\n"
+    )
+
+
+def small_cell(folder, initial, rates, more="", scaled=None):
+    """The cell model of `mmt`, loaded from a file in `folder`."""
+    path = folder / "small.mmt"
+    path.write_text(mmt(initial, rates, more))
+    return load_cell(path, scaled=scaled)
+
+
+def kernel_with(cell, code):
+    """The generated C of a cell model with more C after it, compiled."""
+    return load(generate(cell) + code)
+
+
+def call(function, *arguments):
+    """Calls C with arrays as pointers and integers as int64."""
+
+    def converted(a):
+        return a.ctypes.data_as(ctypes.c_void_p) if isinstance(a, np.ndarray) else ctypes.c_int64(a)
+
+    function.restype = None
+    function(*(ctypes.c_double(a) if isinstance(a, float) else converted(a) for a in arguments))

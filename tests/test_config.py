@@ -1,0 +1,268 @@
+"""The config files all build, and every mistake of a command line is told in sentences before anything is written."""
+
+import importlib.util
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from omegaconf import OmegaConf
+from tiny_job import ROOT, TINY, run_cli
+
+from cardioemu import UserError, overrides
+from cardioemu.config import build, check, plain, reopen, save
+from cardioemu.settings import EvaluateSettings, SimulateSettings, TrainSettings
+
+CONF = ROOT / "conf"
+JOBS = {"train": TrainSettings, "simulate": SimulateSettings, "evaluate": EvaluateSettings}
+NEEDED = {"evaluate": ["checkpoint=best.ckpt"]}
+
+
+def config_of(name, *changes):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose(name, overrides=[*NEEDED.get(name, []), *changes])
+
+
+def groups(name):
+    """The groups that a job's config takes one option of."""
+    defaults = OmegaConf.load(CONF / f"{name}.yaml").defaults
+    return [group for entry in defaults if entry != "_self_" for group in entry if group != "hydra"]
+
+
+OPTIONS = [
+    (name, group, option.stem)
+    for name in JOBS
+    for group in groups(name)
+    for option in sorted((CONF / group).glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize(("name", "group", "option"), OPTIONS)
+def test_every_option_builds(name, group, option):
+    changes = [f"{group}={option}"]
+    if group == "windowing":  # each with the traces that are long enough for it
+        changes.append(f"experiment={option}")
+    if option == "gpu" and not torch.cuda.is_available():
+        with pytest.raises(UserError, match=r"^trainer.accelerator: got 'gpu'; no CUDA device is visible"):
+            build(config_of(name, *changes), JOBS[name])
+        return
+    settings = build(config_of(name, *changes), JOBS[name])
+    assert set(JOBS[name].__dataclass_fields__) == set(config_of(name, *changes))  # nothing that nothing reads
+    assert all(getattr(settings, key) is not None for key in groups(name) if hasattr(settings, key))
+
+
+def test_every_file_is_an_option_of_some_job():
+    used = {CONF / f"{name}.yaml" for name in JOBS} | {CONF / group / f"{option}.yaml" for _, group, option in OPTIONS}
+    hydra_files = {CONF / "hydra" / "run_folder.yaml", CONF / "hydra" / "no_folder.yaml"}
+    assert set(CONF.rglob("*.yaml")) == used | hydra_files
+
+
+def test_presets_fit_their_traces():
+    for name, samples, interval_ms, duration_ms in (
+        ("seed_points", 10000, 0.05, 5000),
+        ("seed_literal", 10000, 1.0, 100000),
+    ):
+        settings = build(config_of("train", f"experiment={name}"), TrainSettings)
+        rule = settings.windowing
+        assert (rule.samples, rule.interval_ms, rule.count, rule.offset_ms, rule.settle_ms) == (
+            samples,
+            interval_ms,
+            3,
+            50,
+            1000,
+        )
+        assert settings.simulator.duration_ms == duration_ms
+
+
+def test_a_setting_reaches_the_part_it_names():
+    settings = build(
+        config_of("train", "model.hidden=12", "optimizer.rho=0.5", "trainer.max_epochs=7", "seed=3"), TrainSettings
+    )
+    network = settings.model(samples=4, inputs=5)
+    assert network.lstm.hidden == 12
+    assert settings.optimizer(network.parameters()).defaults["rho"] == 0.5
+    assert settings.data.seed == 3  # one seed for all
+    assert settings.trainer.keywords["max_epochs"] == 7
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """A current folder in which nothing may be written."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    assert not list(tmp_path.iterdir())
+
+
+def mistakes(*arguments, name="train", sweep=False):
+    with pytest.raises(UserError) as error:
+        check(CONF, name, arguments, sweep, JOBS[name])
+    return str(error.value).splitlines()
+
+
+SHOWN = {
+    "model.hiden=12": "model.hiden: there is no such setting; did you mean model.hidden?",
+    "model.hidden=-3": "model.hidden: got -3; it must be greater than 0",
+    "trainer.max_epochs=abc": "trainer.max_epochs: got 'abc'; it must be a valid integer, unable to parse string as an "
+    "integer",
+    "simulator.variant=foo": "simulator.variant: got 'foo', allowed is one of notebook, program, corrected",
+}
+
+
+@pytest.mark.parametrize("argument", SHOWN)
+def test_a_mistake_on_the_command_line(argument, empty):
+    result = run_cli(argument, cwd=empty, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", SHOWN[argument] + "\n")
+
+
+def test_mistakes_of_a_sweep_on_the_command_line(empty):
+    result = run_cli("-m", *SHOWN, "seed=1,2", cwd=empty, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert sorted(result.stderr.splitlines()) == sorted(SHOWN.values())
+
+
+def run_inside(script, arguments, monkeypatch, capsys):
+    """Runs an entry point in this process, which has everything imported: exit status, output, errors."""
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    return end.value.code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("argument", SHOWN)
+def test_a_mistake_of_a_sweep(argument, empty, monkeypatch, capsys):
+    assert run_inside("train.py", ["-m", argument], monkeypatch, capsys) == (2, "", SHOWN[argument] + "\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["model=foo"], "model: got 'foo'; it must be one of seed_lstm"),
+        (["model=null"], "model: got None; it must be one of seed_lstm"),
+        (["~model"], "model: this must be given"),
+        (["~windowing.samples"], "windowing.samples: this must be given"),
+        (["modle=seed_lstm"], "modle: there is no such setting; did you mean model?"),
+        (["model.normalise=12"], "model.normalise: got 12; it must be a valid boolean, unable to interpret input"),
+        (["optimizer.rho=1"], "optimizer.rho: got 1; it must be less than 1"),
+        (["data.duplicates=twice"], "data.duplicates: got 'twice'; it must be 'keep' or 'once'"),
+        (["data.validation=0.5", "data.test=0.5"], "data: validation 0.5 and test 0.5 leave nothing to train on; lower "
+         "them"),
+        (["evaluation.every_epochs=0"], "evaluation.every_epochs: got 0; it must be greater than 0"),
+        (["evaluation.cells=0"], "evaluation.cells: got 0; it must be greater than 0"),
+        (["data.seed=-1"], "data.seed: got -1; it must be greater than or equal to 0"),
+        (["design=factorial", "design.levels=[0,a]"],
+         "design.levels[1]: got 'a'; it must be a valid number, unable to parse string as a number"),
+        (["model.hidden"],
+         "model.hidden: this is no setting=value that Hydra understands (Error parsing override 'model.hidden')"),
+        (["model.hidden=3,4"], "model.hidden=3,4: several values are a sweep; add -m, or write a list as [a,b]"),
+        (["+model.depth=3"], "model.depth: there is no such setting; known are samples, inputs, hidden, normalise"),
+        (["+extra=1"], None),
+        (["hydra/launcher=foo"], None),
+        (["hydra.nonsense=1"], None),
+        (["model._target_=cardioemu.models.SedLSTM"], None),
+        (["simulator.model=nowhere.mmt"], None),
+        (["simulator.duration_ms=2900", "windowing.samples=40001"],
+         "simulator.duration_ms: got 2900, but a window of 2000 ms after settling for 1000 ms needs at least 2950; "
+         "simulate longer or cut shorter windows"),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_one_sentence(arguments, sentence, empty, capsys):
+    (told,) = mistakes(*arguments)
+    assert sentence is None or told == sentence
+    assert told.startswith((re.split(r"[./=]", arguments[0].lstrip("+~"))[0], "config: "))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_several_mistakes_are_all_told(empty):
+    told = mistakes("model.hiden=12", "trainer.max_epochs=abc", "design=foo", "optimizer.lr=0", "dry_run=x")
+    assert [line.partition(":")[0] for line in told] == [
+        "design",  # what addresses nothing comes first
+        "model.hiden",
+        "optimizer.lr",
+        "trainer.max_epochs",
+        "dry_run",
+    ]
+
+
+def test_a_sweep_is_checked_as_a_whole(empty):
+    told = mistakes("model.hidden=3,-4,5,-6", "trainer.max_epochs=range(1,3)", sweep=True)
+    assert told == [f"model.hidden: got {value}; it must be greater than 0" for value in (-4, -6)]
+    (told,) = mistakes("windowing=seed_points,foo", sweep=True)
+    assert told == "windowing: got 'foo'; it must be one of seed_literal, seed_points"
+
+
+def test_jobs_of_a_sweep():
+    jobs = check(CONF, "train", ["model.hidden=3,4", "trainer.max_epochs=range(1,4)"], True, TrainSettings)
+    assert [(job.model.keywords["hidden"], job.trainer.keywords["max_epochs"]) for job in jobs] == [
+        (hidden, epochs) for hidden in (3, 4) for epochs in (1, 2, 3)
+    ]
+    line = ["seed=1", "model.hidden=3,4", "trainer.max_epochs=2"]
+    assert list(overrides.swept(line)) == ["model.hidden=3,4"]
+    assert list(overrides.fixed(line)) == ["seed", "trainer.max_epochs"]
+
+
+def test_launchers_can_be_chosen(empty):
+    assert len(check(CONF, "train", ["hydra/launcher=basic", "hydra.sweep.dir=there"], False, TrainSettings)) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "sentence"),
+    [
+        ("evaluate.py", [], "checkpoint: this must be given, as checkpoint=..."),
+        ("train.py", ["simulator.duration_ms=1000"], "simulator.duration_ms: got 1000, but a window of 499.95 ms after "
+         "settling for 1000 ms needs at least 1449.95; simulate longer or cut shorter windows"),
+        ("train.py", ["resume=nowhere"], "resume: got nowhere, which is no run folder (it has no config.yaml)"),
+        ("train.py", ["-m", "resume=nowhere"], "resume: a sweep cannot be resumed as one; resume its runs one by one"),
+        ("evaluate.py", ["checkpoint=no.ckpt"], "checkpoint: there is no file no.ckpt; give the best.ckpt or last.ckpt "
+         "of a run folder"),
+        ("simulate.py", ["solver.rtol=1"], "solver.rtol: got 1; it must be less than or equal to 0.1"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_every_program(script, arguments, sentence, empty, monkeypatch, capsys):
+    assert run_inside(script, arguments, monkeypatch, capsys) == (2, "", sentence + "\n")
+
+
+def test_help_needs_no_right_config(empty):
+    shown = run_cli("--cfg", "job", "model.hidden=3", cwd=empty).stdout
+    assert OmegaConf.create(shown).model.hidden == 3
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """The folder of a run that has begun."""
+    save(config_of("train", *TINY), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_the_saved_config_builds_the_same_settings(begun):
+    config, folder = reopen(str(begun), [])
+    assert folder == begun
+    assert plain(config) == plain(config_of("train", *TINY))
+    assert "${" not in (begun / "config.yaml").read_text()
+
+
+def test_what_a_begun_run_may_change(begun):
+    config, _ = reopen(str(begun), ["trainer.max_epochs=9", "tracking.database=other.db"])
+    settings = build(config, TrainSettings)
+    assert settings.trainer.keywords["max_epochs"] == 9
+    assert settings.tracking.database == Path("other.db")
+
+
+@pytest.mark.parametrize("override", ["model.hidden=3", "seed=1", "trainer.max_epoch=9", "trainer=gpu", "design.n=3"])
+def test_what_a_begun_run_may_not_change(begun, override):
+    address = override.partition("=")[0]
+    with pytest.raises(
+        UserError, match=rf"^{re.escape(address)}: a run that has begun takes changes of single settings"
+    ):
+        reopen(str(begun), [override])
+
+
+def test_entry_points_are_named_as_their_config():
+    for name in JOBS:
+        specification = importlib.util.spec_from_file_location(f"entry_{name}", ROOT / f"{name}.py")
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[specification.name] = module
+        specification.loader.exec_module(module)
+        assert callable(getattr(module, name))

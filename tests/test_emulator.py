@@ -1,0 +1,140 @@
+"""The public face of a trained emulator (DESIGN, section 6)."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_job import RULE
+
+from cardioemu import Emulator, UserError, load_emulator
+from cardioemu.emulator import Specification
+from cardioemu.models import SeedLSTM
+
+SCALED = ["ICaL", "IK1", "IKr", "IKur", "INa"]
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    torch.manual_seed(0)
+    specification = Specification(
+        network="SeedLSTM",
+        settings={"samples": 200, "inputs": 5, "hidden": 8},
+        scaled=SCALED,
+        lowest=[0.0, 0.1, 0.2, 0.3, 0.4],
+        highest=[2.0, 1.9, 1.8, 1.7, 1.6],
+        window={name: getattr(RULE, name) for name in RULE.__dataclass_fields__},
+        cell={"name": "akwaboah2021", "variant": "program", "scaled": None},
+        windows="0" * 16,
+    )
+    return Emulator(SeedLSTM(samples=200, inputs=5, hidden=8), specification)
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_times_and_types(emulator):
+    prediction = emulator.predict(np.ones((3, 5)))
+    assert prediction.time_ms.dtype == np.float64
+    assert prediction.time_ms[0] == -50
+    np.testing.assert_allclose(np.diff(prediction.time_ms), 2.5)
+    assert prediction.time_ms[20] == 0
+    assert isinstance(prediction.voltage_mV, np.ndarray)
+    assert prediction.voltage_mV.dtype == np.float32
+    assert prediction.voltage_mV.shape == (3, 200)
+    assert prediction.fires is None
+    assert prediction.cycle_length_ms is None
+
+
+@pytest.mark.parametrize(
+    "scales",
+    [
+        [1, 1, 0.5, 1, 1],
+        np.array([1, 1, 0.5, 1, 1], dtype=np.float32),
+        [[1, 1, 0.5, 1, 1]],
+        pd.DataFrame([[1, 1, 0.5, 1, 1]], columns=SCALED),
+        pd.Series([1, 1, 0.5, 1, 1]),
+        torch.tensor([1, 1, 0.5, 1, 1]),
+        ["1", "1", "0.5", "1", "1"],
+    ],
+)
+def test_anything_array_like(emulator, scales):
+    expected = emulator.network(torch.tensor([[1, 1, 0.5, 1, 1]]))
+    found = emulator.predict(scales).voltage_mV
+    assert found.shape == (1, 200)
+    np.testing.assert_allclose(found, expected.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_integers_and_no_cells(emulator):
+    assert emulator.predict(np.ones((2, 5), dtype=int)).voltage_mV.shape == (2, 200)
+    assert emulator.predict(np.empty((0, 5))).voltage_mV.shape == (0, 200)
+
+
+@pytest.mark.parametrize(
+    ("scales", "said"),
+    [
+        ([1, 1, np.nan, 1, 1], "cell 0 has IKr = nan"),
+        ([[1, 1, 1, 1, 1], [1, 1, 1, 1, -0.1]], "cell 1 has INa = -0.1"),
+        ([1, np.inf, 1, 1, 1], "cell 0 has IK1 = inf"),
+        ([1, 1, 1, 1], r"got shape \(4,\), allowed is \(cells, 5\)"),
+        (np.ones((2, 6)), r"got shape \(2, 6\)"),
+        (np.ones((2, 2, 5)), r"got shape \(2, 2, 5\)"),
+        (np.float64(1.0), r"got shape \(\)"),
+        ([[1, 1, 1, 1, 1], [1, 1]], "no table of numbers"),
+        ("control", "no table of numbers"),
+    ],
+)
+def test_what_is_no_scale_vector(emulator, scales, said):
+    with pytest.raises(ValueError, match=said) as error:
+        emulator.predict(scales)
+    assert isinstance(error.value, UserError)
+    assert "\n" not in str(error.value)
+
+
+def test_the_trained_range_is_named(emulator):
+    emulator.predict([emulator.specification.lowest, emulator.specification.highest])  # the ends are inside
+    with pytest.warns(UserWarning, match="outside the trained range") as told:
+        emulator.predict([[1, 2.0, 1, 1, 1], [1, 0.05, 1, 1, 1.7], [1, 1, 1, 1, 1]])
+    assert [str(w.message).partition(";")[0] for w in told] == [
+        "IK1: 2 of 3 cells lie outside the trained range 0.1 to 1.9",
+        "INa: 1 of 3 cells lie outside the trained range 0.4 to 1.6",
+    ]
+
+
+def test_gradient_through_forward(emulator):
+    scales = torch.tensor([[1.0, 0.8, 0.5, 1.2, 0.9]], dtype=torch.float64, requires_grad=True)
+    double = Emulator(SeedLSTM(samples=200, inputs=5, hidden=8).double(), emulator.specification)
+    double(scales)[0, 30].backward()
+    with torch.no_grad():
+        step = 1e-6 * torch.eye(5, dtype=torch.float64)
+        difference = (double(scales + step)[:, 30] - double(scales - step)[:, 30]) / 2e-6
+    torch.testing.assert_close(scales.grad[0], difference, rtol=1e-6, atol=1e-8)
+
+
+def test_predict_leaves_no_gradient_and_no_training_mode(emulator):
+    assert not emulator.network.training
+    assert emulator.predict(np.ones(5)).voltage_mV.flags.writeable
+    assert all(parameter.grad is None for parameter in emulator.parameters())
+
+
+def test_many_cells_are_the_same_as_few(emulator, monkeypatch):
+    scales = np.random.default_rng(0).uniform(0.4, 1.6, (2500, 5))
+    split = emulator.predict(scales).voltage_mV
+    monkeypatch.setattr("cardioemu.emulator.BATCH", 10**6)
+    np.testing.assert_allclose(split, emulator.predict(scales).voltage_mV, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(split[1023:1026], emulator.predict(scales[1023:1026]).voltage_mV, rtol=1e-5, atol=1e-6)
+
+
+def test_the_emulator_of_a_run(job, data):
+    emulator = load_emulator(str(job.folder / "best.ckpt"))
+    assert emulator.specification.scaled == SCALED
+    scales = data.windows.scales[data.rows["train"]]
+    prediction = emulator.predict(scales)  # the training cells themselves lie inside the range: no warning
+    assert prediction.voltage_mV.shape == (len(scales), 200)
+    assert emulator.specification.lowest == scales.min(axis=0).tolist()
+    assert emulator.window == RULE

@@ -1,0 +1,126 @@
+"""Who may import whom, and how long a file may be (DESIGN, section 4)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from tiny_job import ROOT
+
+SOURCE = ROOT / "src" / "cardioemu"
+ENTRY_POINTS = [ROOT / name for name in ("train.py", "simulate.py", "evaluate.py")]
+FILES = [*sorted(SOURCE.rglob("*.py")), *ENTRY_POINTS]
+
+ANYONE = {"errors", "types", "storage", "progress"}
+# Each may import those named here, itself, and ANYONE.
+MAY_IMPORT = {
+    "errors": set(),
+    "types": set(),
+    "storage": set(),
+    "progress": set(),
+    "traces": set(),
+    "models": set(),
+    "simulation": {"traces"},
+    "windowing": {"traces"},
+    "data": {"windowing", "simulation", "traces"},
+    "emulator": {"models", "simulation", "windowing"},
+    "evaluation": {"traces"},
+    "tracking": set(),
+    "training": {"data", "evaluation", "emulator", "models"},
+    "overrides": set(),
+    "config": {"overrides"},
+    "launch": {"config", "overrides"},
+    "settings": {"data", "simulation", "tracking", "windowing"},
+    "cardioemu": {"emulator"},
+}
+
+
+def imports(path):
+    """Dotted names of all that a file imports, functions' own imports included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+def part_of(path):
+    first = path.relative_to(SOURCE).parts[0]
+    return "cardioemu" if first == "__init__.py" else first.removesuffix(".py")
+
+
+def ours(path):
+    """The parts of the package that a file imports."""
+    names = [name.split(".") for name in imports(path)]
+    found = {name[1] for name in names if name[0] == "cardioemu" and len(name) > 1}
+    # `from cardioemu import load_emulator` takes it from `emulator`.
+    return {"emulator" if name in ("load_emulator", "Emulator", "Prediction") else name for name in found} - {
+        "UserError"
+    }
+
+
+def third_party(path):
+    return {name.split(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_length(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
+
+
+def test_import_direction():
+    for path in SOURCE.rglob("*.py"):
+        part = part_of(path)
+        wrong = ours(path) - {part} - MAY_IMPORT[part] - ANYONE
+        assert not wrong, f"{path.relative_to(ROOT)} imports {', '.join(sorted(wrong))}"
+
+
+def test_no_circle():
+    order = list(MAY_IMPORT)
+    for part, allowed in MAY_IMPORT.items():
+        assert all(order.index(other) < order.index(part) for other in allowed), part
+
+
+def test_models_know_nothing_of_ours_but_types():
+    for path in (SOURCE / "models").glob("*.py"):
+        assert ours(path) <= {"models", "types"}, path
+
+
+def users(*packages):
+    return {path for path in FILES if third_party(path) & set(packages)}
+
+
+def test_only_tracking_knows_mlflow():
+    assert {path.parent for path in users("mlflow", "sqlalchemy")} == {SOURCE / "tracking"}
+
+
+def test_only_the_command_line_knows_hydra():
+    allowed = {SOURCE / f"{name}.py" for name in ("config", "overrides", "launch")}
+    assert users("hydra", "omegaconf") == allowed | set(ENTRY_POINTS)
+
+
+def test_only_one_package_of_each_concern():
+    assert {part_of(path) for path in users("myokit")} == {"simulation"}
+    assert {part_of(path) for path in users("pyarrow")} == {"simulation"}
+    assert {part_of(path) for path in users("matplotlib") if path not in ENTRY_POINTS} == {
+        "evaluation",
+        "tracking",
+        "training",
+    }
+    assert not users("lightning")  # a second copy of pytorch_lightning
+
+
+def calls(path, name):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [f for f in functions if (f.attr if isinstance(f, ast.Attribute) else getattr(f, "id", "")) == name]
+
+
+def test_only_config_instantiates():
+    assert [path.name for path in FILES if calls(path, "instantiate")] == ["config.py"]
+
+
+def test_every_folder_is_a_package():
+    for folder in {path.parent for path in SOURCE.rglob("*.py")}:
+        assert (folder / "__init__.py").exists(), Path(folder)

@@ -1,0 +1,317 @@
+"""The programs as a user runs them: folders, records in MLflow, sweeps, kills and resumes."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+from tiny_job import ROOT, TINY, command, environment, run_cli
+
+from cardioemu import load_emulator
+
+
+def client(cwd):
+    return MlflowClient(f"sqlite:///{cwd}/mlflow.db")
+
+
+def runs(cwd):
+    found = client(cwd)
+    return found.search_runs([e.experiment_id for e in found.search_experiments()], order_by=["start_time"])
+
+
+def metrics_of(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def run_of(folder, cwd):
+    return client(cwd).get_run((folder / "mlflow_run_id").read_text())
+
+
+def start(*arguments, cwd):
+    """Starts train.py and returns its process; what it says goes to files in `cwd`."""
+    with (cwd / "out").open("w") as out, (cwd / "err").open("w") as err:
+        return subprocess.Popen(command(*arguments), cwd=cwd, env=environment(), stdout=out, stderr=err)
+
+
+def wait_for(condition, process, seconds=60):
+    """Waits until `condition()` gives something, and returns it; the process must live until then."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        assert process.poll() is None, "the job ended too early"
+        time.sleep(0.01)
+    raise TimeoutError
+
+
+def epochs_done(cwd):
+    """The run folder and how many epochs its last.ckpt holds, or None."""
+    for path in cwd.glob("runs/*/*/last.ckpt"):
+        return path.parent, torch.load(path, weights_only=True)["epoch"] + 1
+    return None
+
+
+def share_data(job, cwd):
+    """Overrides with which a run in another folder uses the traces and windows of the tiny job."""
+    return (*TINY, f"data_dir={job.cwd / 'data'}")
+
+
+def test_what_a_run_leaves(job):
+    assert sorted(path.name for path in job.folder.iterdir()) == [
+        "best.ckpt", "config.yaml", "figures", "last.ckpt", "metrics.json", "mlflow_run_id"
+    ]  # fmt: skip
+    assert sorted(path.name for path in job.cwd.iterdir()) == [
+        "data", "mlartifacts", "mlflow.db", "mlflow.db.lock", "runs"
+    ]  # fmt: skip
+    assert [path.name for path in (job.folder / "figures").iterdir()] == ["test.png"]
+    metrics = metrics_of(job.folder)
+    assert {
+        "train/loss", "val/rmse_mV", "val/rmse_mV_best", "test/rmse_mV_mean", "test/rmse_mV_median",
+        "test/rmse_mV_p95", "test/rmse_mV_max", "test/rmse_floor_mV", "test/cells"
+    } <= set(metrics)  # fmt: skip
+    assert all(isinstance(value, float) and np.isfinite(value) for value in metrics.values())
+    assert metrics["test/rmse_floor_mV"] <= metrics["test/rmse_mV_mean"] <= metrics["test/rmse_mV_max"]
+
+
+def test_what_a_run_prints(job):
+    metrics = metrics_of(job.folder)
+    assert re.search(rf"^run folder +{re.escape(str(job.folder))}$", job.out, re.M)
+    assert f"mean {metrics['test/rmse_mV_mean']:.2f}  median {metrics['test/rmse_mV_median']:.2f}" in job.out
+    assert re.search(r"^24 cells: \d+ windowed, \d+ quiescent", job.out, re.M)
+    assert "Traceback" not in job.err
+
+
+def test_test_metrics_are_those_of_the_best_checkpoint(job, data):
+    rows = data.rows["test"]
+    windows = data.windows.windows(rows)
+    with pytest.warns(UserWarning, match="outside the trained range"):
+        predicted = load_emulator(job.folder / "best.ckpt").predict(data.windows.scales[rows]).voltage_mV
+    error = np.sqrt(((windows - predicted[:, None]) ** 2).mean(axis=(1, 2)))
+    assert metrics_of(job.folder)["test/rmse_mV_mean"] == pytest.approx(error.mean(), rel=1e-4)
+    assert metrics_of(job.folder)["test/cells"] == len(rows)
+
+
+def test_what_mlflow_holds(job):
+    run = run_of(job.folder, job.cwd)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == job.folder.name
+    assert run.data.params["model.hidden"] == "8"
+    assert run.data.params["windowing.settle_ms"] == "500"
+    assert run.data.params["cells.train"] == "8"
+    assert {"traces.key", "windows.key", "cells.windowed"} <= set(run.data.params)
+    assert run.data.metrics == pytest.approx(metrics_of(job.folder))
+    history = client(job.cwd).get_metric_history(run.info.run_id, "val/rmse_mV")
+    assert [metric.step for metric in history] == [0, 1, 2, 3]
+    assert run.data.tags["machine.cores"] == str(os.cpu_count())
+    # Of the code, not of the folder where the job was started.
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.data.tags.get("git.commit", "") == head.stdout.strip()
+
+
+def test_artifacts_of_a_run(job):
+    found, run = client(job.cwd), run_of(job.folder, job.cwd)
+
+    def names(folder=None):
+        return {item.path for item in found.list_artifacts(run.info.run_id, folder)}
+
+    assert {"config.yaml", "metrics.json", "environment.txt", "figures"} <= names()
+    assert names("figures") == {"figures/test.png"}
+    steps = {int(re.search(r"step[%+](\d+)|step_(\d+)", path)[1]) for path in names("images") if path.endswith(".png")}
+    assert steps == {0, 3}  # first and last epoch
+    changed = run.data.tags.get("git.changed") == "true"
+    assert ("git.diff" in names()) <= changed
+    packages = (job.cwd / found.download_artifacts(run.info.run_id, "environment.txt", str(job.cwd))).read_text()
+    assert f"torch=={torch.__version__.partition('+')[0]}" in packages
+
+
+def contents(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_second_run_is_the_same_and_simulates_nothing(job, tmp_path):
+    before = contents(job.cwd / "data")
+    assert {path.suffix for path in before} == {".parquet", ".npy"}
+    run_cli(*share_data(job, tmp_path), "trainer.max_epochs=4", cwd=tmp_path)
+    (folder,) = tmp_path.glob("runs/*/*")
+    assert metrics_of(folder) == metrics_of(job.folder)
+    assert contents(job.cwd / "data") == before
+
+
+def test_a_sweep(tmp_path):
+    result = run_cli("-m", *TINY, "trainer.max_epochs=1,2,3", cwd=tmp_path)
+    (folder,) = tmp_path.glob("runs/*/*")
+    assert folder.name.endswith("-sweep")
+    assert sorted(path.name for path in folder.iterdir()) == ["0", "1", "2", "multirun.yaml"]
+    parent, *children = runs(tmp_path)
+    assert len(children) == 3
+    assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
+    assert parent.info.run_name == "sweep trainer.max_epochs=1,2,3"
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+    for i, child in enumerate(children):
+        assert child.info.run_id == (folder / str(i) / "mlflow_run_id").read_text()
+        assert child.info.run_name == f"trainer.max_epochs={i + 1}"
+        assert child.data.params["trainer.max_epochs"] == str(i + 1)
+        assert child.data.metrics == pytest.approx(metrics_of(folder / str(i)))
+        history = client(tmp_path).get_metric_history(child.info.run_id, "train/loss")
+        assert len(history) == i + 1
+    assert len(list(tmp_path.glob("data/traces/*/*.parquet"))) == 1
+    written = [path.stat().st_mtime for path in tmp_path.glob("data/*/*/*")]
+    assert max(written) < (folder / "0" / "last.ckpt").stat().st_mtime
+    assert "Traceback" not in result.stderr
+
+
+def test_a_failing_job_of_a_sweep(job, tmp_path):
+    result = run_cli(
+        "-m", *share_data(job, tmp_path), "trainer.max_epochs=1", "windowing.count=1,9,2", cwd=tmp_path, check=False
+    )
+    assert result.returncode == 2
+    sentence = "data: no cell of the train part gave windows"
+    assert f"job 1 failed: {sentence}" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith(sentence)
+    assert "Traceback" not in result.stderr
+    parent, *children = runs(tmp_path)
+    assert [child.info.status for child in children] == ["FINISHED", "FAILED", "FINISHED"]
+    assert [child.info.run_name for child in children] == [f"windowing.count={n}" for n in (1, 9, 2)]
+    assert parent.info.status == "FAILED"
+
+
+@pytest.fixture(scope="module")
+def long(job, tmp_path_factory):
+    """A run of 200 epochs that nothing disturbs."""
+    cwd = tmp_path_factory.mktemp("long")
+    run_cli(*share_data(job, cwd), "trainer.max_epochs=200", cwd=cwd)
+    (folder,) = cwd.glob("runs/*/*")
+    return folder
+
+
+def test_a_killed_run_resumes_as_if_nothing_had_been(job, long, tmp_path):
+    process = start(*share_data(job, tmp_path), "trainer.max_epochs=200", cwd=tmp_path)
+    folder, _ = wait_for(lambda: (found := epochs_done(tmp_path)) and found[1] >= 3 and found, process)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    done = epochs_done(tmp_path)[1]
+    assert 3 <= done < 200
+    assert not (folder / "metrics.json").exists()
+    assert run_of(folder, tmp_path).info.status == "RUNNING"
+
+    run_cli(f"resume={folder.relative_to(tmp_path)}", cwd=tmp_path)
+    assert metrics_of(folder) == metrics_of(long)
+    (run,) = runs(tmp_path)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_id == (folder / "mlflow_run_id").read_text()
+    # An epoch that was recorded but not yet in last.ckpt stands twice, with the same value.
+    history = client(tmp_path).get_metric_history(run.info.run_id, "train/loss")
+    assert {m.step for m in history} == set(range(200))
+    assert len({(m.step, m.value) for m in history}) == 200
+    assert list(tmp_path.glob("runs/*/*")) == [folder]
+
+
+def test_a_stopped_run_resumes_to_more_epochs(job, long, tmp_path):
+    process = start(*share_data(job, tmp_path), "trainer.max_epochs=50000", cwd=tmp_path)
+    folder, _ = wait_for(lambda: epochs_done(tmp_path), process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    errors = (tmp_path / "err").read_text()
+    assert errors.splitlines()[-1] == f"stopped; resume={folder} goes on from the last whole epoch"
+    assert "Traceback" not in errors
+    (run,) = runs(tmp_path)
+    assert run.info.status == "KILLED"
+    done = epochs_done(tmp_path)[1]
+    assert done < 200, "the machine was too fast for this test"
+    run_cli(f"resume={folder}", "trainer.max_epochs=200", cwd=tmp_path)
+    assert metrics_of(folder) == metrics_of(long)
+    assert [run.info.status for run in runs(tmp_path)] == ["FINISHED"]
+
+
+def test_a_terminated_run_is_killed(job, tmp_path):
+    process = start(*share_data(job, tmp_path), "trainer.max_epochs=50000", cwd=tmp_path)
+    wait_for(lambda: epochs_done(tmp_path), process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 130
+    assert [run.info.status for run in runs(tmp_path)] == ["KILLED"]
+
+
+def test_a_run_that_raises_is_failed(job, tmp_path):
+    result = run_cli(*share_data(job, tmp_path), "trainer.max_epochs=2", "optimizer.lr=1e30", cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("optimizer.lr: training diverged in epoch 0")
+    assert "Traceback" not in result.stderr
+    assert [run.info.status for run in runs(tmp_path)] == ["FAILED"]
+
+
+def test_two_runs_at_once_on_a_fresh_folder(tmp_path):
+    arguments = command(*TINY, "trainer.max_epochs=2")
+    both = [
+        subprocess.Popen(arguments, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for process in both:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()
+    first, second = tmp_path.glob("runs/*/*")
+    assert metrics_of(first) == metrics_of(second)
+    assert [run.info.status for run in runs(tmp_path)] == ["FINISHED", "FINISHED"]
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.name.startswith(".")]
+
+
+def test_dry_run_of_the_seed_at_full_size(tmp_path):
+    result = run_cli("dry_run=true", "model.hidden=12000", cwd=tmp_path)
+    assert re.search(r"^total +840310000$", result.stdout, re.M)
+    assert "simulate 341 cells of 5 s, 311 of them distinct" in result.stdout
+    assert not list(tmp_path.glob("runs/*/*"))
+    assert {path.name for path in tmp_path.iterdir()} <= {"runs"}
+    # The largest of all children so far: none of them may have held the 3.4 GB of weights.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2e6
+
+
+def test_dry_run_of_a_sweep_records_nothing(tmp_path):
+    result = run_cli("-m", "dry_run=true", "model.hidden=3,4", cwd=tmp_path)
+    assert len(re.findall(r"^total", result.stdout, re.M)) == 2
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {"multirun.yaml"}
+
+
+def test_simulate(job, tmp_path):
+    arguments = ("design=sobol", "design.n=24", "simulator.duration_ms=2500")
+    result = run_cli(*arguments, cwd=tmp_path, script="simulate.py")
+    counts, place = result.stdout.splitlines()
+    assert sum(int(n) for n in re.findall(r"(\d+) (?:fires|stops|quiescent)", counts)) == 24
+    (store,) = tmp_path.glob("data/traces/*")
+    assert place == f"trace store {store.relative_to(tmp_path)}"
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    # Of the same content as the store that train.py made.
+    assert [path.name for path in job.cwd.glob("data/traces/*")] == [store.name]
+
+
+def test_evaluate(job, tmp_path):
+    arguments = (f"checkpoint={job.folder / 'best.ckpt'}", "design.n=24", "duration_ms=2500")
+    result = run_cli(*arguments, f"data_dir={job.cwd / 'data'}", cwd=tmp_path, script="evaluate.py")
+    # The tiny job's own cells, all parts together.
+    values = dict(line.split() for line in result.stdout.splitlines()[1:])
+    assert result.stdout.splitlines()[0].startswith("24 cells: 15 windowed")
+    assert float(values["cells"]) == 15
+    assert float(values["rmse_floor_mV"]) < float(values["rmse_mV_mean"]) < float(values["rmse_mV_max"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_without_windows(job, tmp_path):
+    arguments = (f"checkpoint={job.folder / 'best.ckpt'}", "design.n=8", "duration_ms=600")
+    result = run_cli(*arguments, cwd=tmp_path, script="evaluate.py", check=False)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("design: no cell gave windows")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_run_on_a_gpu(job, tmp_path):
+    run_cli(*share_data(job, tmp_path), "trainer=gpu", "trainer.max_epochs=4", cwd=tmp_path)
+    (folder,) = tmp_path.glob("runs/*/*")
+    found, expected = metrics_of(folder), metrics_of(job.folder)
+    assert found["val/rmse_mV"] == pytest.approx(expected["val/rmse_mV"], rel=0.01)

@@ -1,0 +1,282 @@
+"""Loss, metrics, checkpoints and callbacks of training, against NumPy and against a second, uninterrupted training."""
+
+import json
+import re
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from tiny_job import RULE
+
+from cardioemu import UserError, load_emulator, progress
+from cardioemu.data import TRAIN, VALIDATION
+from cardioemu.emulator import Specification
+from cardioemu.evaluation import rmse_mV
+from cardioemu.models import SeedLSTM
+from cardioemu.training import BEST, LAST, EmulatorModule, EpochMetrics, Figures, KerasRMSprop, fit, make_trainer
+
+# As training/trainer.py has it; pytest puts its own filters over them.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+]
+
+
+def make_module(data, lr=0.001, seed=0):
+    torch.manual_seed(seed)
+    network = SeedLSTM(samples=200, hidden=8)
+    network.fit_normaliser(data.part(TRAIN)[1].flatten(0, 1))
+    scales = data.windows.scales[data.rows[TRAIN]]
+    specification = Specification(
+        network="SeedLSTM",
+        settings={"samples": 200, "inputs": 5, "hidden": 8},
+        scaled=list(data.windows.scaled),
+        lowest=scales.min(0).tolist(),
+        highest=scales.max(0).tolist(),
+        window={name: getattr(RULE, name) for name in RULE.__dataclass_fields__},
+        cell={"name": "akwaboah2021", "variant": "program", "scaled": None},
+        windows=data.windows.key,
+    )
+    return EmulatorModule(network, partial(KerasRMSprop, lr=lr), specification)
+
+
+def training(data, folder, epochs, lr=0.001, callbacks=(), seed=0):
+    """Trains and returns the module, the trainer, and what was recorded each epoch."""
+    module, recorded = make_module(data, lr, seed), {}
+    metrics = EpochMetrics(lambda values, epoch: recorded.update({epoch: dict(values)}))
+    trainer = make_trainer(folder, [metrics, *callbacks], max_epochs=epochs, accelerator="cpu", precision="32-true")
+    fit(trainer, module, data)
+    return SimpleNamespace(module=module, trainer=trainer, recorded=recorded, metrics=metrics, folder=folder)
+
+
+def weights(module_or_checkpoint):
+    state = module_or_checkpoint
+    if not isinstance(state, dict):
+        state = {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def rough(data, tmp_path_factory):
+    """A training with a learning rate so large that its best epoch is not its last."""
+    return training(data, tmp_path_factory.mktemp("rough"), 12, lr=0.03)
+
+
+def test_validation_is_the_mean_over_cells_in_numpy(data):
+    module = make_module(data)
+    scales, windows = data.part(VALIDATION)
+    trainer = pl.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu")
+    # Batches of 2 cells and a rest: the mean over cells, not over batches.
+    batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(scales, windows), batch_size=2)
+    (found,) = trainer.validate(module, batches, verbose=False)
+    with torch.no_grad():
+        predicted = module(scales).numpy()
+    assert len(scales) % 2 == 1
+    assert found["val/rmse_mV"] == pytest.approx(rmse_mV(windows.numpy(), predicted).mean(), rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+def test_loss_is_the_mean_squared_error_in_mV2(data):
+    module = make_module(data)
+    scales, windows = next(iter(data.train_dataloader()))
+    loss = module.training_step((scales, windows), 0)
+    with torch.no_grad():
+        error = module(scales).numpy().astype(float) - windows.numpy()
+    assert loss.item() == pytest.approx((error**2).mean(), rel=1e-6)
+    loss.backward()
+    # d loss / d readout bias = 2 std mean over samples of the summed errors.
+    std = module.network.normaliser.std_mV.item()
+    expected = 2 * std * error.sum(axis=0) / error.size
+    np.testing.assert_allclose(module.network.readout.bias.grad, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_recorded_is_what_the_checkpoints_hold(data, rough):
+    assert list(rough.recorded) == list(range(12))
+    assert rough.metrics.last == rough.recorded[11]
+    scores = [values["val/rmse_mV"] for values in rough.recorded.values()]
+    best = int(np.argmin(scores))
+    assert best < 11, "the rough training must get worse again for this test to say anything"
+    scales, windows = (part.numpy() for part in data.part(VALIDATION))
+    for name, epoch in ((BEST, best), (LAST, 11)):
+        checkpoint = torch.load(rough.folder / name, weights_only=True)
+        assert checkpoint["epoch"] == epoch
+        with pytest.warns(UserWarning, match="outside the trained range"):
+            predicted = load_emulator(rough.folder / name).predict(scales).voltage_mV
+        assert rmse_mV(windows, predicted).mean() == pytest.approx(scores[epoch], rel=1e-5)
+    assert sorted(path.name for path in rough.folder.iterdir()) == [BEST, LAST]
+
+
+def test_last_checkpoint_is_the_module(rough):
+    assert_same(weights(torch.load(rough.folder / LAST, weights_only=True)["state_dict"]), weights(rough.module))
+    scales = torch.rand(7, 5)
+    emulator = load_emulator(rough.folder / LAST)
+    with torch.no_grad():
+        assert torch.equal(emulator(scales), rough.module.network.eval()(scales))
+
+
+def test_resumed_is_uninterrupted_bit_for_bit(data, rough, tmp_path):
+    first = training(data, tmp_path, 5, lr=0.03)
+    # Another seed: every weight must come from the checkpoint.
+    second = training(data, tmp_path, 12, lr=0.03, seed=9)
+    assert_same(weights(second.module), weights(rough.module))
+    for name in (BEST, LAST):
+        one, other = (torch.load(folder / name, weights_only=True) for folder in (tmp_path, rough.folder))
+        assert_same(one["state_dict"], other["state_dict"])
+        assert one["epoch"] == other["epoch"]
+    assert first.recorded | second.recorded == rough.recorded
+    assert list(second.recorded) == list(range(5, 12))
+
+
+def test_a_finished_training_ends_with_its_metrics_again(data, tmp_path):
+    first = training(data, tmp_path, 3)
+    again = training(data, tmp_path, 3, seed=9)
+    assert again.recorded == {}
+    assert again.metrics.last == first.metrics.last
+    best = [run.trainer.checkpoint_callbacks[0].best_model_score.item() for run in (first, again)]
+    assert best[0] == best[1] == min(values["val/rmse_mV"] for values in first.recorded.values())
+
+
+def test_a_moved_run_folder_knows_its_best(data, rough, tmp_path):
+    before, moved = tmp_path / "before", tmp_path / "moved"
+    training(data, before, 5, lr=0.03)
+    before.rename(moved)
+    run = training(data, moved, 12, lr=0.03)
+    assert not before.exists()
+    assert torch.load(moved / BEST, weights_only=True)["epoch"] == torch.load(rough.folder / BEST)["epoch"]
+    best = run.trainer.checkpoint_callbacks[0]
+    assert best.best_model_score.item() == min(values["val/rmse_mV"] for values in rough.recorded.values())
+    assert best.best_model_path == str(moved / BEST)
+
+
+@pytest.mark.parametrize("fewer", [1, 2, 3])
+def test_fewer_epochs_than_are_done(data, tmp_path, fewer):
+    training(data, tmp_path, 4)
+    with pytest.raises(UserError, match=rf"^trainer.max_epochs: got {fewer}, but the run has 4 epochs behind it$"):
+        training(data, tmp_path, fewer)
+
+
+def test_divergence_is_told(data, tmp_path):
+    with pytest.raises(UserError, match=r"^optimizer.lr: training diverged in epoch 0 \(train/loss .*; lower it$"):
+        training(data, tmp_path, 3, lr=1e30)
+
+
+def test_checkpoints_hold_plain_values_and_tensors(data, rough):
+    content = torch.load(rough.folder / LAST, weights_only=True)
+    assert json.loads(json.dumps(content["emulator"])) == content["emulator"] == rough.module.specification.as_plain()
+    assert content["emulator"]["windows"] == data.windows.key
+    assert "network.normaliser.mean_mV" in content["state_dict"]
+    assert "optimizer_states" not in torch.load(rough.folder / BEST, weights_only=True)
+
+
+class Bomb:
+    """A pickle that acts when it is loaded."""
+
+    def __reduce__(self):
+        return (print, ("code of the checkpoint was run",))
+
+
+def damage(folder, kind):
+    path = folder / "some.ckpt"
+    content = torch.load(folder / BEST, weights_only=True)
+    if kind == "missing":
+        return path
+    if kind == "torn":
+        path.write_bytes((folder / BEST).read_bytes()[:5000])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("not a checkpoint")
+    else:
+        changed = {
+            "foreign": {"state_dict": {}},
+            "list": [1, 2],
+            "tensor": torch.zeros(3),
+            "code": content | {"bomb": Bomb()},
+            "network": content | {"emulator": content["emulator"] | {"network": "Other"}},
+            "shape": content | {"emulator": content["emulator"] | {"settings": {"samples": 3}}},
+            "setting": content | {"emulator": content["emulator"] | {"settings": {"depth": 3}}},
+            "fields": content | {"emulator": {"name": "?"}},
+            "weights": {key: value for key, value in content.items() if key != "state_dict"},
+        }[kind]
+        torch.save(changed, path)
+    return path
+
+
+DAMAGES = ("missing", "torn", "empty", "text", "foreign", "list", "tensor", "code", "network", "shape", "setting")
+
+
+@pytest.mark.parametrize("kind", [*DAMAGES, "fields", "weights"])
+def test_no_emulator_in_the_file(rough, kind, capfd):
+    path = damage(rough.folder, kind)
+    with pytest.raises(UserError, match=rf"^(checkpoint: .*{re.escape(str(path))}|model: got the network 'Other')"):
+        load_emulator(path)
+    assert capfd.readouterr().out == ""
+    path.unlink(missing_ok=True)
+
+
+def test_a_damaged_checkpoint_ends_a_resume(data, tmp_path):
+    training(data, tmp_path, 1)
+    torn = (tmp_path / LAST).read_bytes()[:5000]
+    (tmp_path / LAST).write_bytes(torn)
+    with pytest.raises(UserError, match=r"^checkpoint: .*last.ckpt cannot be read"):
+        training(data, tmp_path, 2)
+    assert (tmp_path / LAST).read_bytes() == torn
+
+
+@pytest.mark.parametrize(
+    ("every", "epochs", "drawn"), [(3, 7, [0, 2, 5, 6]), (1, 2, [0, 1]), (100, 3, [0, 2]), (3, 3, [0, 2])]
+)
+def test_figures_are_drawn_when_due(data, tmp_path, every, epochs, drawn):
+    shown = {}
+    figures = Figures(data, RULE.time_ms, lambda figure, epoch: shown.update({epoch: figure}), 2, every)
+    run = training(data, tmp_path, epochs, callbacks=[figures])
+    assert list(shown) == drawn
+    rows = data.rows[VALIDATION][[0, -1]]
+    assert len(shown[0].axes) == 2
+    for axis, cell in zip(shown[epochs - 1].axes, rows, strict=True):
+        *simulated, emulated = (line.get_ydata() for line in axis.lines)
+        np.testing.assert_array_equal(simulated, data.windows.windows(np.array([cell]))[0])
+        scales = torch.tensor(data.windows.scales[[cell]], dtype=torch.float32)
+        with torch.no_grad():
+            np.testing.assert_allclose(emulated, run.module(scales)[0], rtol=0, atol=1e-4)
+
+
+def test_more_cells_wanted_than_there_are(data, tmp_path):
+    figures = Figures(data, RULE.time_ms, lambda figure, epoch: None, 50, 1)
+    drawn = figures.figure(make_module(data))
+    assert len([axis for axis in drawn.axes if axis.get_visible()]) == len(data.rows[VALIDATION])
+
+
+def test_progress_counts_the_batches_of_all_epochs(data, tmp_path, monkeypatch):
+    bars = []
+
+    def bar(*arguments):
+        bars.append(progress.progress_bar(*arguments))
+        return bars[-1]
+
+    monkeypatch.setattr("cardioemu.training.callbacks.progress_bar", bar)
+    training(data, tmp_path, 2)
+    training(data, tmp_path, 5)
+    batches = len(data.train_dataloader())
+    assert [(b.initial, b.n, b.total) for b in bars] == [(0, 2 * batches, 2 * batches), (0, 5 * batches, 5 * batches)]
+    assert "epoch 5, val/rmse_mV" in bars[1].postfix
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_gpu_is_cpu_to_rounding(data, tmp_path):
+    on = {}
+    for accelerator in ("cpu", "gpu"):
+        module = make_module(data)
+        trainer = make_trainer(tmp_path / accelerator, max_epochs=2, accelerator=accelerator, precision="32-true")
+        fit(trainer, module, data)
+        on[accelerator] = load_emulator(tmp_path / accelerator / LAST).predict(data.windows.scales).voltage_mV
+    np.testing.assert_allclose(on["gpu"], on["cpu"], atol=0.05)

@@ -1,0 +1,39 @@
+"""The tiny job of the tests, and the programs as a user runs them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from cardioemu.data import SplitRule
+from cardioemu.windowing import WindowRule
+
+ROOT = Path(__file__).parent.parent
+TINY = (
+    "design=sobol",
+    "design.n=24",
+    "simulator.duration_ms=2500",
+    "windowing.samples=200",
+    "windowing.interval_ms=2.5",
+    "windowing.settle_ms=500",
+    "model.hidden=8",
+)
+RULE = WindowRule(samples=200, interval_ms=2.5, count=3, offset_ms=50.0, settle_ms=500.0)
+SPLIT = SplitRule(validation=0.15, test=0.15, duplicates="keep", batch_size=8, seed=0)
+
+
+def run_cli(*arguments, cwd, check=True, script="train.py"):
+    """Runs an entry point in a folder of its own, as a user would; with `check`, it must succeed."""
+    result = subprocess.run(
+        command(*arguments, script=script), cwd=cwd, env=environment(), capture_output=True, text=True
+    )
+    assert not check or result.returncode == 0, result.stderr
+    return result
+
+
+def command(*arguments, script="train.py"):
+    return [sys.executable, str(ROOT / script), *arguments]
+
+
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
