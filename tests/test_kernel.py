@@ -127,7 +127,7 @@ PROBLEMS = {
         {"V": "-1000 * (V - x^2) - 2 * x^2", "x": "-x"},
         lambda t: [np.exp(-2 * t), np.exp(-t)],
     ),
-    "varying exponent": ({"V": 0, "x": 0}, {"V": "2^x", "x": "1"}, lambda t: [np.expm1(t * np.log(2)) / np.log(2), t]),
+    "varying exponent": ({"V": 0, "x": 0}, {"V": "9^x", "x": "1"}, lambda t: [np.expm1(t * np.log(9)) / np.log(9), t]),
 }
 
 
@@ -143,6 +143,6 @@ def test_error_of_fixed_steps_falls_with_the_fourth_power(problem, tmp_path):
         errors.append(np.abs(y - exact(2.0)).max())
         estimates.append(estimate[0])
     orders, estimated = np.log2(np.divide(errors[:-1], errors[1:])), np.log2(np.divide(estimates[:-1], estimates[1:]))
-    assert errors[-1] < 1e-6
+    assert errors[-1] < 1e-5
     assert (orders > 3.5).all(), (orders, errors)
     assert (estimated > 3.4).all() or problem == "stiff", (estimated, estimates)

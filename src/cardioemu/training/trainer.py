@@ -80,11 +80,12 @@ def fit(trainer: pl.Trainer, module: EmulatorModule, data: WindowData) -> None:
     except SystemExit as error:  # what Lightning makes of either signal, exit status 0 included
         raise KeyboardInterrupt(f"stopped; resume={folder} goes on from the last whole epoch") from error
     except MisconfigurationException as error:
-        raise _too_many_epochs(trainer) from error
-    if trainer.fit_loop.epoch_progress.current.ready > (trainer.max_epochs or 0):  # one more is no error to Lightning
-        raise _too_many_epochs(trainer)
+        _check_epochs(trainer, error)
+        raise
+    _check_epochs(trainer)  # Lightning passes over one epoch too many
 
 
-def _too_many_epochs(trainer: pl.Trainer) -> UserError:
-    done = trainer.fit_loop.epoch_progress.current.ready
-    return UserError(f"trainer.max_epochs: got {trainer.max_epochs}, but the run has {done} epochs behind it")
+def _check_epochs(trainer: pl.Trainer, cause: Exception | None = None) -> None:
+    done, wanted = trainer.fit_loop.epoch_progress.current.ready, trainer.max_epochs or 0
+    if done > wanted:
+        raise UserError(f"trainer.max_epochs: got {wanted}, but the run has {done} epochs behind it") from cause
