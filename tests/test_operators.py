@@ -11,15 +11,18 @@ from cardioemu.simulation import simulate
 # x in (0, 1), y in (1, 2), V in (-60, 30); c is a constant.
 OPERATORS = """
 x + y; x - y; x * y; x / y; -x; +x; --x; -(-x); x - (y - V); x / (y / V); x / (y * V); x * (y + V); -(x + y); x - -y
-x^2; x^-2; x^64; x^65; x^3.7; x^0.5; x^1.5; x^-1.5; x^y; 2^x; 2^x^y; -2^x; (-2)^2 * x; y^(x - 0.5); -x^2; x^c; (x * y)^(c / 2)
+x^2; x^-2; x^64; x^65; x^3.7; x^0.5; x^1.5; x^-1.5; x^y; 2^x; 2^x^y; -2^x; (-2)^2 * x; y^(x - 0.5); -x^2
+x^c; (x * y)^(c / 2)
 V // 7; V % 7; V % -7; V // y; x % 0.3; V % y; -x % 0.3; x * (V // y); (x + V) // y; x // y * V
 exp(x); exp(-V / 10); log(x); log(x, 3); log(3, y); log(x, y); log10(x); sqrt(y)
 sin(V); cos(V); tan(x); asin(x); acos(x); atan(V); floor(V * y); ceil(V * y); floor(V) * x; abs(V); abs(V) * x
 if(V > -20, x, y); if(V < -20 or x >= 0.7, x * y, y); if(V > -20 and x <= 0.7, x * y, y); if(not (V > -20), x, y)
-if(x == y, y, x); if(x != y, y, x); if(c == 2, x, x / (c - 2)); if(c > 2, x / (c - 2), y); if((V > -20 and not (x < 0.5)) or y > 1.5, x, y)
+if(x == y, y, x); if(x != y, y, x); if(c == 2, x, x / (c - 2)); if(c > 2, x / (c - 2), y)
+if((V > -20 and not (x < 0.5)) or y > 1.5, x, y)
 piecewise(V < -40, x, V < 0, x * y, V); piecewise(c == 1, x / (c - 2), V < 0, x * y, V)
 piecewise(V < -40, x, c == 2, x * y, x / (c - 2)); if(if(V > -20, 1, 2) == 2, x, y); if(V > -20, if(x > 0.5, 1, x), V)
-x * between; between * between; if(x > 0.5, between, dot(y)) * dot(x); dot(x) * V; dot(x); c; 3; c * x; c - 1 / c; nested + x
+x * between; between * between; if(x > 0.5, between, dot(y)) * dot(x); dot(x) * V; dot(x)
+c; 3; c * x; c - 1 / c; nested + x
 """
 EXPRESSIONS = [e.strip() for e in OPERATORS.replace("\n", ";").split(";") if e.strip()]
 MORE = "between = x * y + sin(V)\n    in [1]\nnested = inner * x\n    inner = V * y\nc = 2\n"

@@ -55,7 +55,7 @@ class Solver:
     threads: PositiveInt | None = None
 
 
-def campaign(cell: Cell, scales: Scales, duration_ms: float, solver: Solver, folder: Path) -> TraceStore:
+def campaign(cell: Cell, scales: Scales, duration_ms: float | int, solver: Solver, folder: Path) -> TraceStore:
     """Simulates a design shard by shard, or opens the trace store of the same campaign.
 
     Args:
@@ -90,7 +90,7 @@ def campaign(cell: Cell, scales: Scales, duration_ms: float, solver: Solver, fol
     return TraceStore(here)
 
 
-def _cells_per_shard(duration_ms: float) -> int:
+def _cells_per_shard(duration_ms: float | int) -> int:
     return max(1, int(CELL_MS_PER_SHARD / duration_ms))
 
 
@@ -98,7 +98,7 @@ def _advance(bar: tqdm, first: int, done: int) -> None:
     bar.update(first + done - bar.n)
 
 
-def _facts(cell: Cell, scales: Scales, duration_ms: float, solver: Solver) -> dict[str, object]:
+def _facts(cell: Cell, scales: Scales, duration_ms: float | int, solver: Solver) -> dict[str, object]:
     module = SOLVERS[solver.name]
     determining = {
         "scaled": list(cell.scaled),

@@ -16,7 +16,7 @@ from cardioemu.traces import Trace
 def simulate(
     cell: Cell,
     scales: ArrayLike,
-    duration_ms: float,
+    duration_ms: float | int,
     solver: str = "rodas",
     rtol: float = 1e-4,
     threads: int | None = None,

@@ -163,6 +163,6 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         if isinstance(value, Mapping):
             result |= flat(value, f"{prefix}{key}.")
-        else:
+        elif key != "_partial_":  # how Hydra builds a part: nothing to tell runs apart by
             result[f"{prefix}{key}"] = value
     return result

@@ -44,10 +44,10 @@ def solve(
 
 
 def _solve_one(cell: Cell, scale: np.ndarray, initial: np.ndarray, duration_ms: float, rtol: float) -> Trace:
-    time_ms, states, status = _steps(cell, scale, initial, duration_ms, rtol)
-    voltage_mV = states[:, cell.potential].astype(np.float32)
-    slopes = cell.derivatives(states, np.broadcast_to(scale, (len(time_ms), len(scale))))[:, cell.potential]
-    slope = slopes.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found below
+        time_ms, states, status = _steps(cell, scale, initial, duration_ms, rtol)
+        voltage_mV = states[:, cell.potential].astype(np.float32)
+        slope = cell.derivatives(states, scale)[:, cell.potential].astype(np.float32)
     sound = np.logical_and.accumulate(np.isfinite(voltage_mV) & np.isfinite(slope))
     if not sound.all():  # the broken end of a trace is cut off, but for the initial state
         status = NOT_FINITE

@@ -1,6 +1,5 @@
 """Compiles generated C into a shared library, once per content."""
 
-import atexit
 import ctypes
 import hashlib
 import os
@@ -9,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from cardioemu.storage import atomic
 
 # No -ffast-math: the step control relies on NaN. Contraction to fused multiply-adds is the one liberty taken.
 FLAGS = ("-O2", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_loaded: dict[str, ctypes.CDLL] = {}
 
 
 def load(source: str) -> ctypes.CDLL:
@@ -32,10 +33,10 @@ def load(source: str) -> ctypes.CDLL:
     """
     compiler = find_compiler()
     key = _digest("\n".join((source, *compiler[1:], *FLAGS, _version(compiler), _cpu())).encode())
-    try:
-        return _cached(compiler, source, Path(platformdirs.user_cache_dir("cardioemu")) / "kernels", key)
-    except OSError:  # a read-only home, or one from which no code may be run
-        return _cached(compiler, source, _private_folder(), key)
+    if key not in _loaded:
+        folder = Path(platformdirs.user_cache_dir("cardioemu")) / "kernels"
+        _loaded[key] = _find(folder, key) or _build(compiler, source, folder, key)
+    return _loaded[key]
 
 
 def find_compiler() -> tuple[str, ...]:
@@ -51,16 +52,26 @@ def find_compiler() -> tuple[str, ...]:
     )
 
 
-def _cached(compiler: tuple[str, ...], source: str, folder: Path, key: str) -> ctypes.CDLL:
+def _find(folder: Path, key: str) -> ctypes.CDLL | None:
     # The name tells the content: to load a library torn by the disk would end the process with a bus error.
-    for library in folder.glob(f"{key}-*.so"):
-        if library.name == f"{key}-{_digest(library.read_bytes())}.so":
-            return ctypes.CDLL(str(library))
+    with suppress(OSError):
+        for library in folder.glob(f"{key}-*.so"):
+            if library.name == f"{key}-{_digest(library.read_bytes())}.so":
+                return ctypes.CDLL(str(library))
+    return None
+
+
+def _build(compiler: tuple[str, ...], source: str, folder: Path, key: str) -> ctypes.CDLL:
     built = _compile(compiler, source)
-    library = folder / f"{key}-{_digest(built)}.so"
-    with atomic(library) as temporary:  # several processes may build the same kernel at once
-        temporary.write_bytes(built)
-    return ctypes.CDLL(str(library))
+    name = f"{key}-{_digest(built)}.so"
+    try:
+        with atomic(folder / name) as temporary:  # several processes may build the same kernel at once
+            temporary.write_bytes(built)
+        return ctypes.CDLL(str(folder / name))
+    except OSError:  # a read-only home, or one from which no code may be run; once loaded, the file may go
+        with tempfile.TemporaryDirectory() as own:
+            (Path(own) / name).write_bytes(built)
+            return ctypes.CDLL(str(Path(own) / name))
 
 
 def _compile(compiler: tuple[str, ...], source: str) -> bytes:
@@ -76,14 +87,6 @@ def _compile(compiler: tuple[str, ...], source: str) -> bytes:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
-
-
-@cache
-def _private_folder() -> Path:
-    """A folder of this process, gone when it ends."""
-    folder = Path(tempfile.mkdtemp(prefix="cardioemu-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 @cache

@@ -99,6 +99,7 @@ def solve(
             while worker.is_alive():
                 worker.join(timeout=0.2)
                 progress(job.done)
+        progress(job.done)
         return [_trace(s, duration_ms) for s in steps]
     finally:
         job.stop = 1
