@@ -100,6 +100,7 @@ def test_bad_settings(name, settings, message):
         [[1, 2, 0, 0.5, 1]],
         np.array([[1, 2, 0, 0.5, 1]], dtype=np.float32),
         pd.DataFrame([[1, 2, 0, 0.5, 1]], columns=CURRENTS),
+        pd.DataFrame([[1, 0.5, 0, 2, 1]], columns=CURRENTS[::-1]),
         np.ma.array([1, 2, 0, 0.5, 1]),
     ],
 )
@@ -119,6 +120,7 @@ def test_scales_in_any_form(given):
         ([[1, 1, 1, 1, 1], [1, 1, 1, -0.5, 1]], "cell 1 has IKur = -0.5, allowed are finite values from 0 up"),
         ([1, np.nan, 1, 1, 1], "cell 0 has IK1 = nan"),
         ([1, 1, 1, 1, np.inf], "cell 0 has INa = inf"),
+        (pd.DataFrame([[1, 1, 1, 1]], columns=CURRENTS[:4]), "the table has no column INa"),
         (["a", "b", "c", "d", "e"], "no table of numbers"),
         ([[1, 1, 1, 1, 1], [1, 1]], "no table of numbers"),
     ],

@@ -71,22 +71,19 @@ def campaign(cell: Cell, scales: Scales, duration_ms: float | int, solver: Solve
     facts = _facts(cell, scales, duration_ms, solver)
     here = folder / f"{cell.name}-{facts['key']}"
     size = _cells_per_shard(duration_ms)
-    shards = [np.arange(i, min(i + size, len(scales))) for i in range(0, len(scales), size)]
-    with progress_bar(len(scales), "simulate", "cell") as bar:
-        for number, cells in enumerate(shards):
-            path = here / f"shard-{number:05d}.parquet"
-            if not is_whole(path):
+    shards = {
+        here / f"shard-{number:05d}.parquet": np.arange(first, min(first + size, len(scales)))
+        for number, first in enumerate(range(0, len(scales), size))
+    }
+    missing = {path: cells for path, cells in shards.items() if not is_whole(path)}
+    if missing:
+        with progress_bar(sum(map(len, missing.values())), "simulate", "cell") as bar:
+            for path, cells in missing.items():
+                advance = partial(_advance, bar, int(bar.n))
                 traces = simulate(
-                    cell,
-                    scales[cells],
-                    duration_ms,
-                    solver=solver.name,
-                    rtol=solver.rtol,
-                    threads=solver.threads,
-                    progress=partial(_advance, bar, int(cells[0])),
+                    cell, scales[cells], duration_ms, solver.name, solver.rtol, solver.threads, progress=advance
                 )
                 write_shard(path, cells.tolist(), scales[cells], cell.scaled, traces, facts)
-            _advance(bar, int(cells[0]), len(cells))
     return TraceStore(here)
 
 
@@ -94,8 +91,8 @@ def _cells_per_shard(duration_ms: float | int) -> int:
     return max(1, int(CELL_MS_PER_SHARD / duration_ms))
 
 
-def _advance(bar: tqdm, first: int, done: int) -> None:
-    bar.update(first + done - bar.n)
+def _advance(bar: tqdm, before: int, done: int) -> None:
+    bar.update(before + done - bar.n)
 
 
 def _facts(cell: Cell, scales: Scales, duration_ms: float | int, solver: Solver) -> dict[str, object]:

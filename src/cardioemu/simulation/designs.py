@@ -5,6 +5,7 @@ from itertools import combinations, product
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from pydantic import Field, NonNegativeInt, PositiveInt, validate_call
 from scipy.stats import qmc
@@ -81,12 +82,19 @@ def design(name: str, **settings: object) -> Scales:
     return DESIGNS[name](**settings)  # type: ignore[operator]
 
 
-def checked_scales(scales: ArrayLike, names: Sequence[str]) -> Scales:
+def checked_scales(scales: ArrayLike | pd.DataFrame, names: Sequence[str]) -> Scales:
     """Returns scale vectors as (cells, scaled) float64; a single vector counts as one cell.
 
+    The columns of a DataFrame are taken by their names, in whatever order they stand.
+
     Raises:
-        UserError: a wrong width, or a value that is negative, infinite or not a number.
+        UserError: a wrong width or column, or a value that is negative, infinite or not a number.
     """
+    if isinstance(scales, pd.DataFrame):
+        missing = [name for name in names if name not in scales.columns]
+        if missing:
+            raise UserError(f"scales: the table has no column {', '.join(missing)}; it needs {', '.join(names)}")
+        scales = scales[list(names)]
     try:
         array = np.atleast_2d(np.asarray(scales, dtype=float))
     except (TypeError, ValueError) as error:
