@@ -13,6 +13,7 @@ from cardioemu.progress import progress_bar
 from cardioemu.simulation.cell import Cell, load_cell
 from cardioemu.simulation.simulate import simulate
 from cardioemu.simulation.solvers import SOLVERS
+from cardioemu.simulation.solvers.rodas.compiler import find_compiler
 from cardioemu.simulation.store import TraceStore, is_whole, write_shard
 from cardioemu.storage import stage_key
 from cardioemu.types import Scales
@@ -48,11 +49,19 @@ class Simulator:
 
 @dataclass(frozen=True)
 class Solver:
-    """Which solver integrates the cells, how accurately, on how many threads (None: every core)."""
+    """Which solver integrates the cells, how accurately, on how many threads (None: every core).
+
+    Raises:
+        UserError: "rodas" without a C compiler.
+    """
 
     name: Literal["rodas", "scipy"] = "rodas"
     rtol: Annotated[PositiveFloat, Field(ge=1e-13, le=0.1)] = 1e-4
     threads: PositiveInt | None = None
+
+    def __post_init__(self) -> None:
+        if self.name == "rodas":
+            find_compiler()
 
 
 def campaign(cell: Cell, scales: Scales, duration_ms: float | int, solver: Solver, folder: Path) -> TraceStore:
