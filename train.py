@@ -33,8 +33,8 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
     if settings.dry_run:
         return plan(settings, scales)
 
-    save(config, folder)
     with settings.tracking.run(folder.name, plain(config), folder) as run:
+        save(config, folder)
         traces = campaign(cell, scales, settings.simulator.duration_ms, settings.solver, settings.data_dir / "traces")
         windows = window_set(traces, settings.windowing, settings.data_dir / "windows")
         data = WindowData(windows, settings.data)

@@ -1,9 +1,12 @@
 """The tiny job of the tests, and the programs as a user runs them."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from mlflow import MlflowClient
 
 from cardioemu.data import SplitRule
 from cardioemu.windowing import WindowRule
@@ -37,3 +40,25 @@ def command(*arguments, script="train.py"):
 
 def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def client(cwd):
+    return MlflowClient(f"sqlite:///{cwd}/mlflow.db")
+
+
+def runs(cwd):
+    found = client(cwd)
+    return found.search_runs([e.experiment_id for e in found.search_experiments()], order_by=["start_time"])
+
+
+def metrics_of(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def run_of(folder, cwd):
+    return client(cwd).get_run((folder / "mlflow_run_id").read_text())
+
+
+def share_data(job, cwd):
+    """Overrides with which a run in another folder uses the traces and windows of the tiny job."""
+    return (*TINY, f"data_dir={job.cwd / 'data'}")

@@ -17,7 +17,11 @@ Assignment = tuple[myokit.LhsExpression, myokit.Expression]
 class Equations:
     """Assignments in an order in which they can be evaluated, plain constants folded into numbers.
 
-    Scaled constants are inputs: `inputs` are their names in the generated source, `controls` their values at scale 1.
+    Attributes:
+        states: in the model's order.
+        assignments: of the derivatives and what they need; the scaled constants are given, not assigned.
+        controls: values of the scaled constants at scale 1.
+        name: what a variable, derivative or partial derivative is called in the generated source.
     """
 
     states: tuple[myokit.Variable, ...]
