@@ -93,6 +93,20 @@ def test_percentages_are_of_the_mean_over_the_windows_of_a_cell():
     assert result["rmse_floor_mV"] > 1
 
 
+def test_a_window_that_begins_at_its_ap_start_has_that_ap():
+    window, _ = ap()
+    begins = TIME_MS >= 0
+    found, whole = window_biomarkers(TIME_MS[begins], window[begins]), window_biomarkers(TIME_MS, window)
+    for name in BIOMARKERS:
+        assert found[name] == pytest.approx(whole[name], abs=0.01)
+
+
+def test_the_ap_of_a_window_is_the_one_at_time_0():
+    window, _ = ap(cycle=300, count=4)
+    later = TIME_MS - 300  # the window begins 350 ms before its AP start, with another AP in between
+    assert window_biomarkers(later, window) == pytest.approx(window_biomarkers(TIME_MS, window), abs=0.01)
+
+
 def test_stretched_time_stretches_every_biomarker():
     window = ap(cycle=500, count=4)[0]
     stretched = window_biomarkers(1.05 * TIME_MS, window)

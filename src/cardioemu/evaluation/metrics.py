@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from cardioemu.traces import Trace, beat
+from cardioemu.traces import MIN_AMPLITUDE_mV, Trace, beat
 from cardioemu.types import PerCell, Predicted, Sampled, SampleTimes, Windows
 
+NEAR_MS = 25.0
 TIMES = ("apd50", "apd75", "apd90", "cl")
 
 
@@ -24,18 +25,27 @@ def rmse_floor_mV(windows: Windows) -> PerCell:
 
 
 def window_biomarkers(time_ms: SampleTimes, voltage_mV: Sampled) -> dict[str, float]:
-    """Measures the first AP of a window: APD50, APD75, APD90 and CL, in ms.
+    """Measures the AP that a window is aligned to: APD50, APD75, APD90 and CL, in ms.
 
-    The definitions are those of `cardioemu.traces.beat` on the spline through the samples. The beat ends at the next AP
-    start; without one in the window it ends with the window, and CL is NaN. All are NaN for a window without an AP.
+    The definitions are those of `cardioemu.traces.beat` on the spline through the samples. The AP is the one whose
+    start lies nearest to time 0, at most 25 ms away; a window that begins at its AP start shows no crossing there, and
+    time 0 is taken. The beat ends at the next AP start; without one in the window it ends with the window, and CL is
+    NaN. All are NaN for a window without such an AP.
     """
     trace = Trace.from_samples(time_ms, voltage_mV)
-    starts_ms = trace.starts_ms
-    if len(starts_ms) == 0:
+    zero_ms = -float(time_ms[0])
+    distance_ms = np.abs(trace.starts_ms - zero_ms)
+    if (distance_ms <= NEAR_MS).any():
+        start_ms = float(trace.starts_ms[distance_ms.argmin()])
+    elif zero_ms == 0:
+        start_ms = 0.0
+    else:
         return dict.fromkeys(TIMES, float("nan"))
-    last = len(starts_ms) == 1
-    found = beat(trace, starts_ms[0], trace.duration_ms if last else starts_ms[1])
-    cl_ms = float("nan") if last else float(starts_ms[1] - starts_ms[0])
+    later_ms = trace.starts_ms[trace.starts_ms > start_ms + NEAR_MS]
+    found = beat(trace, start_ms, float(later_ms[0]) if len(later_ms) else trace.duration_ms)
+    if found["amplitude_mV"] < MIN_AMPLITUDE_mV:
+        return dict.fromkeys(TIMES, float("nan"))
+    cl_ms = float(later_ms[0]) - start_ms if len(later_ms) else float("nan")
     return {name: found[f"{name}_ms"] for name in TIMES[:-1]} | {"cl": cl_ms}
 
 
