@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from cardioemu.config import build, plain, reopen, save
 from cardioemu.data import TEST, TRAIN, WindowData, window_set
 from cardioemu.emulator import Specification, load_emulator
-from cardioemu.evaluation import cell_title, evaluate, overlay, rmse_mV
+from cardioemu.evaluation import cell_title, evaluate, evenly, overlay, rmse_mV
 from cardioemu.launch import launch
 from cardioemu.models import parameter_table
 from cardioemu.overrides import fixed, swept
@@ -107,7 +107,7 @@ def test(data: WindowData, folder: Path, run: Run) -> dict[str, float]:
     scales, windows = data.windows.scales[rows], data.windows.windows(rows)
     prediction = emulator.predict(scales)
     errors = rmse_mV(windows, prediction.voltage_mV)
-    shown = np.argsort(errors)[np.unique(np.linspace(0, len(errors) - 1, 6).astype(int))]
+    shown = np.argsort(errors)[evenly(len(errors), 6)]
     titles = [cell_title(scales[i], data.windows.scaled, errors[i]) for i in shown]
     figure = overlay(prediction.time_ms, windows[shown], prediction.voltage_mV[shown], titles)
     path = folder / "figures" / "test.png"

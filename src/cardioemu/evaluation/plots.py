@@ -29,7 +29,7 @@ def overlay(
     figure = Figure(figsize=(3.6 * columns, 2.4 * rows + 0.4), layout="constrained", dpi=110)
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     # One to two thousand points are more than a picture shows.
-    shown = np.unique(np.linspace(0, len(time_ms) - 1, 2000).astype(int))
+    shown = evenly(len(time_ms), 2000)
     for axis, cell, emulated, title in zip(axes.flat, windows, predicted, titles, strict=False):
         simulated_lines = axis.plot(time_ms[shown], cell[:, shown].T, color=SIMULATED, lw=1.6)
         (emulated_line,) = axis.plot(time_ms[shown], emulated[shown], color=EMULATED, lw=1.0)
@@ -45,6 +45,11 @@ def overlay(
         handles, ["simulated windows", "emulator"], loc="outside upper right", ncols=2, fontsize=8, frameon=False
     )
     return figure
+
+
+def evenly(size: int, count: int) -> np.ndarray:
+    """Returns up to `count` of the numbers 0 to size - 1, evenly spread, the first and the last among them."""
+    return np.unique(np.linspace(0, size - 1, count).astype(int))
 
 
 def cell_title(scales: np.ndarray, scaled: Sequence[str], error_mV: float) -> str:

@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback
 
 from cardioemu.data import VALIDATION, WindowData
 from cardioemu.errors import UserError
-from cardioemu.evaluation import cell_title, overlay, rmse_mV
+from cardioemu.evaluation import cell_title, evenly, overlay, rmse_mV
 from cardioemu.progress import progress_bar
 
 
@@ -104,7 +104,7 @@ class Figures(Callback):
     def figure(self, module: pl.LightningModule) -> Figure:
         """Draws the network as it is."""
         rows = self.data.rows[VALIDATION]
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(self.cells, len(rows))).astype(int))]
+        rows = rows[evenly(len(rows), min(self.cells, len(rows)))]
         scales, windows = self.data.windows.scales[rows], self.data.windows.windows(rows)
         predicted = module(torch.tensor(scales, dtype=torch.float32, device=module.device)).float().cpu().numpy()
         errors = rmse_mV(windows, predicted)
