@@ -11,16 +11,17 @@ from cardioemu.data import window_set
 from cardioemu.evaluation import evaluate as measure
 from cardioemu.launch import launch
 from cardioemu.settings import EvaluateSettings
-from cardioemu.simulation import campaign, load_cell
+from cardioemu.simulation import Simulator, campaign
 
 
 def evaluate(config: DictConfig, _: Path) -> dict[str, float]:
     """Simulates a design with the emulator's own cell model and windows, and compares."""
     settings = build(config, EvaluateSettings)
     emulator = load_emulator(settings.checkpoint)
-    cell = load_cell(**emulator.specification.cell)
+    simulator = Simulator(**emulator.specification.cell | {"duration_ms": settings.duration_ms})
+    cell = simulator.cell()
     scales = settings.design(scaled=len(cell.scaled))
-    traces = campaign(cell, scales, settings.duration_ms, settings.solver, settings.data_dir / "traces")
+    traces = campaign(cell, scales, simulator.duration_ms, settings.solver, settings.data_dir / "traces")
     windows = window_set(traces, emulator.window, settings.data_dir / "windows")
     print(f"{len(scales)} cells: " + ", ".join(f"{count} {outcome}" for outcome, count in windows.outcomes().items()))
     rows = np.flatnonzero(windows.windowed)

@@ -94,7 +94,7 @@ def make_module(settings: TrainSettings, data: WindowData, cell: Cell) -> Emulat
         lowest=scales.min(axis=0).tolist(),
         highest=scales.max(axis=0).tolist(),
         window=asdict(settings.windowing),
-        cell={"name": settings.simulator.model, "variant": cell.variant, "scaled": dict(cell.scaled_constants)},
+        cell=asdict(settings.simulator) | {"variant": cell.variant, "scaled": dict(cell.scaled_constants)},
         windows=data.windows.key,
     )
     return EmulatorModule(network, settings.optimizer, specification)

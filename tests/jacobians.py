@@ -4,7 +4,7 @@ import myokit
 import numpy as np
 
 from cardioemu.simulation.equations import NumPyWriter
-from cardioemu.simulation.solvers.rodas.jacobian import jacobian
+from cardioemu.simulation.jacobian import jacobian
 
 
 class _Writer(NumPyWriter):
@@ -12,30 +12,34 @@ class _Writer(NumPyWriter):
         return self._flhs(e)
 
 
-def analytic_jacobian(cell):
-    """A function of (state, scales) that runs the assignments and entries of `jacobian` as NumPy source."""
+def analytic_jacobian(cell, columns=None, recorded=()):
+    """A function of (state, scales, time, inputs) that runs what `jacobian` gives as NumPy source."""
     equations, writer = cell.equations, _Writer()
     writer.set_lhs_function(equations.name)
-    partials, entries = jacobian(equations)
+    partials, entries = jacobian(equations, recorded)
+    shape = (len(equations.states) + len(recorded), columns or len(equations.states))
     lines = [f"{equations.name(myokit.Name(s))} = y[{i}]" for i, s in enumerate(equations.states)]
     lines += [f"p{i} = p[{i}]" for i in range(len(equations.controls))]
+    lines += [f"q{i} = q[{i}]" for i in range(len(equations.inputs))]
     lines += [f"{equations.name(lhs)} = {writer.ex(rhs)}" for lhs, rhs in (*equations.assignments, *partials)]
-    lines += [f"J[{i}, {j}] = {writer.ex(entry)}" for (i, j), entry in entries.items()]
+    lines += [f"J[{i}, {j}] = {writer.ex(entry)}" for (i, j), entry in entries.items() if j < shape[1]]
     code = compile("\n".join(lines), "<jacobian>", "exec")
 
-    def evaluate(state, scales):
-        J = np.zeros((len(state), len(state)))
-        exec(code, {"numpy": np, "y": np.asarray(state, dtype=float), "p": scales * equations.controls, "J": J})
+    def evaluate(state, scales, time=0.0, inputs=()):
+        J, y, p = np.zeros(shape), np.asarray(state, dtype=float), scales * equations.controls
+        with np.errstate(invalid="ignore"):  # in branches that are not taken
+            exec(code, {"numpy": np, "y": y, "p": p, "q": inputs, "time": time, "J": J})
         return J
 
     return evaluate
 
 
-def differences(cell, state, scales, steps):
+def differences(cell, state, scales, steps, time=0.0, inputs=None):
     """(df/dy) by central differences; the error falls with the square of the steps (states,)."""
     columns = []
     for j, step in enumerate(steps):
         up, down = np.array(state, dtype=float), np.array(state, dtype=float)
         up[j], down[j] = up[j] + step, down[j] - step
-        columns.append((cell.derivatives(up, scales) - cell.derivatives(down, scales)) / (up[j] - down[j]))
+        above, below = (cell.derivatives(y, scales, time, inputs) for y in (up, down))
+        columns.append((above - below) / (up[j] - down[j]))
     return np.stack(columns, axis=1)

@@ -12,7 +12,7 @@ import pytest
 from small_cells import small_cell
 
 from cardioemu.errors import UserError
-from cardioemu.simulation import Simulator, Solver, TraceStore, campaign, design, load_cell, simulate
+from cardioemu.simulation import Pacing, Solver, TraceStore, campaign, design, load_cell, simulate
 from cardioemu.simulation.solvers import rodas
 
 campaign_module = importlib.import_module("cardioemu.simulation.campaign")  # its name in the package is the function
@@ -189,7 +189,9 @@ CHANGES = {
     "order of cells": lambda cell: {"scales": SCALES[::-1]},
     "scales": lambda cell: {"scales": np.nextafter(SCALES, 9)},
     "rtol": lambda cell: {"solver": replace(SOLVER, rtol=1e-5)},
+    "absolute tolerance": lambda cell: {"solver": replace(SOLVER, atol={"V": 1e-6})},
     "solver": lambda cell: {"solver": replace(SOLVER, name="scipy")},
+    "reference": lambda cell: {"solver": replace(SOLVER, name="cvodes")},
     "scaled constants": lambda cell: {"cell": replace(cell, scaled_constants={"a": "m.b", "b": "m.a"})},
     "order of names": lambda cell: {"cell": replace(cell, scaled_constants={"b": "m.a", "a": "m.b"})},
     "names": lambda cell: {"cell": replace(cell, scaled_constants={"A": "m.a", "b": "m.b"})},
@@ -202,6 +204,14 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_fact_of_a_campaign_is_in_its_key(cell, change):
     assert key(**{"cell": cell, **CHANGES[change](cell)}) != key(cell)
+
+
+def test_pacing_is_in_the_key(tmp_path):
+    cell = small_cell(tmp_path, {"V": 0}, {"V": "a * pace - V"}, "a = 1\npace = 0 bind pace", {"a": "m.a"})
+    paced = [replace(cell, protocol=Pacing(period, 1.0)) for period in (2.0, 3.0, 5 * DURATION, 6 * DURATION)]
+    keys = [key(c, np.ones((1, 1))) for c in (cell, *paced)]
+    assert len(set(keys)) == 4
+    assert keys[3] == keys[4]  # a second stimulus after the end
 
 
 @pytest.mark.parametrize(
@@ -223,21 +233,3 @@ def test_variants_have_their_own_keys():
 def test_threads_and_the_form_of_the_duration_are_not_in_the_key(cell):
     assert key(cell, solver=replace(SOLVER, threads=7)) == key(cell)
     assert key(cell, duration_ms=int(DURATION)) == key(cell)
-
-
-# What the config gives
-
-
-def test_simulator_refuses_a_wrong_model_when_it_is_made():
-    assert Simulator("akwaboah2021", 10.0).cell().variant == "program"
-    with pytest.raises(ValueError, match="neither a bundled model"):
-        Simulator("akwaboah", 10.0)
-    for duration in (0, -1, float("inf")):
-        with pytest.raises(ValueError, match="duration_ms"):
-            Simulator(model="akwaboah2021", duration_ms=duration)
-
-
-@pytest.mark.parametrize("wrong", [{"name": "cvodes"}, {"rtol": 0}, {"rtol": 1}, {"threads": 0}])
-def test_solver_settings_are_checked(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        Solver(**wrong)

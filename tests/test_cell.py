@@ -188,37 +188,6 @@ def test_cellml(tmp_path):
     np.testing.assert_allclose(ours, exact.derivatives(state, [0.7]), rtol=1e-14)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[[model]]\n[m]\nx = 1 +", "cannot be read as a Myokit or CellML model"),
-        ("", "cannot be read as a Myokit or CellML model"),
-        (mmt(START, RELAXES), "cannot be read as a Myokit or CellML model.*g"),
-        (
-            mmt(START, RELAXES, "g = 1").replace("label membrane_potential", "").replace("[mV]", "[1]"),
-            "add 'label memb",
-        ),
-        (mmt(START, RELAXES, "g = 1").replace("in [mV]", "in [A]"), r"m.V must be in a unit like \[mV\]"),
-        (mmt(START, RELAXES, "g = 1").replace("[ms]", "[m]"), r"engine.time must be in a unit like \[ms\]"),
-        (mmt(START, RELAXES, "g = sin(engine.time)"), "m.g uses time directly"),
-        (mmt(START, RELAXES, "c = 0\ng = n + log(c)"), r"the constant expression log\(m.c\) has no finite value"),
-        (mmt(START, RELAXES, "c = 0\ng = n + 1 / c"), r"the constant expression 1 / m.c has no finite value"),
-    ],
-)
-def test_files_that_are_refused(tmp_path, text, message):
-    path = tmp_path / "wrong.mmt"
-    path.write_text(text)
-    with pytest.raises(UserError, match=message):
-        load_cell(path)
-
-
-def test_broken_cellml(tmp_path):
-    path = tmp_path / "wrong.cellml"
-    path.write_text("<model/>")
-    with pytest.raises(UserError, match="cannot be read as a Myokit or CellML model"):
-        load_cell(path)
-
-
 def test_component_named_variant_without_a_choice_is_no_variant(tmp_path):
     text = mmt(START, RELAXES, "g = variant.size") + "[variant]\nsize = 1\n"
     (tmp_path / "v.mmt").write_text(text)

@@ -5,20 +5,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from trace_shapes import s_inverse, smooth_steps, trace_of
+from trace_shapes import dyadic_steps, s_inverse, smooth_steps, trace_of
 
 from cardioemu.traces import downward_crossings, highest, lowest, steepest, upward_crossings
-
-
-@st.composite
-def dyadic_steps(draw):
-    """Times, voltages and slopes of a random trace, so short in binary that midpoints are exact in float32 too."""
-    widths = draw(st.lists(st.sampled_from([0.5, 1.0, 2.0, 4.0]), min_size=1, max_size=12))
-    knots = st.lists(st.integers(-90, 40), min_size=len(widths) + 1, max_size=len(widths) + 1)
-    slopes = st.lists(st.integers(-60, 60), min_size=len(widths) + 1, max_size=len(widths) + 1)
-    # Off the dyadic levels: a V that only touches a level is another test's subject.
-    V = np.array(draw(knots)) + 19 / 64
-    return np.cumsum([0.0, *widths]), V, np.array(draw(slopes), dtype=float)
 
 
 def halve(times, voltages, slopes):
@@ -185,6 +174,13 @@ def test_extremes_refuse_intervals_outside():
         for interval in ((-1, 5), (5, 11), (6, 5), (np.nan, 5)):
             with pytest.raises(ValueError, match=r"an interval must lie in \[0, 10\] ms, got"):
                 find(trace, *interval)
+
+
+def test_extremes_at_the_ends_do_not_leave_the_interval_by_rounding():
+    rising = trace_of([0, 1 / 3, 5], [-80, -79, -20], [3, 3, 20])
+    for a, b in np.sort(np.random.default_rng(2).uniform(0, 5, (500, 2))):
+        assert lowest(rising, a, b).time_ms >= a
+        assert highest(rising, a, b).time_ms <= b
 
 
 def test_steepest_of_a_smooth_step_is_in_its_middle():

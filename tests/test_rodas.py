@@ -1,4 +1,4 @@
-"""The population solver: closed forms, accuracy, independence of the lanes, failing cells."""
+"""The population solver: closed forms, accuracy, arguments; the generated source."""
 
 import os
 import subprocess
@@ -9,9 +9,8 @@ import pytest
 from small_cells import small_cell
 
 from cardioemu.errors import UserError
-from cardioemu.simulation import design, load_cell, simulate
+from cardioemu.simulation import load_cell, simulate
 from cardioemu.simulation.simulate import cores
-from cardioemu.simulation.solvers import SOLVERS
 from cardioemu.simulation.solvers.rodas.solve import generate
 
 # name: states at 0, rates, and V(t) of scale 1 in closed form.
@@ -23,18 +22,22 @@ CLOSED_FORMS = {
     "chain": ({"V": 0, "x": 1, "y": 0}, {"V": "y", "x": "-g * x", "y": "x - y"}, lambda t: 1 - np.exp(-t) * (1 + t)),
     "rate of a rate": ({"V": 0, "x": 1}, {"V": "g * dot(x)", "x": "-x"}, lambda t: np.exp(-t) - 1),
     "switch": ({"V": 0}, {"V": "if(V < 5, g, 2 * g)"}, lambda t: np.where(t < 5, t, 2 * t - 5)),
+    "course of time": ({"V": 1}, {"V": "g * cos(engine.time) * V"}, lambda t: np.exp(np.sin(t))),
+    "jumps in time": ({"V": 0}, {"V": "if(engine.time < 5, g, 2 * g)"}, lambda t: np.where(t < 5, t, 2 * t - 5)),
 }
 
 
-@pytest.mark.parametrize("solver", list(SOLVERS))
+def closed_form_cell(folder, name):
+    initial, rates, _ = CLOSED_FORMS[name]
+    return small_cell(folder, initial, rates, "g = 1", {"g": "m.g"})
+
+
 @pytest.mark.parametrize("name", CLOSED_FORMS)
-def test_closed_forms(tmp_path, name, solver):
-    initial, rates, exact = CLOSED_FORMS[name]
-    cell = small_cell(tmp_path, initial, rates, "g = 1", {"g": "m.g"})
-    (trace,) = simulate(cell, [1.0], 30.0, solver=solver, rtol=1e-8)
+def test_closed_forms(tmp_path, name):
+    (trace,) = simulate(closed_form_cell(tmp_path, name), [1.0], 30.0, rtol=1e-8)
     assert trace.status == "ok"
     # float32 holds V to 6e-8 of its size.
-    t = trace.step_time_ms
+    t, exact = trace.step_time_ms, CLOSED_FORMS[name][2]
     np.testing.assert_allclose(trace.step_voltage_mV, exact(t), rtol=1e-6, atol=3e-6)
     between = np.linspace(0, 30, 997)
     np.testing.assert_allclose(trace.voltage_mV(between), exact(between), atol=2e-4)
@@ -42,8 +45,7 @@ def test_closed_forms(tmp_path, name, solver):
 
 def test_tighter_tolerance_smaller_error(tmp_path):
     """With an error per step of rtol, the global error follows it; an order of 4 asks for 10^(1/4) as many steps."""
-    initial, rates, exact = CLOSED_FORMS["oscillator"]
-    cell = small_cell(tmp_path, initial, rates, "g = 1", {"g": "m.g"})
+    cell, exact = closed_form_cell(tmp_path, "oscillator"), CLOSED_FORMS["oscillator"][2]
     errors, steps = [], []
     for rtol in (1e-3, 1e-4, 1e-5, 1e-6):
         (trace,) = simulate(cell, [1.0], 50.0, rtol=rtol)
@@ -53,39 +55,6 @@ def test_tighter_tolerance_smaller_error(tmp_path):
     assert -5 < slope < -3.5, (errors, steps)
     assert (np.diff(steps) > 0).all()
     assert errors[-1] < 1e-3
-
-
-def identical(a, b):
-    return (
-        a.status == b.status
-        and np.array_equal(a.step_time_ms, b.step_time_ms)
-        and np.array_equal(a.step_voltage_mV, b.step_voltage_mV)
-        and np.array_equal(a.step_dvdt_mV_per_ms, b.step_dvdt_mV_per_ms)
-    )
-
-
-@pytest.fixture(scope="module")
-def cell():
-    return load_cell("akwaboah2021")
-
-
-@pytest.fixture(scope="module")
-def alone(cell):
-    """Nineteen cells, each simulated by itself on one thread."""
-    return [simulate(cell, scale, 400.0, threads=1)[0] for scale in design("sobol", n=19)]
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3, None])
-@pytest.mark.parametrize("count", [*range(1, 10), 19])
-def test_a_cell_does_not_feel_its_neighbours(cell, alone, count, threads):
-    traces = simulate(cell, design("sobol", n=19)[:count], 400.0, threads=threads)
-    assert all(map(identical, traces, alone[:count]))
-
-
-def test_nor_their_order(cell, alone):
-    order = np.random.default_rng(0).permutation(19)
-    traces = simulate(cell, design("sobol", n=19)[order], 400.0, threads=2)
-    assert all(identical(trace, alone[i]) for trace, i in zip(traces, order, strict=True))
 
 
 def test_each_cell_has_its_own_initial_state(tmp_path):
@@ -98,46 +67,14 @@ def test_each_cell_has_its_own_initial_state(tmp_path):
     assert trace.voltage_mV(0) == 3
 
 
-FAILURES = {  # rate of V, V where it fails, time of the failure at scale 1, the status
-    "blow-up in finite time": ("g * V^2", 1, 1.0, "step too small"),
-    "beyond float32": ("g * V", 1, np.log(3.4e38), "not finite"),
-    "NaN from the start": ("if(g > 0, log(-V), 0)", 1, 0.0, "not finite"),
-    "division by zero from the start": ("if(g > 0, 1 / (V - 1), 0)", 1, 0.0, "not finite"),
-    "division by zero later": ("if(V >= 2 and g > 0, V / (g - g), 1)", 1, 1.0, "not finite"),
-    "a huge state": ("g * V", 1e300, 0.0, "not finite"),
-}
-
-
-# LSODA does not come back from a trial step into NaN: it stops earlier than it must.
-@pytest.mark.parametrize(
-    ("name", "solver"), [(n, s) for n in FAILURES for s in SOLVERS if (n, s) != ("division by zero later", "scipy")]
-)
-def test_failing_cell_has_a_reason_and_no_company(tmp_path, name, solver):
-    rate, start, fails_at, status = FAILURES[name]
-    cell = small_cell(tmp_path, {"V": 1}, {"V": rate}, "g = 1", {"g": "m.g"})
-    scales = np.zeros((11, 1))
-    scales[4] = 1
-    initial = np.ones((11, 1))
-    initial[4] = start
-    traces = simulate(cell, scales, 200.0, solver=solver, initial_state=initial, threads=1)
-    failed = traces.pop(4)
-    assert failed.end_ms == pytest.approx(fails_at, abs=0.02, rel=0.01)
-    assert failed.label is None
-    assert failed.status.endswith(f"(stopped at {failed.end_ms:.6g} ms)")
-    assert np.isnan(failed.voltage_mV(200))
-    assert failed.status.startswith(status)
-    (untouched,) = simulate(cell, [0.0], 200.0, solver=solver)
-    assert all(identical(trace, untouched) for trace in traces)
-    assert untouched.status == "ok"
-
-
-def test_cell_that_needs_too_many_steps(tmp_path):
-    rates = {"V": "-w * x", "x": "w * V"}
-    cell = small_cell(tmp_path, {"V": 1, "x": 0}, rates, "w = 1e6", {"w": "m.w"})
-    fast, slow = simulate(cell, [[1.0], [0.0]], 1.0)
-    assert fast.status.startswith("too many steps")
-    assert len(fast.step_time_ms) < 1.2e5
-    assert slow.status == "ok"
+def test_a_run_goes_on_from_the_final_state(tmp_path):
+    cell = small_cell(tmp_path, {"V": 10, "x": 0}, {"V": "-x", "x": "V"})
+    (whole,) = simulate(cell, [], 20.0, rtol=1e-9)
+    (first,) = simulate(cell, [], 7.0, rtol=1e-9)
+    (second,) = simulate(cell, [], 13.0, rtol=1e-9, initial_state=first.final_state)
+    np.testing.assert_allclose(first.final_state, [10 * np.cos(7), 10 * np.sin(7)], atol=1e-6)
+    np.testing.assert_allclose(second.final_state, whole.final_state, atol=1e-6)
+    assert whole.final_state.dtype == np.float64
 
 
 @pytest.mark.parametrize("duration", [1e-9, 0.01, 1 / 3, 7.0, 123.456])
@@ -146,6 +83,11 @@ def test_last_step_is_the_duration(tmp_path, duration):
     (trace,) = simulate(cell, [], duration)
     assert trace.step_time_ms[-1] == duration
     assert trace.voltage_mV(duration) == pytest.approx(np.exp(-duration), abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def cell():
+    return load_cell("akwaboah2021")
 
 
 @pytest.mark.parametrize(
@@ -157,12 +99,18 @@ def test_last_step_is_the_duration(tmp_path, duration):
         ({"duration_ms": 0}, "duration_ms: got 0"),
         ({"duration_ms": np.inf}, "duration_ms: got inf"),
         ({"duration_ms": np.nan}, "duration_ms: got nan"),
-        ({"solver": "rodos"}, "solver: got 'rodos', allowed is one of rodas, scipy"),
+        ({"solver": "rodos"}, "solver: got 'rodos', allowed is one of rodas, "),
         ({"rtol": 0.0}, "rtol: got 0.0, allowed is 1e-13 to 0.1"),
         ({"rtol": float("nan")}, "rtol: got nan"),
         ({"threads": 0}, "threads: got 0"),
         ({"initial_state": np.ones(29)}, r"initial_state: got shape \(29,\), allowed is \(30,\) or \(1, 30\)"),
         ({"initial_state": np.full(30, np.nan)}, "all finite"),
+        ({"initial_state": ["rest"] * 30}, "initial_state: got something that is no table of numbers"),
+        ({"atol": [1e-6] * 29}, r"atol: got shape \(29,\), allowed is one number or \(30,\)"),
+        ({"atol": 0}, "atol: got values that are not finite or not above 0"),
+        ({"atol": np.nan}, "atol: got values that are not finite or not above 0"),
+        ({"atol": "small"}, "atol: got something that is no number"),
+        ({"atol": {"W": 1e-3}}, "atol.W: there is no such state"),
     ],
 )
 def test_wrong_arguments(cell, change, message):
@@ -195,8 +143,3 @@ def test_generated_source_is_the_same_in_every_process():
         for seed in ("1", "2")
     ]
     assert texts[0].stdout.decode() == texts[1].stdout.decode() == generate(load_cell("akwaboah2021"))
-
-
-def test_explicit_time_is_refused_in_a_sentence(tmp_path):
-    with pytest.raises(UserError, match=r"m.stimulus uses time directly, which the solvers do not offer"):
-        small_cell(tmp_path, {"V": 1}, {"V": "stimulus - V"}, "stimulus = sin(engine.time)")

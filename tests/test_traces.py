@@ -102,8 +102,8 @@ def test_stimulus_edges_at_both_ends():
     [
         ([0, 10, 5], [-80, -80, -80], "step times must ascend from 0 to 5 ms"),
         ([1, 10], [-80, -80], "step times must ascend from 0 to 10 ms, got 1 to 10"),
-        ([0, 10], [-80, np.nan], "finite times, voltages and slopes"),
-        ([0, np.nan], [-80, -80], "finite times, voltages and slopes"),
+        ([0, 10], [-80, np.nan], "finite voltages and slopes"),
+        ([0, np.nan], [-80, -80], "step times must be finite"),
     ],
 )
 def test_steps_that_make_no_trace(times, voltages, message):

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from cardioemu.traces import Trace
+from cardioemu.traces import Recording, Trace
 
 REFERENCE = Path(__file__).parent / "data" / "akwaboah2021"
 REFERENCE_TIME_MS = 0.5 * np.arange(10001)
@@ -17,10 +18,15 @@ def reference(variant):
     return np.load(REFERENCE / f"traces_{variant}.npz")
 
 
-def trace_of(times, voltages, slopes, duration=None, status="ok"):
+def trace_of(times, voltages, slopes, duration=None, status="ok", kind=Trace):
     times = np.asarray(times, dtype=np.float64)
     duration = times[-1] if duration is None else duration
-    return Trace(times, np.asarray(voltages, np.float32), np.asarray(slopes, np.float32), float(duration), status)
+    return kind(times, np.asarray(voltages, np.float32), np.asarray(slopes, np.float32), float(duration), status)
+
+
+def recording_of(times, values, slopes=None, **more):
+    """A recording through these steps, of slope 0 at each where none is given."""
+    return trace_of(times, values, np.zeros(len(times)) if slopes is None else slopes, **more, kind=Recording)
 
 
 def smooth_steps(*corners, duration=None, status="ok"):
@@ -32,6 +38,17 @@ def smooth_steps(*corners, duration=None, status="ok"):
 def s_inverse(part):
     """The part of the time at which a smooth step has made this part of its way."""
     return brentq(lambda u: 3 * u**2 - 2 * u**3 - part, 0, 1, xtol=1e-14)
+
+
+@st.composite
+def dyadic_steps(draw):
+    """Times, voltages and slopes of a random trace, so short in binary that midpoints are exact in float32 too."""
+    widths = draw(st.lists(st.sampled_from([0.5, 1.0, 2.0, 4.0]), min_size=1, max_size=12))
+    knots = st.lists(st.integers(-90, 40), min_size=len(widths) + 1, max_size=len(widths) + 1)
+    slopes = st.lists(st.integers(-60, 60), min_size=len(widths) + 1, max_size=len(widths) + 1)
+    # Off the dyadic levels: a V that only touches a level is another test's subject.
+    V = np.array(draw(knots)) + 19 / 64
+    return np.cumsum([0.0, *widths]), V, np.array(draw(slopes), dtype=float)
 
 
 class LogisticAPs:

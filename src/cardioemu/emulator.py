@@ -31,7 +31,7 @@ class Specification:
         lowest: smallest scale of each input in the training part.
         highest: largest scale of each input in the training part.
         window: the `WindowRule` of its output.
-        cell: the arguments of `load_cell`.
+        cell: the arguments of the `Simulator` that its cells came from.
         windows: key of the windows it was trained on.
     """
 

@@ -24,13 +24,13 @@ States = Float64[np.ndarray, "*cells states"]
 """State vectors in the cell model's own units."""
 
 StepTimes = Float64[np.ndarray, "steps"]
-"""Times of the accepted steps in ms, ascending; a time stands twice where dV/dt jumps (a stimulus edge)."""
+"""Times of the accepted steps in ms, ascending; a time stands twice where something jumps (a stimulus edge)."""
 
-StepVoltages = Float32[np.ndarray, "steps"]
-"""Membrane potential at the accepted steps, in mV."""
+StepValues = Float32[np.ndarray, "steps"]
+"""A recorded quantity at the accepted steps, in its own unit: V in mV."""
 
 StepSlopes = Float32[np.ndarray, "steps"]
-"""dV/dt at the accepted steps, in mV per ms."""
+"""Its time derivative at the accepted steps, in its unit per ms: dV/dt in mV per ms."""
 
 Starts = Float64[np.ndarray, "starts"]
 """AP starts of one trace, in ms, ascending."""

@@ -1,5 +1,6 @@
 """A campaign: one run of a design to a trace store, kept under a key of everything that determines it."""
 
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +12,8 @@ from tqdm import tqdm
 
 from cardioemu.progress import progress_bar
 from cardioemu.simulation.cell import Cell, load_cell
+from cardioemu.simulation.pacing import Pacing
+from cardioemu.simulation.schedule import schedule
 from cardioemu.simulation.simulate import simulate
 from cardioemu.simulation.solvers import SOLVERS
 from cardioemu.simulation.solvers.rodas.compiler import find_compiler
@@ -32,31 +35,48 @@ class Simulator:
         duration_ms: length of every trace.
         variant: one of the model's variants; None takes its own choice.
         scaled: name -> constant of the model, for a model without a component `scales`.
+        parameters: constant -> its value in place of the model's.
+        initial_state: state -> its initial value in place of the model's.
+        potential: the state that is the membrane potential, for a model that does not mark it.
+        pacing: how the cell is paced.
     """
 
     model: str
     duration_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     variant: str | None = None
     scaled: dict[str, str] | None = None
+    parameters: dict[str, float] = field(default_factory=dict)
+    initial_state: dict[str, float] = field(default_factory=dict)
+    potential: str | None = None
+    pacing: Pacing = field(default_factory=Pacing)
 
     def __post_init__(self) -> None:
-        self.cell()
+        schedule(self.cell(), None, self.duration_ms)
 
     def cell(self) -> Cell:
-        """Loads the cell model."""
-        return load_cell(self.model, self.variant, self.scaled)
+        """Loads the cell model, to be paced as told."""
+        return load_cell(
+            self.model, self.variant, self.scaled, self.parameters, self.initial_state, self.potential, self.pacing
+        )
 
 
 @dataclass(frozen=True)
 class Solver:
     """Which solver integrates the cells, how accurately, on how many threads (None: every core).
 
+    Attributes:
+        name: the population solver or one of the references.
+        rtol: relative error of one step.
+        atol: state -> absolute error of one step, in place of the default (see `absolute_tolerances`).
+        threads: None takes every core.
+
     Raises:
         UserError: "rodas" without a C compiler.
     """
 
-    name: Literal["rodas", "scipy"] = "rodas"
+    name: Literal["rodas", "cvodes", "scipy"] = "rodas"
     rtol: Annotated[PositiveFloat, Field(ge=1e-13, le=0.1)] = 1e-4
+    atol: dict[str, PositiveFloat] = field(default_factory=dict)
     threads: PositiveInt | None = None
 
     def __post_init__(self) -> None:
@@ -90,7 +110,14 @@ def campaign(cell: Cell, scales: Scales, duration_ms: float | int, solver: Solve
             for path, cells in missing.items():
                 advance = partial(_advance, bar, int(bar.n))
                 traces = simulate(
-                    cell, scales[cells], duration_ms, solver.name, solver.rtol, solver.threads, progress=advance
+                    cell,
+                    scales[cells],
+                    duration_ms,
+                    solver.name,
+                    solver.rtol,
+                    solver.threads,
+                    atol=solver.atol,
+                    progress=advance,
                 )
                 write_shard(path, cells.tolist(), scales[cells], cell.scaled, traces, facts)
     return TraceStore(here)
@@ -111,13 +138,17 @@ def _facts(cell: Cell, scales: Scales, duration_ms: float | int, solver: Solver)
         "duration_ms": float(duration_ms),  # 5000 and 5000.0 are one campaign
         "solver": module.VERSION,
         "rtol": solver.rtol,
+        "atol": solver.atol,
     }
+    paced = schedule(cell, None, duration_ms)
     key = stage_key(
         f"campaign {VERSION}",
         source=module.generate(cell),
         controls=cell.equations.controls,
         initial_state=cell.initial_state,
         scales=scales,
+        edges_ms=paced.edges_ms,
+        levels=paced.levels,
         # Shards cut at other cells must not stand side by side in one folder.
         cells_per_shard=_cells_per_shard(duration_ms),
         **determining,

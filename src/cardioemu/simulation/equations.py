@@ -9,8 +9,26 @@ from myokit.formats.ansic import AnsiCExpressionWriter
 from myokit.formats.python import NumPyExpressionWriter
 
 from cardioemu.errors import UserError
+from cardioemu.simulation.explicit_time import OfTime, take_out_time
+from cardioemu.simulation.folding import evaluate, fold, simplified
+from cardioemu.simulation.singularities import bridged
 
 Assignment = tuple[myokit.LhsExpression, myokit.Expression]
+
+
+@dataclass(frozen=True)
+class Input:
+    """What drives the cell from outside, constant between edges in time: a stimulus.
+
+    Attributes:
+        binding: the name a protocol drives it by ("pace"), or "time".
+        value: what the model file gives it, at time 0.
+        of_time: its level as a function of time, (n,) ms -> (n,), where the model file itself gives it one.
+    """
+
+    binding: str
+    value: float
+    of_time: OfTime | None = None
 
 
 @dataclass(frozen=True)
@@ -19,93 +37,119 @@ class Equations:
 
     Attributes:
         states: in the model's order.
-        assignments: of the derivatives and what they need; the scaled constants are given, not assigned.
+        assignments: of the derivatives and what they need; scaled constants, inputs and time are given, not assigned.
         controls: values of the scaled constants at scale 1.
-        name: what a variable, derivative or partial derivative is called in the generated source.
+        inputs: what protocols drive, and what the model lets jump in time.
+        time: the time variable where the right-hand side depends on it other than through `inputs`, else None.
+        name: what a variable, derivative or partial derivative is called in the generated source: scaled constants are
+            p0, p1, ..., inputs q0, q1, ..., time is `time`.
     """
 
     states: tuple[myokit.Variable, ...]
     assignments: tuple[Assignment, ...]
     controls: np.ndarray
+    inputs: tuple[Input, ...]
+    time: myokit.Variable | None
     name: Callable[[myokit.LhsExpression], str]
+
+    def levels(self, time_ms: float | int) -> np.ndarray:
+        """Returns the levels (inputs,) that the model file gives its inputs at a time."""
+        return np.array([i.value if i.of_time is None else i.of_time(np.array([time_ms]))[0] for i in self.inputs])
 
 
 def equations(model: myokit.Model, scaled: Mapping[str, str]) -> Equations:
     """Orders the equations of a model whose constants `scaled` (name -> variable) become inputs.
 
     Raises:
-        UserError: the right-hand side depends on time other than through its states, or two of `scaled` on each other.
+        UserError: two of `scaled` depend on each other.
     """
     model = model.clone()
-    for variable in model.variables(bound=True):
-        if variable.binding() == "time":
-            _refuse_explicit_time(variable)
-        else:
-            _unbind(variable)
-    inputs = [model.get(qname) for qname in scaled.values()]
-    _refuse_entangled(inputs)
-    controls = np.array([variable.eval() for variable in inputs], dtype=float)
-    for i, variable in enumerate(inputs):
+    scaled_constants = [model.get(qname) for qname in scaled.values()]
+    _refuse_entangled(scaled_constants)
+    driven = _driven(model)
+    for i, variable in enumerate(scaled_constants):
         variable.set_binding(f"scaled_{i}")
-    order = {variable: i for i, variable in enumerate(model.variables(deep=True))}
-    states = tuple(model.states())
+    order, timed = take_out_time(model, fold(model))
+    for variable, rhs in bridged(order, model.label("membrane_potential")).items():
+        variable.set_rhs(rhs)
+    time = model.time() if model.time().is_referenced() else None
+    inputs = [Input(binding, float(evaluate(v.rhs()))) for v, binding in driven.items()]
+    inputs += [Input("time", float(evaluate(v.rhs())), of_time) for v, of_time in timed.items()]
+    assignments = [(v.lhs(), v.rhs()) for v in order if not (v.is_constant() or v.is_bound())]
+    return Equations(
+        tuple(model.states()),
+        tuple(assignments),
+        np.array([evaluate(variable.rhs()) for variable in scaled_constants], dtype=float),
+        tuple(inputs),
+        time,
+        _names(order, time, scaled_constants, [*driven, *timed]),
+    )
+
+
+def _driven(model: myokit.Model) -> dict[myokit.Variable, str]:
+    """The variables that a protocol may drive -> the names they are bound by; others are as their equations say."""
+    bound = {v: v.binding() for v in model.variables(bound=True, deep=True, sort=True) if v.binding() != "time"}
+    for variable in bound:
+        variable.set_binding(None)
+    driven = {v: binding for v, binding in bound.items() if v.is_constant() and v.is_referenced()}
+    for i, variable in enumerate(driven):
+        variable.set_binding(f"driven_{i}")
+    return driven
+
+
+def _names(
+    order: Sequence[myokit.Variable],
+    time: myokit.Variable | None,
+    scaled: Sequence[myokit.Variable],
+    inputs: Sequence[myokit.Variable],
+) -> Callable[[myokit.LhsExpression], str]:
+    given = {variable: f"p{i}" for i, variable in enumerate(scaled)}
+    given |= {variable: f"q{i}" for i, variable in enumerate(inputs)}
+    if time is not None:
+        given[time] = "time"
+    number = {variable: i for i, variable in enumerate(order)}
 
     def name(lhs: myokit.LhsExpression) -> str:
         # The number makes the name unique: a.b_c and a_b.c would otherwise be the same word.
         if isinstance(lhs, myokit.PartialDerivative):
             return f"{name(lhs.dependent_expression())}_by_{name(lhs.independent_expression())}"
         variable = lhs.var()
-        if variable in inputs:
-            return f"p{inputs.index(variable)}"
-        prefix = "d" if isinstance(lhs, myokit.Derivative) else "y" if variable.is_state() else "v"
-        return f"{prefix}{states.index(variable) if variable.is_state() else order[variable]}_{variable.name()}"
+        if variable in given:
+            return given[variable]
+        if variable.is_state():
+            return f"{'d' if isinstance(lhs, myokit.Derivative) else 'y'}{variable.index()}_{variable.name()}"
+        return f"v{number[variable]}_{variable.name()}"
 
-    blocks = model.solvable_order().values()
-    assignments = tuple(
-        (equation.lhs, equation.rhs)
-        for block in blocks
-        for equation in block
-        if not (equation.lhs.var().is_constant() or equation.lhs.var().is_bound())
-    )
-    return Equations(states, assignments, controls, name)
+    return name
 
 
-def _refuse_explicit_time(time: myokit.Variable) -> None:
-    users = sorted(variable.qname() for variable in time.refs_by())
-    if users:
-        raise UserError(
-            f"cell model: {', '.join(users)} uses time directly, which the solvers do not offer; "
-            "write it with states, or as a pacing protocol"
-        )
-
-
-def _refuse_entangled(inputs: Sequence[myokit.Variable]) -> None:
+def _refuse_entangled(constants: Sequence[myokit.Variable]) -> None:
     # Each is replaced by its own scaled value, so a scale of one would not reach the other.
-    for i, variable in enumerate(inputs):
-        for j, other in enumerate(inputs):
+    for i, variable in enumerate(constants):
+        for j, other in enumerate(constants):
             if i != j and (variable is other or variable.rhs().depends_on(other.lhs(), deep=True)):
                 raise UserError(
-                    f"scaled: {variable.qname()} is scaled twice, directly and as {other.qname()}; leave one out"
+                    f"simulator.scaled: {variable.qname()} is scaled twice, directly and as {other.qname()}; "
+                    "leave one out"
                 )
 
 
-def _unbind(variable: myokit.Variable) -> None:
-    # Without a protocol a bound input (pace, diffusion current, ...) keeps the value its file gives it.
-    variable.set_binding(None)
-
-
 class _Folding:
-    """Writes every constant subexpression as one number, without the branches that a constant condition rules out."""
+    """Writes every constant part as one number, without the branches that are never taken."""
 
     SELECT: str
+    INFINITY: str
+    NAN: str
 
     def ex(self, e: myokit.Expression) -> str:
-        if isinstance(e, myokit.If | myokit.Piecewise):
-            e = _possible(e)
-        if e.is_constant() and not isinstance(e, myokit.Condition | myokit.PartialDerivative):
-            value = _constant(e)
-            return f"({value!r})" if value < 0 else repr(value)
-        return super().ex(e)  # type: ignore[misc]
+        return super().ex(simplified(e))  # type: ignore[misc]
+
+    def _ex_number(self, e: myokit.Number) -> str:
+        value = e.value()
+        if np.isnan(value):
+            return self.NAN
+        magnitude = repr(abs(value)) if np.isfinite(value) else self.INFINITY
+        return f"(-{magnitude})" if np.signbit(value) else magnitude
 
     def _ex_piecewise(self, e: myokit.Piecewise) -> str:
         *branches, otherwise = [self.ex(x) for x in e.pieces()]
@@ -114,35 +158,15 @@ class _Folding:
         return otherwise
 
 
-def _possible(e: myokit.If | myokit.Piecewise) -> myokit.Expression:
-    """Leaves the first branch whose condition always holds as the last, and none whose condition never does."""
-    *branches, otherwise = e.pieces() if isinstance(e, myokit.Piecewise) else (e.value(True), e.value(False))
-    conditions = e.conditions() if isinstance(e, myokit.Piecewise) else [e.condition()]
-    possible: list[myokit.Expression] = []
-    for condition, branch in zip(conditions, branches, strict=True):
-        if not condition.is_constant():
-            possible += [condition, branch]
-        elif condition.eval():
-            otherwise = branch
-            break
-    return myokit.Piecewise(*possible, otherwise) if possible else otherwise
-
-
-def _constant(e: myokit.Expression) -> float:
-    try:
-        with np.errstate(all="ignore"):
-            value = float(e.eval())
-    except (myokit.NumericalError, TypeError):  # a division by zero, or a complex number
-        value = np.nan
-    if not np.isfinite(value):
-        raise UserError(f"cell model: the constant expression {e.code()} has no finite value")
-    return value
-
-
 class NumPyWriter(_Folding, NumPyExpressionWriter):
     """Expressions as NumPy source, elementwise over cells."""
 
-    SELECT = "numpy.where"
+    SELECT, INFINITY, NAN = "numpy.where", "numpy.inf", "numpy.nan"
+
+    def _ex_piecewise(self, e: myokit.Piecewise) -> str:
+        # `where` is ten times as fast as `select`, but Python allows no more than 200 brackets within each other.
+        many = len(list(e.conditions())) > 50
+        return str(NumPyExpressionWriter._ex_piecewise(self, e) if many else super()._ex_piecewise(e))
 
 
 class CWriter(_Folding, AnsiCExpressionWriter):
@@ -151,7 +175,7 @@ class CWriter(_Folding, AnsiCExpressionWriter):
     No operator branches: a conditional computes both sides and selects lane by lane.
     """
 
-    SELECT = "SELECT"
+    SELECT, INFINITY, NAN = "SELECT", "INFINITY", "NAN"
 
     def _ex_function(self, e: myokit.Expression, func: str) -> str:
         return f"v_{func}({', '.join(f'VEC({self.ex(x)})' for x in e)})"
@@ -163,7 +187,7 @@ class CWriter(_Folding, AnsiCExpressionWriter):
     def _ex_power(self, e: myokit.Power) -> str:
         base = f"VEC({self.ex(e[0])})"
         if e[1].is_constant():
-            n = float(e[1].eval())
+            n = float(evaluate(e[1]))
             if n.is_integer() and abs(n) <= 64:
                 return f"v_ipow({base}, {int(n)})"
             if n in (0.5, 1.5):

@@ -7,8 +7,9 @@ import pandas as pd
 
 from cardioemu.traces.crossings import check_interval
 from cardioemu.traces.cubics import Cubics
-from cardioemu.traces.curve import Points, crossings, refine, slope_maximum, voltage_extreme
-from cardioemu.traces.trace import Number, Trace
+from cardioemu.traces.curve import Points, crossings, refine, slope_maximum, value_extreme
+from cardioemu.traces.recording import Number
+from cardioemu.traces.trace import Trace
 
 COLUMNS = (
     "start_ms",
@@ -88,9 +89,9 @@ def beat(
 def _measure(
     cubics: Cubics, points: Points, start_ms: Number, end_ms: Number, since_ms: Number, apd_from: str
 ) -> dict[str, float]:
-    before = voltage_extreme(cubics, points, since_ms, start_ms, sign=-1)
-    peak = voltage_extreme(cubics, points, start_ms, end_ms, sign=1)
-    mdp = voltage_extreme(cubics, points, peak.time_ms, end_ms, sign=-1)
+    before = value_extreme(cubics, since_ms, start_ms, sign=-1)
+    peak = value_extreme(cubics, start_ms, end_ms, sign=1)
+    mdp = value_extreme(cubics, peak.time_ms, end_ms, sign=-1)
     upstroke = slope_maximum(cubics, before.time_ms, peak.time_ms)
     amplitude = peak.value - mdp.value
     zero = upstroke.time_ms if apd_from == "upstroke" else peak.time_ms

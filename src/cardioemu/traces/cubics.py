@@ -1,22 +1,23 @@
-"""The cubic Hermite pieces of a trace: one cubic in time per step, with its values, slopes and turning points."""
+"""The cubic Hermite pieces of a curve: one cubic in time per step, with its values, slopes and turning points."""
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from cardioemu.types import StepSlopes, StepTimes, StepVoltages
+from cardioemu.types import StepSlopes, StepTimes, StepValues
 
-# A turning point closer to a knot than this part of the step changes V by less than its rounding error (the change is
-# quadratic in the distance), while its own rounding could turn a V that only touches a level into a crossing.
+# A turning point closer to a knot than this part of the step changes the value by less than its rounding error (the
+# change is quadratic in the distance), while its own rounding could turn a touch of a level into a crossing.
 EDGE = 1e-8
 
 
 class Cubics(NamedTuple):
-    """V = c0 + c1 s + c2 s^2 + c3 s^3 with s = t - knot_ms in [0, width_ms], one piece per step.
+    """value = c0 + c1 s + c2 s^2 + c3 s^3 with s = t - knot_ms in [0, width_ms], one piece per step.
 
     The piece of the last step, and of the first of two steps at the same time, has width 0 and is a straight line with
-    the step's own slope, so V and dV/dt are defined at every step.
+    the step's own slope, so value and slope are defined at every step. A piece with a NaN or infinity at either end is
+    NaN inside.
     """
 
     knot_ms: Float64[np.ndarray, " steps"]
@@ -31,25 +32,27 @@ class Cubics(NamedTuple):
         return Cubics(*(column[piece] for column in self))
 
     def value(self, s: Float64[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
-        """V in mV, `s` ms after each piece's knot."""
-        return self.c0 + s * (self.c1 + s * (self.c2 + s * self.c3))
+        """The value, `s` ms after each piece's knot."""
+        # 0 times NaN is NaN: a step keeps its own value beside a piece that is NaN.
+        return np.where(s == 0, self.c0, self.c0 + s * (self.c1 + s * (self.c2 + s * self.c3)))
 
     def slope(self, s: Float64[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
-        """dV/dt in mV per ms, `s` ms after each piece's knot."""
-        return self.c1 + s * (2.0 * self.c2 + s * (3.0 * self.c3))
+        """The time derivative per ms, `s` ms after each piece's knot."""
+        return np.where(s == 0, self.c1, self.c1 + s * (2.0 * self.c2 + s * (3.0 * self.c3)))
 
 
-def hermite(time_ms: StepTimes, voltage_mV: StepVoltages, dvdt_mV_per_ms: StepSlopes) -> Cubics:
-    """Build the cubics that have these voltages and slopes at these times."""
-    V = voltage_mV.astype(np.float64)
-    D = dvdt_mV_per_ms.astype(np.float64)
+def hermite(time_ms: StepTimes, value: StepValues, slope: StepSlopes) -> Cubics:
+    """Build the cubics that have these values and slopes at these times."""
+    y, D = value.astype(np.float64), slope.astype(np.float64)
     width = np.diff(time_ms, append=time_ms[-1])
     per_width = np.divide(1.0, width, out=np.zeros_like(width), where=width > 0)
-    chord = np.diff(V, append=V[-1]) * per_width
     D_next = np.append(D[1:], D[-1])
-    c2 = (3.0 * chord - 2.0 * D - D_next) * per_width
-    c3 = (D + D_next - 2.0 * chord) * per_width**2
-    return Cubics(time_ms, width, V, D, c2, c3)
+    with np.errstate(invalid="ignore"):  # infinities among them
+        chord = np.diff(y, append=y[-1]) * per_width
+        c2 = (3.0 * chord - 2.0 * D - D_next) * per_width
+        c3 = (D + D_next - 2.0 * chord) * per_width**2
+    known = np.isfinite(c3)
+    return Cubics(time_ms, width, y, D, np.where(known, c2, np.nan), np.where(known, c3, np.nan))
 
 
 def locate(cubics: Cubics, time_ms: Float64[np.ndarray, " times"]) -> Int64[np.ndarray, " times"]:
@@ -58,7 +61,7 @@ def locate(cubics: Cubics, time_ms: Float64[np.ndarray, " times"]) -> Int64[np.n
 
 
 def turning_points(cubics: Cubics) -> Float64[np.ndarray, "steps 2"]:
-    """Find where dV/dt changes sign inside each piece: ascending offsets from the knot in ms, NaN where it does not."""
+    """Find where the slope changes sign inside each piece: offsets from the knot in ms, ascending, NaN for none."""
     c1, c2, c3 = cubics.c1, cubics.c2, cubics.c3
     with np.errstate(divide="ignore", invalid="ignore"):
         # The form of the quadratic's roots that subtracts no nearly equal numbers: with c3 -> 0 the first goes to

@@ -31,8 +31,8 @@ def ap_starts(cubics: Cubics) -> Starts:
     points = refine(cubics)
     upward = crossings(cubics, points, THRESHOLD_mV, rising=True)
     segments = np.concatenate([[0], upward.after])
-    lowest_before = np.minimum.reduceat(points.voltage_mV, segments)[:-1]
-    highest_after = np.maximum.reduceat(points.voltage_mV, segments)[1:]
+    lowest_before = np.minimum.reduceat(points.value, segments)[:-1]
+    highest_after = np.maximum.reduceat(points.value, segments)[1:]
     return upward.time_ms[highest_after - lowest_before >= MIN_AMPLITUDE_mV]
 
 

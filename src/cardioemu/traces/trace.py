@@ -1,6 +1,6 @@
-"""The trace: V(t) of one cell as a continuous function through the solver's accepted steps."""
+"""The trace: the recording of V of one cell, its AP starts and label, and whatever else was recorded of the cell."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -9,58 +9,37 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline
 
-from cardioemu.traces.cubics import Cubics, hermite, locate
+from cardioemu.traces.recording import Recording, Times
 from cardioemu.traces.starts import Label, ap_starts, label_of
-from cardioemu.types import Starts, StepSlopes, StepTimes, StepVoltages
-
-# A solver that adds up its steps misses the last time by rounding.
-TIME_SLACK_MS = 1e-6
-
-# The run-time check of annotations in the tests takes `float` to the letter.
-Number = float | int
-Times = ArrayLike | Number
-Quantity = Callable[[Cubics, np.ndarray], np.ndarray]
+from cardioemu.types import Starts, StepSlopes, StepValues
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
-    """V(t) of one cell from 0 to `duration_ms`: accepted steps, cubic Hermite between them.
-
-    A time may stand twice, where dV/dt jumps (a stimulus edge): first with the left, then with the right derivative.
+class Trace(Recording):
+    """V(t) of one cell in mV, a recording without NaN, and what else is known of the cell.
 
     Args:
-        step_time_ms: times of the steps (steps,), ascending from 0; they end at `duration_ms` if the status is "ok".
-        step_voltage_mV: V at the steps (steps,), float32.
-        step_dvdt_mV_per_ms: dV/dt at the steps (steps,), float32.
+        step_time_ms: as of any recording; a time stands twice where dV/dt jumps (a stimulus edge).
+        step_value: V at the steps (steps,), float32.
+        step_slope: dV/dt at the steps (steps,), float32.
         duration_ms: the time that was asked for.
         status: "ok", or why the solver gave up after the last step.
+        recorded: the other recordings of this cell, by the names they were asked for.
+        final_state: the states at the last step (states,), float64; None where they are not known.
 
     Raises:
-        ValueError: lengths that differ, no step, a value that is not finite, or times that do not ascend from 0 to the
-            end.
+        ValueError: as of any recording, or a value or slope that is not finite.
 
     Source: DESIGN, decision 3.
     """
 
-    step_time_ms: StepTimes = field(repr=False)
-    step_voltage_mV: StepVoltages = field(repr=False)
-    step_dvdt_mV_per_ms: StepSlopes = field(repr=False)
-    duration_ms: Number
-    status: str = "ok"
+    recorded: Mapping[str, Recording] = field(default_factory=dict, repr=False)
+    final_state: Float64[np.ndarray, " states"] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        t, V, D = self.step_time_ms, self.step_voltage_mV, self.step_dvdt_mV_per_ms
-        if not (t.shape == V.shape == D.shape and t.ndim == 1 and t.size > 0):
-            raise ValueError(
-                f"a trace needs one step or more of time, V and dV/dt, got {t.shape}, {V.shape}, {D.shape}"
-            )
-        if not (np.isfinite(t).all() and np.isfinite(V).all() and np.isfinite(D).all()):
-            raise ValueError("a trace needs finite times, voltages and slopes: a solver keeps only accepted steps")
-        span, asked = f"{t[0]:.12g} to {t[-1]:.12g} ms", f"{self.duration_ms:.12g} ms"
-        if abs(t[0]) > TIME_SLACK_MS or (np.diff(t) < 0).any() or t[-1] > self.duration_ms + TIME_SLACK_MS:
-            raise ValueError(f"step times must ascend from 0 to {asked}, got {span}")
-        if self.status == "ok" and t[-1] < self.duration_ms - TIME_SLACK_MS:
-            raise ValueError(f'the steps of a trace with status "ok" must reach {asked}, got {span}')
+        super().__post_init__()
+        if not (np.isfinite(self.step_value).all() and np.isfinite(self.step_slope).all()):
+            raise ValueError("a trace needs finite voltages and slopes: a solver keeps only accepted steps")
 
     @classmethod
     def from_samples(cls, time_ms: ArrayLike, voltage_mV: ArrayLike) -> "Trace":
@@ -88,56 +67,22 @@ class Trace:
         return cls(t, V.astype(np.float32), slopes.astype(np.float32), duration_ms=float(t[-1]))
 
     @property
-    def end_ms(self) -> float:
-        """Where V ends: `duration_ms`, or the last step of a failed trace."""
-        return float(self.duration_ms if self.status == "ok" else self.step_time_ms[-1])
+    def step_voltage_mV(self) -> StepValues:
+        """V at the accepted steps, in mV."""
+        return self.step_value
 
-    def cubics(self) -> Cubics:
-        """Build the cubics between the steps; made anew on every call, since a campaign holds many traces."""
-        return hermite(self.step_time_ms, self.step_voltage_mV, self.step_dvdt_mV_per_ms)
+    @property
+    def step_dvdt_mV_per_ms(self) -> StepSlopes:
+        """dV/dt at the accepted steps, in mV per ms."""
+        return self.step_slope
 
     def voltage_mV(self, time_ms: Times) -> Float64[np.ndarray, "..."]:
-        """Interpolate V at any times.
-
-        Args:
-            time_ms: times in ms, of any shape, in any order, within [0, duration_ms].
-
-        Returns:
-            V in mV, float64, of the shape of `time_ms`; NaN after the last step of a failed trace.
-
-        Raises:
-            ValueError: a time outside [0, duration_ms], or NaN.
-
-        Source: DESIGN, decision 3 and section 6.
-        """
-        return self._at(time_ms, Cubics.value)
+        """Interpolate V at any times, in mV; see `Recording.at`."""
+        return self.at(time_ms)
 
     def dvdt_mV_per_ms(self, time_ms: Times) -> Float64[np.ndarray, "..."]:
-        """Interpolate dV/dt at any times; at a stimulus edge it is the derivative on the right.
-
-        Args:
-            time_ms: times in ms, of any shape, in any order, within [0, duration_ms].
-
-        Returns:
-            dV/dt in mV per ms, float64, of the shape of `time_ms`; NaN after the last step of a failed trace.
-
-        Raises:
-            ValueError: a time outside [0, duration_ms], or NaN.
-
-        Source: DESIGN, decision 3.
-        """
-        return self._at(time_ms, Cubics.slope)
-
-    def _at(self, time_ms: Times, quantity: Quantity) -> Float64[np.ndarray, "..."]:
-        times = np.asarray(time_ms, dtype=np.float64)
-        wrong = times[~((times >= 0) & (times <= self.duration_ms))]
-        if wrong.size:
-            raise ValueError(f"times must lie in [0, {self.duration_ms:.12g}] ms, got {wrong[0]:.12g}")
-        flat = times.ravel()
-        cubics = self.cubics()
-        piece = locate(cubics, flat)
-        values = quantity(cubics.take(piece), flat - cubics.knot_ms[piece])
-        return np.where(flat <= self.end_ms, values, np.nan).reshape(times.shape)
+        """Interpolate dV/dt at any times, in mV per ms; see `Recording.slope`."""
+        return self.slope(time_ms)
 
     @cached_property
     def starts_ms(self) -> Starts:

@@ -2,6 +2,6 @@
 
 from types import ModuleType
 
-from cardioemu.simulation.solvers import rodas, scipy
+from cardioemu.simulation.solvers import cvodes, rodas, scipy
 
-SOLVERS: dict[str, ModuleType] = {"rodas": rodas, "scipy": scipy}
+SOLVERS: dict[str, ModuleType] = {"rodas": rodas, "cvodes": cvodes, "scipy": scipy}

@@ -1,24 +1,24 @@
-"""SciPy's LSODA behind the same call: slow, without a compiler, and independent of the population solver."""
+"""SciPy's BDF with the analytic Jacobian behind the same call: slow, without a compiler, and independent of `rodas`."""
 
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import pairwise
 
 import numpy as np
-from scipy.integrate import LSODA
+from scipy.integrate import BDF
 
 from cardioemu.simulation.cell import Cell
+from cardioemu.simulation.problem import STEP_TOO_SMALL, TOO_MANY_STEPS, Problem
+from cardioemu.simulation.solvers.numpy_functions import Jacobian, jacobian_function
+from cardioemu.simulation.solvers.tracing import Steps, Tracer
 from cardioemu.traces import Trace
-from cardioemu.types import Scales, States
 
-MAX_STEP_MS = 5.0
-ABSOLUTE_PER_RELATIVE = 1e-3
-# LSODA's steps are longer than its interpolation by a cubic allows, so its own polynomial is read between them.
-POINTS_PER_STEP = 4
-VERSION = (
-    f"scipy {version('scipy')} LSODA, step <= {MAX_STEP_MS} ms, atol = {ABSOLUTE_PER_RELATIVE} rtol, "
-    f"{POINTS_PER_STEP} points per step"
-)
-STUCK, NOT_FINITE = "step too small", "not finite: a state or derivative became infinite or not a number"
+# Without a given first step SciPy works one out that can be NaN, which it then tries for ever.
+FIRST_STEP_MS, MAX_STEP_MS = 0.01, 5.0
+MAX_STEPS, MAX_STEPS_PER_MS = 10_000, 100
+VERSION = f"scipy {version('scipy')} BDF, step <= {MAX_STEP_MS} ms"
+# Newton's method converges with an inexact Jacobian too, but not with one that is not finite.
+HUGE = 1e100
 
 
 def generate(cell: Cell) -> str:
@@ -26,63 +26,73 @@ def generate(cell: Cell) -> str:
     return cell.python_source
 
 
-def solve(
-    cell: Cell,
-    scales: Scales,
-    initial: States,
-    duration_ms: float,
-    rtol: float,
-    threads: int,
-    progress: Callable[[int], None],
-) -> list[Trace]:
+def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> list[Trace]:
     """Integrates one cell after the other; Python holds it to one thread, so `threads` changes nothing."""
-    traces = []
-    for scale, state in zip(scales, initial, strict=True):
-        traces.append(_solve_one(cell, scale, state, duration_ms, rtol))
+    tracer, jacobian, traces = Tracer(problem), jacobian_function(problem.cell), []
+    for scale, state in zip(problem.scales, problem.initial, strict=True):
+        with np.errstate(all="ignore"):  # what overflows makes the step fail
+            steps = _steps(problem, tracer, jacobian, scale, state)
+        traces.append(tracer.trace(scale, steps))
         progress(len(traces))
     return traces
 
 
-def _solve_one(cell: Cell, scale: np.ndarray, initial: np.ndarray, duration_ms: float, rtol: float) -> Trace:
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found below
-        time_ms, states, status = _steps(cell, scale, initial, duration_ms, rtol)
-        voltage_mV = states[:, cell.potential].astype(np.float32)
-        slope = cell.derivatives(states, scale)[:, cell.potential].astype(np.float32)
-    sound = np.logical_and.accumulate(np.isfinite(voltage_mV) & np.isfinite(slope))
-    if not sound.all():  # the broken end of a trace is cut off, but for the initial state
-        status = NOT_FINITE
-        sound[0] = True
-        time_ms, voltage_mV, slope = time_ms[sound], np.nan_to_num(voltage_mV[sound]), np.nan_to_num(slope[sound])
-    if status != "ok":
-        status += f" (stopped at {time_ms[-1]:.6g} ms)"
-    return Trace(time_ms, voltage_mV, slope, duration_ms, status)
-
-
-def _steps(
-    cell: Cell, scale: np.ndarray, initial: np.ndarray, duration_ms: float, rtol: float
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Steps until the end, or until LSODA gives up: times, states, status."""
-    stepper = LSODA(
-        lambda _, y: cell.derivatives(y, scale),
-        0.0,
-        initial,
-        duration_ms,
-        rtol=rtol,
-        atol=rtol * ABSOLUTE_PER_RELATIVE,
-        max_step=MAX_STEP_MS,
-    )
-    times, states, status = [np.zeros(1)], [initial[None]], "ok"
-    while stepper.status == "running":
-        message = stepper.step()
-        if stepper.status == "failed":
-            status = f"scipy: {message}"
-        elif not np.isfinite(stepper.y).all():
-            status = NOT_FINITE
-        elif stepper.t <= stepper.t_old:  # LSODA itself would try for ever
-            status = STUCK
-        if status != "ok":
+def _steps(problem: Problem, tracer: Tracer, jacobian: Jacobian, scale: np.ndarray, state: np.ndarray) -> Steps:
+    """Steps from edge to edge of the schedule until the end, or until BDF gives up."""
+    steps: list[tuple[float, np.ndarray, int]] = []
+    room = MAX_STEPS + MAX_STEPS_PER_MS * problem.duration_ms
+    failure = None
+    for segment, (begin, end) in enumerate(pairwise([*problem.schedule.edges_ms, problem.duration_ms])):
+        steps.append((begin, state, segment))
+        stepper = _stepper(problem, jacobian, scale, problem.schedule.levels[segment], begin, state, end)
+        sound = True
+        while stepper.status == "running" and len(steps) <= room and (sound := _step(stepper)):
+            steps.append((stepper.t, stepper.y, segment))
+        state = stepper.y
+        if stepper.status != "finished":
+            failure = tracer.failure(TOO_MANY_STEPS if sound else STEP_TOO_SMALL, scale, stepper.t, segment, state)
             break
-        inside = np.linspace(stepper.t_old, stepper.t, POINTS_PER_STEP + 1)[1:]
-        times.append(inside)
-        states.append(stepper.dense_output()(inside).T)
-    return np.concatenate(times), np.concatenate(states), status
+    time_ms, states, segments = (np.array(column) for column in zip(*steps, strict=True))
+    return Steps(time_ms, states, segments, failure)
+
+
+def _step(stepper: BDF) -> bool:
+    """Takes one step; tells whether that was possible."""
+    try:
+        stepper.step()
+    except ValueError:  # SciPy's linear algebra, of numbers that are not finite
+        return False
+    return stepper.status != "failed"
+
+
+def _stepper(
+    problem: Problem,
+    jacobian: Jacobian,
+    scale: np.ndarray,
+    levels: np.ndarray,
+    begin: float,
+    state: np.ndarray,
+    end: float,
+) -> BDF:
+    """SciPy's integrator between two edges of the schedule, where the levels of the inputs are constant."""
+    cell = problem.cell
+    scaled = scale * cell.equations.controls
+
+    def rates(time_ms: float, y: np.ndarray) -> np.ndarray:
+        return cell.derivatives(y, scale, float(time_ms), levels)
+
+    def rates_by_state(time_ms: float, y: np.ndarray) -> np.ndarray:
+        J = jacobian(time_ms, y, scaled, levels)
+        return np.where(np.abs(J) < HUGE, J, 0.0)
+
+    return BDF(  # type: ignore[call-overload]  # of atol SciPy's stubs know one number only
+        rates,
+        begin,
+        state,
+        end,
+        max_step=MAX_STEP_MS,
+        rtol=problem.rtol,
+        atol=problem.atol,
+        jac=rates_by_state,
+        first_step=min(FIRST_STEP_MS, end - begin),
+    )

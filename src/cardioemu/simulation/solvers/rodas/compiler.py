@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from contextlib import suppress
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 import platformdirs
@@ -17,8 +18,12 @@ import platformdirs
 from cardioemu.errors import UserError
 from cardioemu.storage import atomic
 
-# No -ffast-math: the step control relies on NaN. Contraction to fused multiply-adds is the one liberty taken.
-FLAGS = ("-O2", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+# What -march=native is on x86, other architectures call -mcpu=native.
+NATIVE = "-march=native" if platform.machine().lower() in ("x86_64", "amd64", "i686") else "-mcpu=native"
+# No -ffast-math: the step control relies on NaN. Two liberties are taken, which leave NaN alone: contraction to fused
+# multiply-adds, and one reciprocal for several divisions by the same number.
+ARITHMETIC = ("-ffp-contract=fast", "-freciprocal-math", "-fno-math-errno", "-fno-trapping-math")
+FLAGS = ("-O2", NATIVE, *ARITHMETIC, "-shared", "-fPIC")
 _loaded: dict[str, ctypes.CDLL] = {}
 
 
@@ -40,7 +45,7 @@ def load(source: str) -> ctypes.CDLL:
 
 
 def find_compiler() -> tuple[str, ...]:
-    """Returns the command of the first C compiler found: $CC with its options, cc, gcc, clang."""
+    """Returns the command of the first C compiler found: $CC with its options, which win over ours, cc, gcc, clang."""
     for command in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
         words = shlex.split(command)
         if words and (path := shutil.which(words[0])):
@@ -78,7 +83,9 @@ def _compile(compiler: tuple[str, ...], source: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         code, built = Path(folder) / "kernel.c", Path(folder) / "kernel.so"
         code.write_text(source, encoding="utf-8")
-        command = [*compiler, *FLAGS, str(code), "-o", str(built), "-lm"]
+        program = tuple(takewhile(lambda word: not word.startswith("-"), compiler))  # "ccache gcc" is two words
+        options = compiler[len(program) :]
+        command = [*program, *FLAGS, *options, str(code), "-o", str(built), "-lm"]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise RuntimeError(f"the generated solver does not compile ({' '.join(command)}):\n{result.stderr[:4000]}")

@@ -1,243 +1,288 @@
 /* Population solver for one cell model: Rodas4 with adaptive steps, one cell per SIMD lane, lanes refilled from a queue.
 
-   The generated part (between the markers) is one step attempt for LANES cells side by side. Every lane has its own
-   time and step, so no cell waits for another, and no arithmetic mixes lanes, so no result depends on its neighbours.
-   GCC's vector types carry the lanes: gcc and clang lower them to whatever the CPU has. NaN keeps its meaning
-   (no -ffast-math): an error that is not a number fails the test `error <= rtol`. */
+   What depends on the model is generated where a name stands between two @. Every lane has its own time and step, so no
+   cell waits for another, and no arithmetic mixes lanes, so no result depends on its neighbours. NaN keeps its meaning
+   (no -ffast-math): an error that is not a number fails the test `error <= 1`. */
 #include <float.h>
-#include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__AVX512F__)
-enum { LANES = 8 };
-#elif defined(__AVX__)
-enum { LANES = 4 };
-#else
-enum { LANES = 2 };
-#endif
-enum { STATES = @STATES@, SCALED = @SCALED@, POTENTIAL = @POTENTIAL@ };
+#include "vector.h"
 
-typedef double vec __attribute__((vector_size(LANES * sizeof(double))));
-typedef int64_t ivec __attribute__((vector_size(LANES * sizeof(int64_t))));
-#define INLINE static inline __attribute__((always_inline))
+enum { STATES = @STATES@, SCALED = @SCALED@, INPUTS = @INPUTS@, CHANNELS = @CHANNELS@, ENTRIES = @ENTRIES@ };
 
-#define ONE ((vec){0} + 1.0)
-#define VEC(x) ((x) * ONE) /* a constant becomes a vector; on a vector it is no operation */
-#define SELECT(condition, a, b) select_lanes(condition, VEC(a), VEC(b))
-INLINE vec select_lanes(ivec condition, vec a, vec b) { return (vec)((condition & (ivec)a) | (~condition & (ivec)b)); }
+/* The model. Calls, not copies: the instructions of one evaluation fill the instruction cache. */
+#define CALLED static __attribute__((noinline)) void
 
-/* Elementary functions without branches. exp: x = n ln2 + r, Taylor to r^13 (4e-18 at |r| = ln2/2), ln2 in two parts so
-   that r is exact. Arguments are held in the range of finite, normal results. */
-INLINE vec v_exp(vec x) {
-  const double log2e = 1.4426950408889634, ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
-  const double round = 0x1.8p52; /* adding it leaves the nearest integer in the low bits */
-  const vec inside = SELECT(x < -708.0, VEC(-708.0), SELECT(x > 709.0, VEC(709.0), x));
-  const vec shifted = inside * log2e + round, n = shifted - round, r = (inside - n * ln2_high) - n * ln2_low;
-  vec p = VEC(1.0 / 6227020800.0);
-  p = p * r + 1.0 / 479001600.0;
-  p = p * r + 1.0 / 39916800.0;
-  p = p * r + 1.0 / 3628800.0;
-  p = p * r + 1.0 / 362880.0;
-  p = p * r + 1.0 / 40320.0;
-  p = p * r + 1.0 / 5040.0;
-  p = p * r + 1.0 / 720.0;
-  p = p * r + 1.0 / 120.0;
-  p = p * r + 1.0 / 24.0;
-  p = p * r + 1.0 / 6.0;
-  p = p * r + 0.5;
-  p = p * r + 1.0;
-  p = p * r + 1.0;
-  const vec power = (vec)(((ivec)shifted + 1023) << 52);
-  return p * power; /* NaN passes through p */
+/* A partial derivative that is not finite counts as 0: that of 1/(1 + exp(u)) is inf/inf where exp(u) is huge. */
+#define FINITE(x) finite_lanes(VEC(x))
+INLINE vec finite_lanes(vec x) { return (vec)((ivec)x & (x - x == 0.0)); }
+
+/* F: the rates of the states Y, with the scaled constants P and the inputs Q. */
+CALLED rates(const vec *P, const vec *Q, const vec *Y, vec *F) {
+@RATES@
 }
 
-/* log: x = 2^e m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s), s = (m - 1)/(m + 1), to s^23. Subnormal numbers are
-   lifted by 2^54, so that their bits read like any other's. */
-INLINE vec v_log(vec argument) {
-  const ivec subnormal = argument < 0x1p-1022;
-  const vec x = SELECT(subnormal, argument * 0x1p54, argument);
-  const double ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
-  const ivec bits = (ivec)x;
-  const ivec above = bits - 0x3fe6a09e667f3bcdLL; /* sqrt(1/2) */
-  const vec m = (vec)(bits - (above & (int64_t)0xfff0000000000000LL));
-  /* exponent as a double: it stands in the low bits of 2^52 + 2^51 */
-  const vec e = (vec)((above >> 52) + 0x4338000000000000LL) - 0x1.8p52 - SELECT(subnormal, VEC(54.0), VEC(0.0));
-  const vec f = m - 1.0, s = f / (f + 2.0), z = s * s;
-  vec p = VEC(1.0 / 23.0);
-  p = p * z + 1.0 / 21.0;
-  p = p * z + 1.0 / 19.0;
-  p = p * z + 1.0 / 17.0;
-  p = p * z + 1.0 / 15.0;
-  p = p * z + 1.0 / 13.0;
-  p = p * z + 1.0 / 11.0;
-  p = p * z + 1.0 / 9.0;
-  p = p * z + 1.0 / 7.0;
-  p = p * z + 1.0 / 5.0;
-  p = p * z + 1.0 / 3.0;
-  const vec half = 0.5 * f * f; /* 2s = f - s f, and s f = half-corrected: keeps the leading f exact */
-  const vec value = f - (half - s * (half + 2.0 * z * p));
-  const vec result = (value + e * ln2_low) + e * ln2_high;
-  return SELECT(x > 0.0, SELECT(x < INFINITY, result, x), SELECT(x == 0.0, VEC(-INFINITY), VEC(NAN)));
+/* The same, and J: minus the Jacobian, diagonal first; OUT: value and rate of every recorded channel, V first. */
+CALLED linearise(const vec *P, const vec *Q, const vec *Y, vec *F, vec *J, vec *OUT) {
+@LINEARISE@
 }
 
-/* The others go lane by lane through the C library: correct for every model, fast enough where they are rare. */
-#define LANEWISE(f) \
-  INLINE vec v_##f(vec x) { \
-    for (int l = 0; l < LANES; l++) x[l] = f(x[l]); \
-    return x; \
-  }
-LANEWISE(sqrt)
-LANEWISE(fabs)
-LANEWISE(floor)
-LANEWISE(ceil)
-LANEWISE(sin)
-LANEWISE(cos)
-LANEWISE(tan)
-LANEWISE(asin)
-LANEWISE(acos)
-LANEWISE(atan)
-LANEWISE(log10)
-INLINE vec v_pow(vec x, vec y) {
-  for (int l = 0; l < LANES; l++) x[l] = pow(x[l], y[l]);
-  return x;
-}
-INLINE vec v_ipow(vec x, int n) {
-  vec result = ONE;
-  for (unsigned left = n < 0 ? -n : n; left; left >>= 1, x = x * x)
-    if (left & 1) result = result * x;
-  return n < 0 ? 1.0 / result : result;
+/* Factors of the matrix J in its place. */
+CALLED factorise(vec *J) {
+@FACTORISE@
 }
 
-/* The running maximum of a state's relative error; NaN, once there, stays. */
-INLINE vec worse(vec worst, vec difference, vec y, vec z, vec weight) {
-  const vec a = v_fabs(y), b = v_fabs(z), ratio = v_fabs(difference) / (weight + SELECT(a > b, a, b));
-  return SELECT((ratio <= worst) | (worst != worst), worst, ratio);
+/* Replaces the right-hand side X of the factorised system by its solution. */
+CALLED solve(const vec *J, vec *X) {
+@SOLVE@
 }
 
-/* One attempt: from the states y with step h to the states z, the error estimate, and dV/dt at y. */
-static void attempt(const vec *P, const vec *Y, const vec *weight, vec h, vec *Z, vec *error, vec *slope) {
+/* One attempt of Rodas4 with step h from the states Y: the states Z after it, and the error estimate E of each.
+
+   E. Hairer and G. Wanner, Solving Ordinary Differential Equations II (2nd ed.), section IV.7: a stiffly accurate
+   Rosenbrock method of order 4(3) with six stages and gamma = 1/4, in the form without products of matrix and vector.
+   The coefficients are the published ones; they satisfy the order conditions to 1e-9, so no tolerance leads below. */
+static void attempt(const vec *P, const vec *Q, const vec *Y, vec h, vec *Z, vec *E, vec *OUT) {
   const vec ih = 1.0 / h;
-  vec worst = VEC(0.0);
-/*@BEGIN@*/
-@BODY@
-/*@END@*/
-  *error = worst;
+  vec J[ENTRIES], A[STATES], B[STATES], C[STATES], D[STATES], G[STATES], F[STATES];
+  linearise(P, Q, Y, A, J, OUT);
+  for (int i = 0; i < STATES; i++) J[i] += 4.0 * ih;
+  factorise(J);
+  solve(J, A);
+
+  for (int i = 0; i < STATES; i++) Z[i] = Y[i] + 1.544 * A[i];
+  rates(P, Q, Z, F);
+  for (int i = 0; i < STATES; i++) B[i] = F[i] - ih * (5.6688 * A[i]);
+  solve(J, B);
+
+  for (int i = 0; i < STATES; i++) Z[i] = Y[i] + 0.9466785280815826 * A[i] + 0.2557011698983284 * B[i];
+  rates(P, Q, Z, F);
+  for (int i = 0; i < STATES; i++) C[i] = F[i] - ih * (2.430093356833875 * A[i] + 0.2063599157091915 * B[i]);
+  solve(J, C);
+
+  for (int i = 0; i < STATES; i++)
+    Z[i] = Y[i] + 3.314825187068521 * A[i] + 2.896124015972201 * B[i] + 0.9986419139977817 * C[i];
+  rates(P, Q, Z, F);
+  for (int i = 0; i < STATES; i++)
+    D[i] = F[i] - ih * (0.1073529058151375 * A[i] + 9.594562251023355 * B[i] + 20.47028614809616 * C[i]);
+  solve(J, D);
+
+  for (int i = 0; i < STATES; i++)
+    Z[i] = Y[i] + 1.221224509226641 * A[i] + 6.019134481288629 * B[i] + 12.53708333932087 * C[i] -
+           0.6878860361058950 * D[i];
+  rates(P, Q, Z, F);
+  for (int i = 0; i < STATES; i++)
+    G[i] = F[i] + ih * (7.496443313967647 * A[i] - 10.24680431464352 * B[i] - 33.99990352819905 * C[i] +
+                        11.70890893206160 * D[i]);
+  solve(J, G);
+
+  for (int i = 0; i < STATES; i++) Z[i] += G[i];
+  rates(P, Q, Z, F);
+  for (int i = 0; i < STATES; i++)
+    E[i] = F[i] + ih * (8.083246795921522 * A[i] - 7.981132988064893 * B[i] - 31.52159432874371 * C[i] +
+                        16.31930543123136 * D[i] - 6.058818238834054 * G[i]);
+  solve(J, E);
+  for (int i = 0; i < STATES; i++) Z[i] += E[i];
 }
 
 /* The accepted steps of one cell, and how it ended. */
 enum { OK, STEP_TOO_SMALL, NOT_FINITE, TOO_MANY_STEPS, NO_MEMORY };
 typedef struct {
   double *time;
-  float *voltage, *slope;
+  float *channels; /* (count, CHANNELS, 2): value and time derivative */
   int64_t count, room, attempts;
-  int64_t status;
+  int64_t status, culprit; /* the state that failed, -1 where it is none of them */
 } Steps;
 
 typedef struct {
-  const double *initial; /* (cells, states) */
-  const double *inputs;  /* (cells, scaled) */
-  const double *weight;  /* (states,): below this size a state's error counts absolutely */
-  Steps *steps;          /* (cells,) */
-  int64_t cells, max_attempts;
-  double duration, rtol, max_step;
+  double *states;       /* (cells, STATES): initial ones, replaced by the last ones */
+  const double *scaled; /* (cells, SCALED) */
+  const double *atol;   /* (STATES,) */
+  const double *edges;  /* (segments + 1,): where the inputs change, from 0 to the duration */
+  const double *levels; /* (segments, INPUTS) */
+  Steps *steps;         /* (cells,) */
+  int64_t *finished;    /* (cells,): the cells in the order in which they end, -1 where none has yet */
+  int64_t cells, segments, max_attempts;
+  double rtol, first_step, max_step;
+  double spacing; /* points nearer than this to the one before are not recorded, but for the ends of segments */
   int64_t next, done; /* shared by the threads */
   int64_t stop;
 } Job;
 
-static int record(Steps *s, double t, double v, double dv) {
-  if (s->count == s->room) {
-    const int64_t room = s->room ? 2 * s->room : 1024;
-    double *time = realloc(s->time, room * sizeof *time);
-    if (time) s->time = time;
-    float *voltage = realloc(s->voltage, room * sizeof *voltage);
-    if (voltage) s->voltage = voltage;
-    float *slope = realloc(s->slope, room * sizeof *slope);
-    if (slope) s->slope = slope;
-    if (!time || !voltage || !slope) return 0;
-    s->room = room;
-  }
+/* One lane: which cell it integrates, where it is, and what the step control remembers. */
+typedef struct {
+  int64_t cell; /* EMPTY: takes the next one; IDLE: there is none left */
+  int64_t segment;
+  double t;
+  int arrived;  /* the states are new: the next attempt tells the derivatives there, to be recorded */
+  int rejected; /* the last attempt was */
+  double step, error; /* of the last accepted attempt of this segment, 0 before it */
+} Lane;
+enum { EMPTY = -1, IDLE = -2 };
+static const double LOOSEST = 1e-3; /* relative error */
+static const double AHEAD = 1e-6;   /* how far beyond the last step a cause of its failure is looked for */
+
+static double *lane(vec *x, int l) { return (double *)x + l; }
+
+static int resize(Steps *s, int64_t room) {
+  double *time = realloc(s->time, room * sizeof *time);
+  if (time) s->time = time;
+  float *channels = realloc(s->channels, room * 2 * CHANNELS * sizeof *channels);
+  if (channels) s->channels = channels;
+  if (time && channels) s->room = room;
+  return time && channels;
+}
+
+static int record(Steps *s, double t, const vec *OUT, int l) {
+  if (s->count == s->room && !resize(s, s->room ? s->room + s->room / 2 : 256)) return 0;
   s->time[s->count] = t;
-  s->voltage[s->count] = (float)v;
-  s->slope[s->count] = (float)dv;
+  for (int i = 0; i < 2 * CHANNELS; i++) s->channels[s->count * 2 * CHANNELS + i] = (float)OUT[i][l];
   s->count++;
   return 1;
 }
 
-void release(Job *job) {
-  for (int64_t c = 0; c < job->cells; c++) {
-    free(job->steps[c].time);
-    free(job->steps[c].voltage);
-    free(job->steps[c].slope);
-    memset(&job->steps[c], 0, sizeof job->steps[c]);
+/* The state of lane l whose rate is not finite, here or just ahead, or else that with the largest error. */
+static int64_t culprit(const Job *job, const vec *P, const vec *Q, const vec *Y, const vec *Z, const vec *E, int l) {
+  vec F[STATES], ahead[STATES];
+  for (int look = 0; look < 2; look++) {
+    rates(P, Q, look ? ahead : Y, F);
+    for (int i = 0; i < STATES; i++) {
+      if (!(fabs(F[i][l]) <= DBL_MAX)) return i;
+      ahead[i] = Y[i] + AHEAD * F[i];
+    }
   }
+  int64_t worst = -1;
+  double largest = 0.0;
+  for (int i = 0; i < STATES; i++) {
+    const double error = fabs(E[i][l]) / (job->atol[i] + job->rtol * fmax(fabs(Y[i][l]), fabs(Z[i][l])));
+    if (error > largest) largest = error, worst = i;
+  }
+  return worst;
 }
 
-static double *lane(vec *x, int l) { return (double *)x + l; }
+/* Records the point a lane has just arrived at; at the end of its segment the next one begins, or the cell is done.
+   Returns whether the attempt that was made from here counts. */
+static int arrive(const Job *job, Lane *lane, Steps *s, const vec *OUT, int l, int *finished) {
+  const double v = OUT[0][l], dv = OUT[1][l];
+  lane->arrived = 0;
+  if (!(fabs(v) <= FLT_MAX && fabs(dv) <= FLT_MAX)) { /* what is not finite is no trace, but for the initial state */
+    s->status = NOT_FINITE, *finished = 1;
+    if (s->count) return 0;
+    vec initial[2 * CHANNELS];
+    memcpy(initial, OUT, sizeof initial);
+    initial[0][l] = fmax(-FLT_MAX, fmin(v, FLT_MAX)), initial[1][l] = 0.0;
+    if (!record(s, lane->t, initial, l)) s->status = NO_MEMORY;
+    return 0;
+  }
+  const double since = s->count ? lane->t - s->time[s->count - 1] : INFINITY;
+  const int inside = lane->t > job->edges[lane->segment] && lane->t < job->edges[lane->segment + 1];
+  if (!(inside && since < job->spacing) && !record(s, lane->t, OUT, l)) {
+    s->status = NO_MEMORY, *finished = 1;
+    return 0;
+  }
+  if (lane->t < job->edges[lane->segment + 1]) return 1;
+  if (++lane->segment == job->segments) *finished = 1;
+  else lane->arrived = 1; /* the same time once more, with the derivatives on the right */
+  return 0;
+}
 
 /* Works the queue until it is empty; every thread calls it once on the same job. */
 void run(Job *job) {
-  vec P[SCALED + 1], Y[STATES], Z[STATES], weight[STATES], h = VEC(1.0), error, slope;
-  int64_t cell[LANES];
-  double t[LANES];
-  int arrived[LANES], shrunk[LANES], active = 0;
-  for (int i = 0; i < STATES; i++) weight[i] = VEC(job->weight[i]), Y[i] = VEC(job->initial[i]);
-  for (int i = 0; i < SCALED; i++) P[i] = VEC(job->inputs[i]);
-  for (int l = 0; l < LANES; l++) cell[l] = -1;
+  vec P[SCALED + 1], Q[INPUTS + 1], Y[STATES], Z[STATES], E[STATES], OUT[2 * CHANNELS], h = VEC(1.0);
+  vec before[STATES]; /* the states a step earlier, where a lane has arrived */
+  Lane lanes[LANES];
+  int active = 0;
+  for (int i = 0; i < STATES; i++) Y[i] = VEC(job->states[i]);
+  for (int i = 0; i < SCALED; i++) P[i] = VEC(job->scaled[i]);
+  for (int i = 0; i < INPUTS; i++) Q[i] = VEC(job->levels[i]);
+  for (int l = 0; l < LANES; l++) lanes[l].cell = EMPTY;
   for (;;) {
     for (int l = 0; l < LANES; l++)
-      if (cell[l] == -1) { /* an empty lane takes the next cell */
+      if (lanes[l].cell == EMPTY) {
         const int64_t c = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED);
         if (c >= job->cells) {
-          cell[l] = -2; /* idles on its last values */
+          lanes[l].cell = IDLE; /* goes on with its last values, unheeded */
           continue;
         }
-        for (int i = 0; i < STATES; i++) *lane(&Y[i], l) = job->initial[c * STATES + i];
-        for (int i = 0; i < SCALED; i++) *lane(&P[i], l) = job->inputs[c * SCALED + i];
-        cell[l] = c, t[l] = 0, arrived[l] = 1, shrunk[l] = 0, active++;
-        *lane(&h, l) = fmin(0.01, job->duration);
+        for (int i = 0; i < STATES; i++) *lane(&Y[i], l) = job->states[c * STATES + i];
+        for (int i = 0; i < SCALED; i++) *lane(&P[i], l) = job->scaled[c * SCALED + i];
+        for (int i = 0; i < INPUTS; i++) *lane(&Q[i], l) = job->levels[i];
+        lanes[l] = (Lane){.cell = c, .arrived = 1}, active++;
+        *lane(&h, l) = fmin(job->first_step, job->edges[1]);
       }
     if (!active || __atomic_load_n(&job->stop, __ATOMIC_RELAXED)) break;
-    attempt(P, Y, weight, h, Z, &error, &slope);
+
+    attempt(P, Q, Y, h, Z, E, OUT);
+    vec error = VEC(0.0); /* the largest, in units of the tolerance; NaN, once there, stays */
+    for (int i = 0; i < STATES; i++) {
+      const vec y = v_fabs(Y[i]), z = v_fabs(Z[i]);
+      const vec ratio = v_fabs(E[i]) / (job->atol[i] + job->rtol * SELECT(y > z, y, z));
+      error = SELECT((ratio <= error) | (error != error), error, ratio);
+    }
+    /* The usual factor of the next step. Gustafsson's, below, foresees the next error from the last two (Hairer and
+       Wanner, section IV.8), and the smaller one counts. */
+    const vec grown = 0.9 / v_sqrt(v_sqrt(SELECT(error > 1e-300, error, VEC(1e-300))));
+
+    ivec accepted = {0};
     for (int l = 0; l < LANES; l++) {
-      if (cell[l] < 0) continue;
-      Steps *s = &job->steps[cell[l]];
+      if (lanes[l].cell < 0) continue;
+      Lane *this = &lanes[l];
+      Steps *s = &job->steps[this->cell];
+      const vec *last = Y;
       int finished = 0;
-      if (arrived[l]) { /* the attempt has just computed dV/dt at the point this lane arrived at */
-        const double v = Y[POTENTIAL][l], dv = slope[l];
-        finished = t[l] >= job->duration;
-        if (fabs(v) <= FLT_MAX && fabs(dv) <= FLT_MAX) {
-          if (!record(s, t[l], v, dv)) s->status = NO_MEMORY, finished = 1;
-        } else { /* broken; where it is so from its initial state on, that state alone is the trace */
-          s->status = NOT_FINITE, finished = 1;
-          if (!s->count && !record(s, t[l], fmax(-FLT_MAX, fmin(v, FLT_MAX)), 0.0)) s->status = NO_MEMORY;
+      if (this->arrived && !arrive(job, this, s, OUT, l, &finished)) {
+        if (s->status && this->t > 0.0) last = before;
+        if (!finished) { /* a new segment, whose derivatives may be quite others */
+          for (int i = 0; i < INPUTS; i++) *lane(&Q[i], l) = job->levels[this->segment * INPUTS + i];
+          *lane(&h, l) = fmin(fmin(h[l], job->first_step), job->edges[this->segment + 1] - this->t);
+          this->step = 0.0;
         }
-        arrived[l] = 0;
-      }
-      if (!finished) {
-        const double step = h[l], e = error[l];
-        if (++s->attempts >= job->max_attempts) s->status = TOO_MANY_STEPS, finished = 1;
-        double factor = 0.2; /* when the error is not a number */
-        if (e == e) factor = fmin(4.0, fmax(0.2, 0.9 * sqrt(sqrt(job->rtol / fmax(e, 1e-300)))));
-        if (e <= job->rtol) {
-          const double left = job->duration - t[l];
-          t[l] = step >= left ? job->duration : t[l] + step;
-          for (int i = 0; i < STATES; i++) *lane(&Y[i], l) = Z[i][l];
-          if (shrunk[l]) factor = fmin(factor, 1.0); /* no growth right after a rejection */
-          arrived[l] = 1, shrunk[l] = 0;
+      } else {
+        const double step = h[l], e = error[l], end = job->edges[this->segment + 1];
+        double factor = e == e ? grown[l] : 0.0;
+        /* The shortest step that time can tell: a jump of the derivatives inside it leaves an error, but a small one. */
+        const double shortest = 16 * DBL_EPSILON * fmax(this->t, 1.0);
+        if (++s->attempts > job->max_attempts) {
+          s->status = TOO_MANY_STEPS;
+        } else if (e <= 1.0 || (step <= shortest && e * job->rtol <= LOOSEST)) {
+          if (this->rejected) factor = fmin(factor, 1.0); /* no growth right after a rejection */
+          if (this->step > 0) factor = fmin(factor, grown[l] * sqrt(sqrt(this->error / e)) * step / this->step);
+          this->step = step, this->error = fmax(e, 0.01);
+          this->t = step >= end - this->t ? end : this->t + step;
+          this->arrived = 1, this->rejected = 0;
+          accepted[l] = -1;
         } else {
-          shrunk[l] = 1;
-          if (step * factor < 1e-13 * fmax(t[l], 1.0)) s->status = e == e && e < INFINITY ? STEP_TOO_SMALL : NOT_FINITE, finished = 1;
+          this->rejected = 1;
+          if (step <= shortest) s->status = e <= DBL_MAX ? STEP_TOO_SMALL : NOT_FINITE;
         }
-        double next = fmin(step * factor, job->max_step);
-        if (arrived[l] && t[l] < job->duration) next = fmin(next, job->duration - t[l]);
+        if (s->status) {
+          finished = 1;
+          if (s->time[s->count - 1] < this->t) record(s, this->t, OUT, l);
+        }
+        factor = fmin(4.0, fmax(0.2, factor));
+        double next = fmin(fmax(step * factor, shortest), job->max_step);
+        const double left = end - this->t;
+        if (this->arrived && left > 0.0) next = next >= left ? left : fmin(next, left / 2); /* no crumb at the end */
         *lane(&h, l) = next;
       }
       if (finished) {
-        cell[l] = -1, active--;
-        __atomic_fetch_add(&job->done, 1, __ATOMIC_RELAXED);
+        if (s->status) s->culprit = culprit(job, P, Q, Y, Z, E, l);
+        for (int i = 0; i < STATES; i++) job->states[this->cell * STATES + i] = last[i][l];
+        resize(s, s->count); /* gives back what it did not need */
+        const int64_t place = __atomic_fetch_add(&job->done, 1, __ATOMIC_RELAXED);
+        __atomic_store_n(&job->finished[place], this->cell, __ATOMIC_RELEASE);
+        this->cell = EMPTY, active--;
       }
     }
+    for (int i = 0; i < STATES; i++) before[i] = Y[i], Y[i] = SELECT(accepted, Z[i], Y[i]);
+  }
+}
+
+void release(Steps *steps, int64_t count) {
+  for (int64_t c = 0; c < count; c++) {
+    free(steps[c].time);
+    free(steps[c].channels);
+    steps[c].time = NULL, steps[c].channels = NULL;
   }
 }

@@ -1,6 +1,7 @@
 """LU factorisation of a matrix whose sparsity pattern is known when the source is written."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 Pattern = set[tuple[int, int]]
 
@@ -14,32 +15,43 @@ class StaticLU:
     """
 
     order: tuple[int, ...]
-    pattern: frozenset[tuple[int, int]]
     filled: frozenset[tuple[int, int]]
 
-    def factorise(self) -> list[str]:
-        """C statements that turn `a_i_j` into its factors: `l_i_j`, `a_i_j` above the diagonal, `r_i` = 1/pivot."""
-        lines, known = [], set(self.pattern)
-        for k, p in enumerate(self.order):
-            lines.append(f"const vec r_{p} = 1.0 / a_{p}_{p};")
-            below = [i for i in self.order[k + 1 :] if (i, p) in self.filled]
-            right = [j for j in self.order[k + 1 :] if (p, j) in self.filled]
-            for i in below:
-                lines.append(f"const vec l_{i}_{p} = a_{i}_{p} * r_{p};")
-                for j in right:
-                    update = f"a_{i}_{j} -= " if (i, j) in known else f"vec a_{i}_{j} = -"
-                    lines.append(f"{update}l_{i}_{p} * a_{p}_{j};")
-                    known.add((i, j))
-        return lines
+    @cached_property
+    def place(self) -> dict[tuple[int, int], int]:
+        """Where each entry stands in the array of the factors: the diagonal first."""
+        size = len(self.order)
+        return {
+            entry: number
+            for number, entry in enumerate(
+                [(i, i) for i in range(size)] + sorted((i, j) for i, j in self.filled if i != j)
+            )
+        }
 
-    def solve(self, x: str) -> list[str]:
-        """C statements that replace the right-hand side `x0, x1, ...` by the solution."""
+    def factorise(self, a: str) -> list[str]:
+        """C statements that turn the array `a` of the entries into its factors, with the inverse of every pivot."""
         lines = []
         for k, p in enumerate(self.order):
-            lines += [f"{x}{i} -= l_{i}_{p} * {x}{p};" for i in self.order[k + 1 :] if (i, p) in self.filled]
+            lines.append(f"{a}[{p}] = 1.0 / {a}[{p}];")
+            right = [j for j in self.order[k + 1 :] if (p, j) in self.filled]
+            for i in self.order[k + 1 :]:
+                if (i, p) in self.filled:
+                    lines.append(f"{a}[{self.place[i, p]}] *= {a}[{p}];")
+                    lines += [
+                        f"{a}[{self.place[i, j]}] -= {a}[{self.place[i, p]}] * {a}[{self.place[p, j]}];" for j in right
+                    ]
+        return lines
+
+    def solve(self, a: str, x: str) -> list[str]:
+        """C statements that replace the right-hand side in the array `x` by the solution."""
+        lines = []
+        for k, p in enumerate(self.order):
+            below = [i for i in self.order[k + 1 :] if (i, p) in self.filled]
+            lines += [f"{x}[{i}] -= {a}[{self.place[i, p]}] * {x}[{p}];" for i in below]
         for k, p in reversed(list(enumerate(self.order))):
-            known = "".join(f" - a_{p}_{j} * {x}{j}" for j in self.order[k + 1 :] if (p, j) in self.filled)
-            lines.append(f"{x}{p} = ({x}{p}{known}) * r_{p};")
+            right = [j for j in self.order[k + 1 :] if (p, j) in self.filled]
+            known = "".join(f" - {a}[{self.place[p, j]}] * {x}[{j}]" for j in right)
+            lines.append(f"{x}[{p}] = ({x}[{p}]{known}) * {a}[{p}];")
         return lines
 
 
@@ -58,4 +70,4 @@ def static_lu(pattern: Pattern, size: int) -> StaticLU:
         left.discard(p)
         live.update((i, j) for i in left for j in left if (i, p) in live and (p, j) in live)
         filled |= live
-    return StaticLU(tuple(order), frozenset(pattern) | {(i, i) for i in range(size)}, frozenset(filled))
+    return StaticLU(tuple(order), frozenset(filled))

@@ -4,53 +4,50 @@ import ctypes
 import threading
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from cardioemu.simulation.cell import Cell
+from cardioemu.simulation.problem import NO_MEMORY, NOT_FINITE, STEP_TOO_SMALL, TOO_MANY_STEPS, Problem, failed
+from cardioemu.simulation.recording import recorded_variables
 from cardioemu.simulation.solvers.rodas.compiler import load
-from cardioemu.simulation.solvers.rodas.source import source
-from cardioemu.traces import Trace
-from cardioemu.types import Scales, States
+from cardioemu.simulation.solvers.rodas.source import source, unknowns
+from cardioemu.traces import SPACING_MS, Recording, Trace
 
-MAX_STEP_MS = 5.0
-MAX_ATTEMPTS_PER_MS = 1000.0
-# Below these sizes a state's error counts absolutely, above relatively: 1 mV for V, 1e-3 (of a gate, a mM) elsewhere.
-WEIGHT_POTENTIAL, WEIGHT_OTHER = 1.0, 1e-3
-VERSION = f"rodas 1, step <= {MAX_STEP_MS} ms, weights {WEIGHT_POTENTIAL} and {WEIGHT_OTHER}"
-STATUS = (
-    "ok",
-    "step too small: the error stayed above rtol at the smallest step; a looser rtol may pass",
-    "not finite: a state or derivative became infinite or not a number",
-    "too many steps: more attempts than the duration allows; the model may oscillate faster than it should",
-    "no memory: the steps of this cell did not fit into memory; simulate fewer cells or a shorter time at once",
-)
+FIRST_STEP_MS, MAX_STEP_MS = 0.01, 5.0
+MAX_ATTEMPTS, MAX_ATTEMPTS_PER_MS, MAX_ATTEMPTS_PER_SEGMENT = 1e5, 1000.0, 100.0
+VERSION = f"rodas 2, step <= {MAX_STEP_MS} ms"
+STATUS = ("ok", STEP_TOO_SMALL, NOT_FINITE, TOO_MANY_STEPS, NO_MEMORY)
 
 
 class _Steps(ctypes.Structure):
     _fields_ = (
         ("time", ctypes.POINTER(ctypes.c_double)),
-        ("voltage", ctypes.POINTER(ctypes.c_float)),
-        ("slope", ctypes.POINTER(ctypes.c_float)),
+        ("channels", ctypes.POINTER(ctypes.c_float)),
         ("count", ctypes.c_int64),
         ("room", ctypes.c_int64),
         ("attempts", ctypes.c_int64),
         ("status", ctypes.c_int64),
+        ("culprit", ctypes.c_int64),
     )
 
 
 class _Job(ctypes.Structure):
     _fields_ = (
-        ("initial", ctypes.c_void_p),
-        ("inputs", ctypes.c_void_p),
-        ("weight", ctypes.c_void_p),
+        ("states", ctypes.c_void_p),
+        ("scaled", ctypes.c_void_p),
+        ("atol", ctypes.c_void_p),
+        ("edges", ctypes.c_void_p),
+        ("levels", ctypes.c_void_p),
         ("steps", ctypes.POINTER(_Steps)),
+        ("finished", ctypes.c_void_p),
         ("cells", ctypes.c_int64),
+        ("segments", ctypes.c_int64),
         ("max_attempts", ctypes.c_int64),
-        ("duration", ctypes.c_double),
         ("rtol", ctypes.c_double),
+        ("first_step", ctypes.c_double),
         ("max_step", ctypes.c_double),
+        ("spacing", ctypes.c_double),
         ("next", ctypes.c_int64),
         ("done", ctypes.c_int64),
         ("stop", ctypes.c_int64),
@@ -58,38 +55,52 @@ class _Job(ctypes.Structure):
 
 
 @lru_cache(maxsize=8)
-def generate(cell: Cell) -> str:
+def generate(cell: Cell, record: tuple[str, ...] = ()) -> str:
     """Returns the C source of the solver of one cell model; with `VERSION` it determines every trace."""
-    return source(cell.equations, cell.potential)
+    return source(cell.equations, cell.potential, recorded_variables(cell.equations, record))
 
 
-def solve(
-    cell: Cell,
-    scales: Scales,
-    initial: States,
-    duration_ms: float,
-    rtol: float,
-    threads: int,
-    progress: Callable[[int], None],
-) -> list[Trace]:
+def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> list[Trace]:
     """Integrates every cell; `progress` is told now and then how many are done. A failed cell ends at its last step."""
-    library = load(generate(cell))
-    inputs = np.ascontiguousarray(scales * cell.equations.controls)
-    initial = np.ascontiguousarray(initial)
-    weight = np.full(len(cell.states), WEIGHT_OTHER)
-    weight[cell.potential] = WEIGHT_POTENTIAL
-    steps = (_Steps * len(scales))()
-    job = _Job(
-        initial.ctypes.data,
-        inputs.ctypes.data,
-        weight.ctypes.data,
-        steps,
-        len(scales),
-        int(1e5 + duration_ms * MAX_ATTEMPTS_PER_MS),
-        duration_ms,
-        rtol,
-        MAX_STEP_MS,
+    library = load(generate(problem.cell, problem.record))
+    cells, width = problem.initial.shape
+    size = unknowns(problem.cell.equations)
+    # Time, where it is a state, starts at 0; nothing is wrong with it, so any tolerance does.
+    states, atol = np.zeros((cells, size)), np.ones(size)
+    states[:, :width], atol[:width] = problem.initial, problem.atol
+    arrays = (
+        states,
+        np.ascontiguousarray(problem.scales * problem.cell.equations.controls),
+        atol,
+        np.append(problem.schedule.edges_ms, problem.duration_ms),
+        np.ascontiguousarray(problem.schedule.levels, dtype=float),
     )
+    steps, finished = (_Steps * cells)(), np.full(cells, -1)
+    segments = len(problem.schedule.edges_ms)
+    attempts = MAX_ATTEMPTS + MAX_ATTEMPTS_PER_MS * problem.duration_ms + MAX_ATTEMPTS_PER_SEGMENT * segments
+    job = _Job(
+        *(array.ctypes.data for array in arrays),
+        steps,
+        finished.ctypes.data,
+        cells,
+        segments,
+        int(min(attempts, 2.0**62)),
+        problem.rtol,
+        FIRST_STEP_MS,
+        MAX_STEP_MS,
+        SPACING_MS,
+    )
+    traces: dict[int, Trace] = {}
+
+    def collect() -> None:
+        """Turns the cells that have ended since the last time into traces, so that memory holds no cell twice."""
+        for cell in finished[len(traces) : job.done].tolist():
+            if cell < 0:
+                break
+            traces[cell] = _trace(problem, steps[cell], states[cell, :width])
+            library.release(ctypes.byref(steps[cell]), ctypes.c_int64(1))
+        progress(len(traces))
+
     # ctypes lets go of the interpreter lock, so plain threads run the kernel side by side.
     workers = [threading.Thread(target=library.run, args=(ctypes.byref(job),), daemon=True) for _ in range(threads)]
     try:
@@ -97,23 +108,27 @@ def solve(
             worker.start()
         for worker in workers:
             while worker.is_alive():
-                worker.join(timeout=0.2)
-                progress(job.done)
-        progress(job.done)
-        return [_trace(s, duration_ms) for s in steps]
+                worker.join(timeout=0.1)
+                collect()
+        collect()
+        return [traces[cell] for cell in range(cells)]
     finally:
         job.stop = 1
         for worker in workers:
             worker.join()
-        library.release(ctypes.byref(job))
+        library.release(steps, ctypes.c_int64(cells))
 
 
-def _trace(steps: _Steps, duration_ms: float) -> Trace:
-    def copy(pointer: Any) -> np.ndarray:
-        return np.ctypeslib.as_array(pointer, (steps.count,)).copy()
-
-    time_ms, voltage_mV, slope = copy(steps.time), copy(steps.voltage), copy(steps.slope)
+def _trace(problem: Problem, steps: _Steps, final_state: np.ndarray) -> Trace:
+    time_ms = np.ctypeslib.as_array(steps.time, (steps.count,)).copy()
+    channels = np.ctypeslib.as_array(steps.channels, (steps.count, 1 + len(problem.record), 2))
+    (voltage_mV, dvdt_mV_per_ms), *recorded = channels.transpose(1, 2, 0).copy()
     status = STATUS[steps.status]
     if steps.status:
-        status += f" (stopped at {time_ms[-1]:.6g} ms)"
-    return Trace(time_ms, voltage_mV, slope, duration_ms, status)
+        known = 0 <= steps.culprit < len(final_state)
+        status = failed(status, time_ms[-1], problem.cell.states[steps.culprit] if known else None)
+    recordings = {
+        name: Recording(time_ms, value, slope, problem.duration_ms, status)
+        for name, (value, slope) in zip(problem.record, recorded, strict=True)
+    }
+    return Trace(time_ms, voltage_mV, dvdt_mV_per_ms, problem.duration_ms, status, recordings, final_state.copy())

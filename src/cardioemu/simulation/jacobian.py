@@ -1,33 +1,43 @@
 """The analytic Jacobian of a cell model, sparse, without expression swell."""
 
+from collections.abc import Sequence
+
 import myokit
 
 from cardioemu.simulation.equations import Assignment, Equations
 
+Entries = dict[tuple[int, int], myokit.Expression]
 
-def jacobian(equations: Equations) -> tuple[list[Assignment], dict[tuple[int, int], myokit.Expression]]:
+
+def jacobian(equations: Equations, recorded: Sequence[myokit.Variable] = ()) -> tuple[list[Assignment], Entries]:
     """Differentiates every right-hand side with respect to every state, by the chain rule over named intermediates.
 
     Myokit differentiates one expression at a time and leaves a partial derivative of each variable it meets; each of
     those becomes one assignment, so an intermediate used in many places is differentiated once.
 
+    Args:
+        equations: of the model.
+        recorded: variables whose derivatives are wanted too, as further rows.
+
     Returns:
-        The assignments of the partial derivatives in evaluation order, and the non-zero entries by (row, column).
+        The assignments of the partial derivatives in evaluation order, and the non-zero entries by (row, column). Where
+        the right-hand side depends on time, time is one more column after the states.
     """
     assignments: dict[myokit.PartialDerivative, myokit.Expression] = {}
 
-    def differentiate(expression: myokit.Expression, state: myokit.Variable) -> myokit.Expression | None:
-        derivative = _differentiable(expression).diff(myokit.Name(state))
+    def differentiate(expression: myokit.Expression, by: myokit.Variable) -> myokit.Expression | None:
+        derivative = _differentiable(expression).diff(myokit.Name(by))
         partials = [r for r in derivative.references() if isinstance(r, myokit.PartialDerivative)]
         for partial in sorted(partials, key=equations.name):  # a set has no order, the generated source needs one
             if partial not in assignments:
-                inner = differentiate(partial.dependent_expression().var().rhs(), state)
+                inner = differentiate(partial.dependent_expression().var().rhs(), by)
                 assignments[partial] = inner or myokit.Number(0)
         return None if isinstance(derivative, myokit.Number) and derivative.eval() == 0 else derivative
 
+    columns = (*equations.states, *([] if equations.time is None else [equations.time]))
     entries = {}
-    for i, row in enumerate(equations.states):
-        for j, column in enumerate(equations.states):
+    for i, row in enumerate((*equations.states, *recorded)):
+        for j, column in enumerate(columns):
             entry = differentiate(row.rhs(), column)
             if entry is not None:
                 entries[i, j] = entry

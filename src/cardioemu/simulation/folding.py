@@ -1,0 +1,132 @@
+"""Constant expressions as numbers, in the arithmetic that compiled code has (IEEE 754): 1/0 is infinite, 0/0 is NaN."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import myokit
+import numpy as np
+
+
+def _quotient(a: Any, b: Any) -> Any:
+    return np.floor(np.divide(a, b))
+
+
+def _log(a: Any, base: Any = np.e) -> Any:
+    return np.log(a) / np.log(base)
+
+
+def _piecewise(*operands: Any) -> Any:
+    *branches, value = operands
+    for i in range(len(branches) - 2, -1, -2):
+        value = np.where(branches[i], branches[i + 1], value)
+    return value
+
+
+OPERATIONS: Mapping[type[myokit.Expression], Callable[..., Any]] = {
+    myokit.PrefixPlus: np.positive,
+    myokit.PrefixMinus: np.negative,
+    myokit.Plus: np.add,
+    myokit.Minus: np.subtract,
+    myokit.Multiply: np.multiply,
+    myokit.Divide: np.divide,
+    myokit.Quotient: _quotient,
+    myokit.Remainder: lambda a, b: a - b * _quotient(a, b),
+    myokit.Power: np.power,
+    myokit.Sqrt: np.sqrt,
+    myokit.Sin: np.sin,
+    myokit.Cos: np.cos,
+    myokit.Tan: np.tan,
+    myokit.ASin: np.arcsin,
+    myokit.ACos: np.arccos,
+    myokit.ATan: np.arctan,
+    myokit.Exp: np.exp,
+    myokit.Log: _log,
+    myokit.Log10: np.log10,
+    myokit.Floor: np.floor,
+    myokit.Ceil: np.ceil,
+    myokit.Abs: np.abs,
+    myokit.Equal: np.equal,
+    myokit.NotEqual: np.not_equal,
+    myokit.More: np.greater,
+    myokit.Less: np.less,
+    myokit.MoreEqual: np.greater_equal,
+    myokit.LessEqual: np.less_equal,
+    myokit.And: np.logical_and,
+    myokit.Or: np.logical_or,
+    myokit.Not: np.logical_not,
+    myokit.If: _piecewise,
+    myokit.Piecewise: _piecewise,
+}
+
+
+def evaluate(expression: myokit.Expression, given: Mapping[myokit.LhsExpression, Any] | None = None) -> Any:
+    """Evaluates an expression in IEEE arithmetic, elementwise; a variable that is not `given` by its own equation."""
+    known = dict(given or {})
+    unknown = [r for r in expression.references() if r not in known]  # a stack, since chains of variables may be long
+    with np.errstate(all="ignore"):
+        while unknown:
+            needed = [r for r in unknown[-1].rhs().references() if r not in known]
+            unknown += needed
+            if not needed:
+                lhs = unknown.pop()
+                known[lhs] = _evaluate(lhs.rhs(), known)
+        return _evaluate(expression, known)
+
+
+def _evaluate(e: myokit.Expression, known: Mapping[myokit.LhsExpression, Any]) -> Any:
+    if isinstance(e, myokit.Number):
+        return np.float64(e.value())
+    if isinstance(e, myokit.LhsExpression):
+        return known[e]
+    return OPERATIONS[type(e)](*(_evaluate(operand, known) for operand in e))
+
+
+def fold(model: myokit.Model) -> list[myokit.Variable]:
+    """Writes every constant of a model as one number and folds all other equations; units fall away.
+
+    Returns:
+        The variables in an order in which their equations can be evaluated.
+    """
+    order = [equation.lhs.var() for block in model.solvable_order().values() for equation in block]
+    for variable in order:
+        variable.set_unit(None)
+        variable.set_rhs(folded(variable.rhs()))
+    return order
+
+
+def folded(e: myokit.Expression) -> myokit.Expression:
+    """Returns the expression with every constant part as one number, in few operators (see `simplified`)."""
+    e = simplified(e)
+    if isinstance(e, myokit.LhsExpression | myokit.Number):
+        return e
+    return type(e)(*(folded(operand) for operand in e))
+
+
+def simplified(e: myokit.Expression) -> myokit.Expression:
+    """Simplifies the outermost operator: a constant becomes a number, a branch that is never taken falls away.
+
+    `a // b` and `a % b` become what defines them, with floor(a / b) as in C, so that all solvers round them alike.
+    """
+    if isinstance(e, myokit.If | myokit.Piecewise):
+        *possible, otherwise = _possible(e)
+        if not possible:
+            return simplified(otherwise)
+        e = myokit.Piecewise(*possible, otherwise)
+    elif isinstance(e, myokit.Quotient | myokit.Remainder):
+        floor = myokit.Floor(myokit.Divide(e[0], e[1]))
+        e = floor if isinstance(e, myokit.Quotient) else myokit.Minus(e[0], myokit.Multiply(e[1], floor))
+    if e.is_constant() and not isinstance(e, myokit.Condition | myokit.Number):
+        return myokit.Number(float(evaluate(e)))
+    return e
+
+
+def _possible(e: myokit.If | myokit.Piecewise) -> list[myokit.Expression]:
+    """Condition, branch, condition, branch, ..., otherwise, without the conditions that are constant."""
+    *pairs, otherwise = e
+    possible: list[myokit.Expression] = []
+    for condition, branch in zip(pairs[::2], pairs[1::2], strict=True):
+        if not condition.is_constant():
+            possible += [condition, branch]
+        elif evaluate(condition):
+            return [*possible, branch]
+    return [*possible, otherwise]

@@ -1,0 +1,47 @@
+"""Pacing: how a cell is driven from outside."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Annotated, TypeAlias
+
+import myokit
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic.dataclasses import dataclass
+
+from cardioemu.errors import UserError
+
+
+@dataclass(frozen=True)
+class Pacing:
+    """A train of equal stimuli, times in ms; without a period, whatever the model file says.
+
+    Attributes:
+        period_ms: from the beginning of one stimulus to that of the next, the paced cycle length; None leaves pacing to
+            the protocol of the model file, if it has one.
+        duration_ms: of each stimulus.
+        start_ms: when the first one begins.
+        amplitude: the level of the model's pacing variable during a stimulus; most models multiply it by a current.
+        count: how many stimuli; None goes on to the end, 0 leaves the cell unpaced.
+
+    Raises:
+        UserError: a stimulus that lasts longer than the period, or settings of stimuli without a period.
+    """
+
+    period_ms: Annotated[PositiveFloat, Field(allow_inf_nan=False)] | None = None
+    duration_ms: Annotated[PositiveFloat, Field(allow_inf_nan=False)] = 1.0
+    start_ms: Annotated[NonNegativeFloat, Field(allow_inf_nan=False)] = 0.0
+    amplitude: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    count: NonNegativeInt | None = None
+
+    def __post_init__(self) -> None:
+        changed = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+        if self.period_ms is None and self.count != 0 and changed:
+            raise UserError(f"pacing.{changed[0]}: without a period there are no stimuli; give pacing.period_ms too")
+        if self.period_ms is not None and self.duration_ms >= self.period_ms:
+            raise UserError(
+                f"pacing.duration_ms: got {self.duration_ms:g}, allowed are times below period_ms, {self.period_ms:g}"
+            )
+
+
+OneProtocol: TypeAlias = Pacing | myokit.Protocol | myokit.TimeSeriesProtocol
+AnyProtocol: TypeAlias = OneProtocol | Mapping[str, OneProtocol] | None

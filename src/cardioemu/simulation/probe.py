@@ -1,0 +1,59 @@
+"""Values of a model's expressions over the membrane potential."""
+
+from collections.abc import Iterable
+
+import myokit
+import numpy as np
+
+from cardioemu.simulation.folding import evaluate
+
+Values = dict[myokit.LhsExpression, np.ndarray]
+
+# Off the round numbers where models have their roots, so that every root shows as a change of sign.
+GRID_mV = np.linspace(-200.0123, 200.0321, 4001)
+WIDTHS_mV = 2.0 ** -np.arange(18)
+NODES = np.array([-3, -2, -1, 1, 2, 3])
+DRAWS = 3
+
+
+class Probe:
+    """Evaluates expressions over V with all else that is given at generic values."""
+
+    def __init__(self, V: myokit.Name, others: Iterable[myokit.Variable]) -> None:
+        random = np.random.default_rng(0)
+        starts = {v: evaluate(v.initial_value() if v.is_state() else v.rhs()) or 0.01 for v in others}
+        self.V = V
+        self.others = {myokit.Name(v): x * random.uniform(0.5, 1.5, (DRAWS, 1, 1)) for v, x in starts.items()}
+        self._roots: dict[myokit.Expression, frozenset[float]] = {}
+        self._on_grid: Values = {V: GRID_mV}
+        self._near: dict[float, Values] = {}
+
+    def at(self, e: myokit.Expression, V_mV: np.ndarray) -> np.ndarray:
+        """Evaluates an expression in V alone at given potentials."""
+        return _evaluate(e, {self.V: V_mV})
+
+    def near(self, e: myokit.Expression, at_mV: float) -> np.ndarray:
+        """Evaluates about a point, (draws, widths, nodes)."""
+        values = self._near.setdefault(at_mV, {**self.others, self.V: at_mV + WIDTHS_mV[:, None] * NODES})
+        return np.broadcast_to(_evaluate(e, values), (DRAWS, len(WIDTHS_mV), len(NODES)))
+
+    def roots(self, e: myokit.Expression) -> frozenset[float]:
+        """Finds by bisection where an expression in V alone changes its sign within 200 mV."""
+        if e not in self._roots:
+            sign = np.sign(_evaluate(e, self._on_grid))
+            changes = np.flatnonzero(sign[:-1] * sign[1:] < 0)
+            low, high, sign = GRID_mV[changes], GRID_mV[changes + 1], sign[changes]
+            for _ in range(50 if len(changes) else 0):
+                middle = (low + high) / 2
+                is_low = np.sign(self.at(e, middle)) == sign
+                low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
+            self._roots[e] = frozenset((np.round(high, 9) + 0.0).tolist())
+        return self._roots[e]
+
+
+def _evaluate(e: myokit.Expression, values: Values) -> np.ndarray:
+    """Evaluates an expression, and adds to `values` all that it refers to."""
+    for reference in e.references():
+        if reference not in values:
+            values[reference] = _evaluate(reference.rhs(), values)
+    return np.asarray(evaluate(e, values))

@@ -1,0 +1,27 @@
+"""Which states and variables a user may ask to be recorded beside V."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import myokit
+
+from cardioemu.errors import UserError
+from cardioemu.simulation.equations import Equations
+
+
+def recorded_variables(equations: Equations, record: Sequence[str]) -> list[myokit.Variable]:
+    """Finds the variables of `equations` by their names: "ikr.IKr", or a state's name alone where that is unambiguous.
+
+    Raises:
+        UserError: a name that no state and no variable has.
+    """
+    model = equations.states[0].model()
+    names = {v.qname(): v for v in model.variables(deep=True) if v.binding() != "time"}
+    short = [state.name() for state in equations.states]
+    names |= {s.name(): s for s in equations.states if short.count(s.name()) == 1}
+    for name in record:
+        if name not in names:
+            close = get_close_matches(name, names, n=1)
+            nearest = f"; did you mean {close[0]!r}?" if close else ""
+            raise UserError(f"record: {name!r} is no state or variable of the model{nearest}")
+    return [names[name] for name in record]

@@ -1,0 +1,133 @@
+"""CVODES through Myokit behind the same call: what a user of the field would pick; needs SUNDIALS and a C compiler.
+
+It is given the model file's own equations, not those that the other solvers are written from.
+"""
+
+import threading
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import pairwise
+
+import myokit
+import numpy as np
+
+from cardioemu.errors import UserError
+from cardioemu.simulation.cell import Cell
+from cardioemu.simulation.problem import STEP_TOO_SMALL, TOO_MANY_STEPS, Problem
+from cardioemu.simulation.solvers.tracing import Steps, Tracer
+from cardioemu.traces import Trace
+
+MAX_STEPS, MAX_STEPS_PER_MS = 100_000, 1000
+STEPS_PER_REPORT = 100  # of Myokit to its caller
+VERSION = f"cvodes 1, myokit {myokit.__version__}"
+# Myokit's compiled module keeps its state in variables of its own: one run at a time.
+_lock = threading.Lock()
+
+
+def generate(cell: Cell) -> str:
+    """Returns what Myokit is given; with `VERSION` it determines every trace."""
+    return "\n".join([_with_numbers(cell).code(), *cell.scaled_constants.values()])
+
+
+def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> list[Trace]:
+    """Integrates one cell after the other; Myokit keeps to one thread, so `threads` changes nothing.
+
+    Myokit has one absolute tolerance for all states: the smallest of the problem's.
+
+    Raises:
+        UserError: Myokit cannot build its simulation on this machine.
+    """
+    tracer, traces = Tracer(problem), []
+    for scale, state in zip(problem.scales, problem.initial, strict=True):
+        with _lock, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "CVODES", RuntimeWarning)
+            steps = _steps(problem, tracer, scale, state)
+        traces.append(tracer.trace(scale, steps))
+        progress(len(traces))
+    return traces
+
+
+@lru_cache(maxsize=8)
+def _simulation(cell: Cell) -> myokit.Simulation:
+    try:
+        return myokit.Simulation(_with_numbers(cell), protocol={})
+    except (myokit.CompilationError, ImportError) as error:
+        raise UserError(
+            "solver: 'cvodes' needs SUNDIALS and a C compiler, of which Myokit misses something here; install them "
+            "(Debian: apt-get install libsundials-dev gcc libc6-dev; conda: conda install sundials c-compiler), or "
+            "choose 'rodas' or 'scipy'"
+        ) from error
+
+
+def _with_numbers(cell: Cell) -> myokit.Model:
+    """The model with a number for each scaled constant and each input, which Myokit can set before a run."""
+    model = cell.model.clone()
+    for constant in cell.scaled_constants.values():
+        model.set_value(constant, model.get(constant).eval())
+    for variable in _driven(cell):
+        model.set_value(variable, 0)
+    for variable in list(model.variables(bound=True, deep=True)):
+        if variable.binding() != "time":
+            variable.set_binding(None)
+    return model
+
+
+def _driven(cell: Cell) -> list[str]:
+    """The variables of the inputs that protocols drive; what follows time in the file is left as it is."""
+    return [cell.model.binding(i.binding).qname() for i in cell.equations.inputs if i.of_time is None]
+
+
+class _Limit(myokit.ProgressReporter):
+    """Cancels a run that takes too many steps."""
+
+    def __init__(self, steps: float) -> None:
+        self.reports = steps / STEPS_PER_REPORT
+
+    def update(self, progress: float) -> bool:
+        self.reports -= 1
+        return self.reports >= 0
+
+
+def _steps(problem: Problem, tracer: Tracer, scale: np.ndarray, state: np.ndarray) -> Steps:
+    """Steps from edge to edge of the schedule until the end, or until CVODES gives up."""
+    cell, simulation = problem.cell, _simulation(problem.cell)
+    simulation.set_tolerance(problem.atol.min(), problem.rtol)
+    for constant, value in zip(cell.scaled_constants.values(), scale * cell.equations.controls, strict=True):
+        simulation.set_constant(constant, value)
+    limit = _Limit(MAX_STEPS + MAX_STEPS_PER_MS * problem.duration_ms)
+    driven = [i.of_time is None for i in cell.equations.inputs]
+    pieces, failure = [], None
+    for segment, (begin, end) in enumerate(pairwise([*problem.schedule.edges_ms, problem.duration_ms])):
+        for variable, level in zip(_driven(cell), problem.schedule.levels[segment][driven], strict=True):
+            simulation.set_constant(variable, level)
+        simulation.set_time(begin)
+        simulation.set_state(state)
+        times, states, reason = _run(simulation, cell, end - begin, limit)
+        pieces.append((times, states, np.full(len(times), segment)))
+        state = states[-1]
+        if reason is not None:
+            failure = tracer.failure(reason, scale, times[-1], segment, state)
+            break
+        times[-1] = end  # which begin + (end - begin) may miss by the last bit
+    time_ms, states, segments = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    return Steps(time_ms, states, segments, failure)
+
+
+def _run(
+    simulation: myokit.Simulation, cell: Cell, duration_ms: float, limit: _Limit
+) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """Times and states of the steps of one run, and why it ended early if it did."""
+    names = [variable.qname() for variable in (cell.model.time(), *cell.model.states())]
+    # Myokit 1.39 logs the states of its last trial, not of the step, unless it logs a derivative too.
+    log = myokit.prepare_log([*names, f"dot({names[-1]})"], cell.model)
+    reason = None
+    try:
+        simulation.run(duration_ms, log=log, progress=limit)
+    except myokit.SimulationCancelledError:
+        reason = TOO_MANY_STEPS
+    except myokit.SimulationError:
+        reason = STEP_TOO_SMALL
+    time_ms, *columns = (np.array(log[name]) for name in names)
+    moved = np.append(True, np.diff(time_ms) > 0)  # at its smallest step CVODES stands still
+    return time_ms[moved], np.stack(columns, axis=1)[moved], reason

@@ -1,0 +1,86 @@
+"""NumPy functions of a cell model beyond its right-hand side: its Jacobian, and what is recorded with its slope."""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import myokit
+import numpy as np
+
+from cardioemu.simulation.cell import Cell
+from cardioemu.simulation.equations import Assignment, NumPyWriter
+from cardioemu.simulation.jacobian import jacobian
+from cardioemu.simulation.recording import recorded_variables
+
+# Of time in ms, states, scaled constants and levels of inputs, each (n,) or, along a last axis, (n, steps).
+Function: TypeAlias = Callable[[Any, np.ndarray, np.ndarray, np.ndarray], list]
+Jacobian: TypeAlias = Callable[[float, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+@lru_cache(maxsize=8)
+def channels(cell: Cell, record: tuple[str, ...]) -> Function:
+    """Returns a function that lists value, slope, value, slope, ... of V and then of what is recorded beside it.
+
+    The slope of a variable is its derivative along the trajectory, by the chain rule.
+    """
+    e = cell.equations
+    recorded = recorded_variables(e, record)
+    variables = [v for v in recorded if not v.is_state()]
+    partials, entries = jacobian(e, variables) if variables else ([], {})
+    unknowns = [*(s.lhs() for s in e.states), myokit.Number(1)]
+    wanted: list[myokit.Expression] = []
+    row = len(e.states)
+    for variable in (e.states[cell.potential], *recorded):
+        if variable.is_state():
+            wanted += [myokit.Name(variable), variable.lhs()]
+            continue
+        slope: myokit.Expression = myokit.Number(0)
+        for column, rate in enumerate(unknowns):
+            if (row, column) in entries:
+                slope = myokit.Plus(slope, myokit.Multiply(entries[row, column], rate))
+        wanted += [myokit.Name(variable), slope]
+        row += 1
+    return _compiled(cell, partials, wanted)
+
+
+@lru_cache(maxsize=8)
+def jacobian_function(cell: Cell) -> Jacobian:
+    """Returns a function that gives the derivatives (states, states) of all rates by all states."""
+    partials, entries = jacobian(cell.equations)
+    n = len(cell.states)
+    inside = {place: entry for place, entry in entries.items() if place[1] < n}
+    function = _compiled(cell, partials, inside.values())
+    rows, columns = np.array(list(inside), dtype=int).reshape(-1, 2).T
+
+    def evaluate(time_ms: float, y: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
+        matrix = np.zeros((n, n))
+        matrix[rows, columns] = function(time_ms, y, p, q)
+        return matrix
+
+    return evaluate
+
+
+class _Writer(NumPyWriter):
+    def _ex_partial_derivative(self, e: myokit.PartialDerivative) -> str:
+        return self._flhs(e)
+
+
+def _compiled(cell: Cell, partials: list[Assignment], wanted: Iterable[myokit.Expression]) -> Function:
+    """Compiles a function that lists the values of expressions, with only those assignments that they need."""
+    e, writer = cell.equations, _Writer()
+    writer.set_lhs_function(e.name)
+    outputs = list(wanted)
+    needed = {lhs for expression in outputs for lhs in expression.references()}
+    lines = []
+    for lhs, rhs in reversed([*e.assignments, *partials]):
+        if lhs in needed:
+            lines.append(f"    {e.name(lhs)} = {writer.ex(rhs)}")
+            needed |= rhs.references()
+    lines += [
+        f"    {letter}{i} = {letter}[{i}]" for letter, n in (("p", e.controls), ("q", e.inputs)) for i in range(len(n))
+    ]
+    lines += [f"    {e.name(myokit.Name(state))} = y[{i}]" for i, state in enumerate(e.states)]
+    body = [*reversed(lines), f"    return [{', '.join(writer.ex(x) for x in outputs)}]"]
+    namespace: dict[str, Any] = {"numpy": np}
+    exec(compile("\n".join(["def function(time, y, p, q):", *body]), f"<{cell.name}>", "exec"), namespace)
+    return namespace["function"]

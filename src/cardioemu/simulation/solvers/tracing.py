@@ -1,0 +1,98 @@
+"""From the steps of a solver written in Python to traces."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cardioemu.simulation.problem import NOT_FINITE, Problem, failed
+from cardioemu.simulation.solvers.numpy_functions import channels
+from cardioemu.traces import SPACING_MS, Recording, Trace
+
+# How far beyond the last step a rate is looked at, to tell what stopped the solver there.
+AHEAD_MS = 1e-6
+# Bounds the memory of the intermediates, one array of so many steps each.
+STEPS_AT_ONCE = 4096
+
+
+class Failure(NamedTuple):
+    """Why a solver gave up on a cell, and which state is to blame."""
+
+    reason: str
+    culprit: int
+
+
+class Steps(NamedTuple):
+    """What a solver found for one cell; a time stands twice at an edge of the schedule.
+
+    Attributes:
+        time_ms: (steps,).
+        states: (steps, states).
+        segment: (steps,) index of the segment of the schedule whose levels hold.
+        failure: why there are no further steps before the end.
+    """
+
+    time_ms: np.ndarray
+    states: np.ndarray
+    segment: np.ndarray
+    failure: Failure | None = None
+
+
+class Tracer:
+    """Makes the traces of one problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.channels = channels(problem.cell, problem.record)
+
+    def failure(self, reason: str, scale: np.ndarray, time_ms: float, segment: int, state: np.ndarray) -> Failure:
+        """Blames a rate that is not finite, here or just ahead, or else the state that changes fastest."""
+        cell, rates = self.problem.cell, np.zeros_like(state)
+        for ahead_ms in (0.0, AHEAD_MS):
+            with np.errstate(all="ignore"):
+                there = state + ahead_ms * rates
+                rates = cell.derivatives(there, scale, time_ms + ahead_ms, self.problem.schedule.levels[segment])
+            if not np.isfinite(rates).all():
+                return Failure(NOT_FINITE, int(np.argmin(np.isfinite(rates))))
+        return Failure(reason, int(np.argmax(np.abs(rates) / (self.problem.atol + self.problem.rtol * np.abs(state)))))
+
+    def trace(self, scale: np.ndarray, steps: Steps) -> Trace:
+        """Returns the trace through the steps of one cell, cut off where V or dV/dt is not finite in float32."""
+        problem, final, failure = self.problem, steps.states[-1], steps.failure
+        time_ms, states, segment = (part[_spaced(steps)] for part in steps[:3])
+        scaled = scale * problem.cell.equations.controls
+        curves = np.empty((len(time_ms), 1 + len(problem.record), 2), dtype=np.float32)
+        with np.errstate(all="ignore"):  # what overflows is found below
+            for first in range(0, len(time_ms), STEPS_AT_ONCE):
+                part = slice(first, first + STEPS_AT_ONCE)
+                levels = problem.schedule.levels[segment[part]].T
+                columns = self.channels(time_ms[part], states[part].T, scaled, levels)
+                for channel, column in enumerate(columns):
+                    curves[part, channel // 2, channel % 2] = column
+        fine = np.isfinite(states)
+        fine[:, problem.cell.potential] &= np.isfinite(curves[:, 0]).all(axis=1)
+        sound = np.logical_and.accumulate(fine.all(axis=1))
+        if not sound.all():
+            failure = Failure(NOT_FINITE, int(np.argmin(fine[sound.argmin()])))
+            sound[0] = True  # a trace has at least the initial state
+            curves[0, 0] = np.nan_to_num(curves[0, 0])
+            time_ms, curves, final = time_ms[sound], curves[sound], states[sound][-1]
+        status = "ok"
+        if failure is not None:
+            status = failed(failure.reason, time_ms[-1], problem.cell.states[failure.culprit])
+        (voltage_mV, dvdt), *recorded = np.ascontiguousarray(curves.transpose(1, 2, 0))
+        recordings = {
+            name: Recording(time_ms, value, slope, problem.duration_ms, status)
+            for name, (value, slope) in zip(problem.record, recorded, strict=True)
+        }
+        return Trace(time_ms, voltage_mV, dvdt, problem.duration_ms, status, recordings, final.copy())
+
+
+def _spaced(steps: Steps) -> np.ndarray:
+    """Tells which steps a trace keeps: all but those within a segment that crowd on the one before."""
+    time_ms, segment = steps.time_ms, steps.segment
+    kept = np.ones(len(time_ms), dtype=bool)
+    for i in np.flatnonzero(np.diff(time_ms, prepend=-np.inf) < SPACING_MS):
+        inside = i + 1 < len(time_ms) and segment[i - 1] == segment[i] == segment[i + 1]
+        last = int(np.flatnonzero(kept[:i])[-1])
+        kept[i] = not (inside and time_ms[i] - time_ms[last] < SPACING_MS)
+    return kept

@@ -1,0 +1,105 @@
+"""The recording: one quantity of a cell as a continuous function through the solver's accepted steps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import ArrayLike
+
+from cardioemu.traces.cubics import Cubics, hermite, locate
+from cardioemu.types import StepSlopes, StepTimes, StepValues
+
+# A solver that adds up its steps misses the last time by rounding.
+TIME_SLACK_MS = 1e-6
+
+# Solvers keep no steps nearer than this to the one before, but for edges and ends: between those, rounding of float32
+# values (8e-6 mV) would look like a slope. A kink of 10 mV/ms in between moves V by 2.5e-4 mV at most.
+SPACING_MS = 1e-4
+
+# The run-time check of annotations in the tests takes `float` to the letter.
+Number = float | int
+Times = ArrayLike | Number
+Quantity = Callable[[Cubics, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One quantity of a cell from 0 to `duration_ms`: accepted steps, cubic Hermite between them.
+
+    A time may stand twice, where the value or the slope jumps (a stimulus edge): first as they are on the left, then as
+    they are on the right. A value or slope may be NaN or infinite, as the model's own expression may be: the curve is
+    then NaN from the step before to the step after, but at a step it has the step's own value.
+
+    Args:
+        step_time_ms: times of the steps (steps,), ascending from 0; they end at `duration_ms` if the status is "ok".
+        step_value: the quantity at the steps (steps,), float32, in the model's unit.
+        step_slope: its time derivative at the steps (steps,), float32, in that unit per ms.
+        duration_ms: the time that was asked for.
+        status: "ok", or why the solver gave up after the last step.
+
+    Raises:
+        ValueError: lengths that differ, no step, or times that are not finite or do not ascend from 0 to the end.
+
+    Source: DESIGN, decision 3.
+    """
+
+    step_time_ms: StepTimes = field(repr=False)
+    step_value: StepValues = field(repr=False)
+    step_slope: StepSlopes = field(repr=False)
+    duration_ms: Number
+    status: str = "ok"
+
+    def __post_init__(self) -> None:
+        t, values, slopes = self.step_time_ms, self.step_value, self.step_slope
+        if not (t.shape == values.shape == slopes.shape and t.ndim == 1 and t.size > 0):
+            raise ValueError(
+                f"one step or more of time, value and slope are needed, got {t.shape}, {values.shape}, {slopes.shape}"
+            )
+        if not np.isfinite(t).all():
+            raise ValueError("step times must be finite")
+        span, asked = f"{t[0]:.12g} to {t[-1]:.12g} ms", f"{self.duration_ms:.12g} ms"
+        if abs(t[0]) > TIME_SLACK_MS or (np.diff(t) < 0).any() or t[-1] > self.duration_ms + TIME_SLACK_MS:
+            raise ValueError(f"step times must ascend from 0 to {asked}, got {span}")
+        if self.status == "ok" and t[-1] < self.duration_ms - TIME_SLACK_MS:
+            raise ValueError(f'the steps of a cell with status "ok" must reach {asked}, got {span}')
+
+    @property
+    def end_ms(self) -> float:
+        """Where the curve ends: `duration_ms`, or the last step of a cell that failed."""
+        return float(self.duration_ms if self.status == "ok" else self.step_time_ms[-1])
+
+    def cubics(self) -> Cubics:
+        """Build the cubics between the steps; made anew on every call, since a campaign holds many curves."""
+        return hermite(self.step_time_ms, self.step_value, self.step_slope)
+
+    def at(self, time_ms: Times) -> Float64[np.ndarray, "..."]:
+        """Interpolate the quantity at any times; at a stimulus edge it is the value on the right.
+
+        Args:
+            time_ms: times in ms, of any shape, in any order, within [0, duration_ms].
+
+        Returns:
+            The values, float64, of the shape of `time_ms`; NaN after the last step of a cell that failed.
+
+        Raises:
+            ValueError: a time outside [0, duration_ms], or NaN.
+
+        Source: DESIGN, decision 3.
+        """
+        return self._interpolate(time_ms, Cubics.value)
+
+    def slope(self, time_ms: Times) -> Float64[np.ndarray, "..."]:
+        """Interpolate the time derivative, in the quantity's unit per ms; otherwise as `at`."""
+        return self._interpolate(time_ms, Cubics.slope)
+
+    def _interpolate(self, time_ms: Times, quantity: Quantity) -> Float64[np.ndarray, "..."]:
+        times = np.asarray(time_ms, dtype=np.float64)
+        wrong = times[~((times >= 0) & (times <= self.duration_ms))]
+        if wrong.size:
+            raise ValueError(f"times must lie in [0, {self.duration_ms:.12g}] ms, got {wrong[0]:.12g}")
+        flat = times.ravel()
+        cubics = self.cubics()
+        piece = locate(cubics, flat)
+        values = quantity(cubics.take(piece), flat - cubics.knot_ms[piece])
+        return np.where(flat <= self.end_ms, values, np.nan).reshape(times.shape)
