@@ -88,9 +88,9 @@ class Cvodes:
         return voltage_mV, steps
 
 
-def _start_worker(subject: Subject) -> None:
+def _start_worker(model: str, scaled: Mapping[str, str] | None) -> None:
     global worker
-    worker = Cvodes(Subject(subject.model, subject.scaled))
+    worker = Cvodes(Subject(model, scaled))
 
 
 def _work(task: tuple[float, range]) -> tuple[np.ndarray, int]:
@@ -128,7 +128,7 @@ def compare(subject: Subject) -> None:
     shares = [all_cells[i :: 4 * cores()] for i in range(4 * cores())]
     order = np.argsort(np.concatenate(shares))
     alone = Cvodes(subject)
-    with multiprocessing.get_context("spawn").Pool(cores(), _start_worker, (subject,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(cores(), _start_worker, (subject.model, subject.scaled)) as pool:
         pool.map(_work, [(1e-3, range(1))] * cores(), chunksize=1)  # every worker has compiled
 
         def cvodes(tolerance: float) -> np.ndarray:

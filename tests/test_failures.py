@@ -31,8 +31,7 @@ def test_failing_cell_has_a_reason_and_no_company(tmp_path, name):
     assert failed.end_ms == pytest.approx(fails_at, abs=0.02, rel=0.01)
     assert failed.label is None
     assert np.isnan(failed.voltage_mV(200))
-    kept = max(min(float(failed.final_state[0]), np.finfo(np.float32).max), -np.finfo(np.float32).max)
-    assert failed.step_voltage_mV[-1] == np.float32(kept)
+    assert failed.step_voltage_mV[-1] == np.float32(min(failed.final_state[0], np.finfo(np.float32).max))
     (untouched,) = simulate(cell, [0.0], 200.0)
     assert untouched.status == "ok"
     for trace in traces:
@@ -45,7 +44,7 @@ CULPRITS = {  # rates of x and y; which one is to blame, how, and when
     "blow-up": ("x^2", "1 - y", "x", "step too small", 2.0),
     "NaN": ("-x", "if(y < 0.25, log(-1 - y^2), -y)", "y", "not finite", np.log(2)),
     "infinite": ("if(x < 0.25, 1 / (x - x), -x)", "-y", "x", "not finite", np.log(2)),
-    "fast": ("1e6 * (y - 0.5)", "-1e6 * (x - 0.6)", None, "too many steps", None),
+    "fast": ("1e6 * y", "-1e6 * x", None, "too many steps", None),
 }
 
 
@@ -69,18 +68,18 @@ def test_the_final_state_is_where_the_trace_stops(tmp_path):
     """x blows up at 1 ms as 1 / (1 - t)."""
     cell = small_cell(tmp_path, {"V": 0, "x": 1}, {"V": "1", "x": "x^2"})
     (trace,) = simulate(cell, [], 10.0, rtol=1e-8, record=["x"])
-    V, x = trace.final_state
-    assert V == pytest.approx(trace.end_ms, abs=1e-8)
+    v, x = trace.final_state
+    assert v == pytest.approx(trace.end_ms, abs=1e-8)
     assert np.float32(x) == trace.recorded["x"].step_value[-1]
     assert x > 1e5
     np.testing.assert_allclose(trace.recorded["x"].at(0.9), 10, rtol=1e-6)
 
 
-def test_the_step_limit_grows_with_the_duration(tmp_path):
+def test_the_step_limit_is_for_one_cell(tmp_path):
     cell = small_cell(tmp_path, {"V": 1, "x": 0}, {"V": "-w * x", "x": "w * V"}, "w = 1e6", {"w": "m.w"})
     fast, slow = simulate(cell, [[1.0], [0.0]], 1.0)
     assert fast.status.startswith("too many steps")
-    assert 0.9e5 < len(fast.step_time_ms) < 1.2e5
+    assert 0.01 < fast.end_ms < 0.1  # a hundred thousand attempts
     assert slow.status == "ok"
 
 

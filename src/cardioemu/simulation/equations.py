@@ -184,6 +184,13 @@ class CWriter(_Folding, AnsiCExpressionWriter):
         base = f" / v_log(VEC({self.ex(e[1])}))" if len(e) == 2 else ""
         return f"(v_log(VEC({self.ex(e[0])})){base})"
 
+    def _ex_minus(self, e: myokit.Minus) -> str:
+        # Near 0 the difference would be all rounding; many singular rates are made of it.
+        for sign, exponential, one in (("", e[0], e[1]), ("-", e[1], e[0])):
+            if isinstance(exponential, myokit.Exp) and one == myokit.Number(1):
+                return f"({sign}v_expm1(VEC({self.ex(exponential[0])})))"
+        return str(super()._ex_minus(e))
+
     def _ex_power(self, e: myokit.Power) -> str:
         base = f"VEC({self.ex(e[0])})"
         if e[1].is_constant():

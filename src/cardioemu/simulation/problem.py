@@ -52,8 +52,10 @@ def failed(reason: str, time_ms: float, state: str | None) -> str:
     return f"{reason} (stopped at {time_ms:.6g} ms{'' if state is None else f', state {state}'})"
 
 
-# Below these sizes a state counts as small: 1 mV, 1e-3 of a gate; a concentration below its initial value.
-SMALL_POTENTIAL, SMALL, SMALLEST = 1.0, 1e-3, 1e-6
+# Below these sizes a state counts as small: V in mV; others their initial value, if that is within the two bounds, for
+# those without a unit (gates) and those with one (concentrations).
+SMALL_POTENTIAL = 1.0
+SMALL_WITHOUT_UNIT, SMALL_WITH_UNIT = (1e-3, 1e-2), (1e-6, 1e-3)
 
 
 def absolute_tolerances(cell: Cell, rtol: float, atol: Tolerances = None) -> np.ndarray:
@@ -63,16 +65,17 @@ def absolute_tolerances(cell: Cell, rtol: float, atol: Tolerances = None) -> np.
         cell: the cell model.
         rtol: the relative error.
         atol: one for all states, (states,), or those of some states by name. None takes rtol times the size below which
-            a state counts as small: 1 mV for V, 1e-3 for states without a unit (gates), the initial value for others
-            (concentrations), if that is within 1e-6 and 1e-3.
+            a state counts as small: 1 mV for V; for others the initial value, but at least 1e-3 and at most 1e-2 for
+            states without a unit (gates), at least 1e-6 and at most 1e-3 for those with one (concentrations).
 
     Raises:
         UserError: names of no state, a wrong shape, or tolerances that are not above 0 and finite.
     """
-    small = np.full(len(cell.states), SMALL)
-    for i, (state, initial) in enumerate(zip(cell.model.states(), cell.initial_state, strict=True)):
-        if state.unit() not in (None, myokit.units.dimensionless):
-            small[i] = np.clip(abs(initial), SMALLEST, SMALL)
+    bounds = [
+        SMALL_WITHOUT_UNIT if state.unit() in (None, myokit.units.dimensionless) else SMALL_WITH_UNIT
+        for state in cell.model.states()
+    ]
+    small = np.clip(np.abs(cell.initial_state), *np.transpose(bounds))
     small[cell.potential] = SMALL_POTENTIAL
     tolerances = rtol * small
     if isinstance(atol, Mapping):

@@ -216,8 +216,7 @@ void run(Job *job) {
     attempt(P, Q, Y, h, Z, E, OUT);
     vec error = VEC(0.0); /* the largest, in units of the tolerance; NaN, once there, stays */
     for (int i = 0; i < STATES; i++) {
-      const vec y = v_fabs(Y[i]), z = v_fabs(Z[i]);
-      const vec ratio = v_fabs(E[i]) / (job->atol[i] + job->rtol * SELECT(y > z, y, z));
+      const vec ratio = v_fabs(E[i]) / (job->atol[i] + job->rtol * v_max(v_fabs(Y[i]), v_fabs(Z[i])));
       error = SELECT((ratio <= error) | (error != error), error, ratio);
     }
     /* The usual factor of the next step. Gustafsson's, below, foresees the next error from the last two (Hairer and

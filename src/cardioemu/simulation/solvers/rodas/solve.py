@@ -120,15 +120,16 @@ def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> li
 
 
 def _trace(problem: Problem, steps: _Steps, final_state: np.ndarray) -> Trace:
-    time_ms = np.ctypeslib.as_array(steps.time, (steps.count,)).copy()
-    channels = np.ctypeslib.as_array(steps.channels, (steps.count, 1 + len(problem.record), 2))
-    (voltage_mV, dvdt_mV_per_ms), *recorded = channels.transpose(1, 2, 0).copy()
+    count, width = steps.count, 2 * (1 + len(problem.record))
+    time_ms = np.frombuffer(ctypes.string_at(steps.time, 8 * count))
+    channels = np.frombuffer(ctypes.string_at(steps.channels, 4 * width * count), np.float32).reshape(count, width)
+    voltage_mV, dvdt_mV_per_ms, *recorded = np.ascontiguousarray(channels.T)
     status = STATUS[steps.status]
     if steps.status:
         known = 0 <= steps.culprit < len(final_state)
         status = failed(status, time_ms[-1], problem.cell.states[steps.culprit] if known else None)
     recordings = {
         name: Recording(time_ms, value, slope, problem.duration_ms, status)
-        for name, (value, slope) in zip(problem.record, recorded, strict=True)
+        for name, value, slope in zip(problem.record, recorded[::2], recorded[1::2], strict=True)
     }
     return Trace(time_ms, voltage_mV, dvdt_mV_per_ms, problem.duration_ms, status, recordings, final_state.copy())

@@ -68,10 +68,9 @@ INLINE vec high(vec x) { return (vec)((ivec)x & -0x8000000); } /* the first 26 b
 
 /* Below 2^52, adding and subtracting 2^52 rounds to an integer; beyond, every number is one. */
 INLINE vec nearest(vec size) { return (size + 0x1p52) - 0x1p52; }
-INLINE vec with_sign(vec value, vec x) { return (vec)((ivec)value | ((ivec)x & SIGN)); }
 INLINE vec v_floor(vec x) {
-  const vec rounded = with_sign(nearest(v_fabs(x)), x), below = rounded - SELECT(rounded > x, 1.0, 0.0);
-  return SELECT(v_fabs(x) < 0x1p52, with_sign(below, x), x); /* -0.0 keeps its sign */
+  const vec rounded = (vec)((ivec)nearest(v_fabs(x)) | ((ivec)x & SIGN)); /* -0.0 keeps its sign */
+  return SELECT(v_fabs(x) < 0x1p52, rounded - SELECT(rounded > x, 1.0, 0.0), x);
 }
 INLINE vec v_ceil(vec x) { return -v_floor(-x); }
 
@@ -104,13 +103,13 @@ FUNCTION vec v_exp(vec argument) {
   return ((exp_tail(r) * r + 1.0) * r + 1.0) * power; /* NaN passes through r */
 }
 
-/* e^x - 1 = (2^n - 1) + 2^n r + 2^n r^2 q(r), where the first sum's rounding error, and that of r, go to the last. */
+/* e^x - 1 = (2^n - 1) + 2^n (e^r - 1): nothing is lost near 0, where n = 0. Where the first sum is smaller than its
+   terms, the rounding error of r counts. */
 FUNCTION vec v_expm1(vec argument) {
   const vec x = exp_range(argument), shifted = exp_steps(x), n = shifted - ROUND;
   const vec rest = x - n * LN2_HIGH, r = rest - n * LN2_LOW, r_low = (rest - r) - n * LN2_LOW;
   const vec power = (vec)((uvec)shifted << 52);
-  const vec a = power - 1.0, b = power * r, sum = a + b;
-  return sum + (((a - sum) + b) + power * (r * r * exp_tail(r) + r_low));
+  return ((power - 1.0) + power * r) + power * (r * r * exp_tail(r) + r_low);
 }
 
 /* x = 2^e m with m in [sqrt(1/2), sqrt(2)), for x > 0. Subnormal numbers are lifted by 2^54, so that their bits read
@@ -173,8 +172,8 @@ static vec v_log10(vec x) {
   return log_special(x, main * modulus_high + (main * modulus_low + low * modulus));
 }
 
-/* x^y = e^(y log|x|), with log|x| and the product in two parts. Special cases as in C (annex F), except that finite
-   arguments give a finite, normal result: DBL_MAX for more, DBL_MIN for less, for the reason told at exp. */
+/* x^y = e^(y log|x|), with log|x| and the product in two parts. Special cases as in C (annex F), but where a result
+   overflows it is DBL_MAX, and below DBL_MIN it is that, with its sign, for the reason told at exp. */
 static vec v_pow(vec x, vec y) {
   vec log_low;
   const vec size = v_fabs(x), log_high = log_parts(size, &log_low);
