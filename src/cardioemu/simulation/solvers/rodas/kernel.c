@@ -193,7 +193,7 @@ void run(Job *job) {
   vec before[STATES]; /* the states a step earlier, where a lane has arrived */
   Lane lanes[LANES];
   int active = 0;
-  for (int i = 0; i < STATES; i++) Y[i] = VEC(job->states[i]);
+  for (int i = 0; i < STATES; i++) Y[i] = VEC(0.0);
   for (int i = 0; i < SCALED; i++) P[i] = VEC(job->scaled[i]);
   for (int i = 0; i < INPUTS; i++) Q[i] = VEC(job->levels[i]);
   for (int l = 0; l < LANES; l++) lanes[l].cell = EMPTY;

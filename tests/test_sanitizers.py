@@ -1,0 +1,143 @@
+"""The generated code of the test models under AddressSanitizer, UBSan and ThreadSanitizer: clean, and right."""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from small_cells import small_cell
+from test_neighbours import paced, spontaneous
+from test_operators import EXPRESSIONS
+from test_operators import MORE as NEEDED
+
+from cardioemu.simulation import simulate
+from cardioemu.simulation.solvers import SOLVERS, rodas
+from cardioemu.simulation.solvers.rodas.compiler import ARITHMETIC, NATIVE
+from cardioemu.simulation.solvers.rodas.solve import FIRST_STEP_MS, MAX_STEP_MS, STATUS
+from cardioemu.simulation.solvers.rodas.source import unknowns
+from cardioemu.traces import SPACING_MS
+
+MAIN = Path(__file__).with_name("sanitized.c")
+SANITIZERS = {"address,undefined": ["-DLANES=1", ""], "thread": [""]}
+BUILDS = [(cc, s, o) for cc in ("gcc", "clang") for s, options in SANITIZERS.items() for o in options]
+THREADS = 3
+
+
+def operators(folder):
+    """Every operator of Myokit, each in the rate of one cell and all in that of one more."""
+    terms = "".join(f"s{i} = 1\nterm{i} = {e}\n" for i, e in enumerate(EXPRESSIONS))
+    total = " + ".join(f"s{i} * term{i}" for i in range(len(EXPRESSIONS)))
+    rates = {"V": f"({total}) / 100", "x": "-x / 10", "y": "(V / 100 - y) / 20"}
+    scaled = {f"s{i}": f"m.s{i}" for i in range(len(EXPRESSIONS))}
+    cell = small_cell(folder, {"V": -20, "x": 0.5, "y": 1.5}, rates, NEEDED + terms, scaled)
+    scales = np.vstack([np.eye(len(EXPRESSIONS)), np.ones(len(EXPRESSIONS))])
+    return cell, scales, 3.0, {"record": ["m.term0", "m.between"]}
+
+
+def bare(folder):
+    """Neither scaled constants nor inputs, one cell: all but one lane are idle."""
+    return small_cell(folder, {"V": 1}, {"V": "-V"}), np.empty((1, 0)), 10.0, {}
+
+
+def absurd(folder):
+    """Initial states far outside all that the equations were made for."""
+    cell, scales, _, _ = spontaneous(folder)
+    initial = np.tile(cell.initial_state, (len(scales), 1))
+    for row, value in enumerate([-1, 0, 1e6, -1e6, 1e300, -1e300, 5e-324, 1e150] * 2):
+        initial[row, :: 1 + row // 8] = value
+    return cell, scales, 20.0, {"initial_state": initial}
+
+
+MODELS = [spontaneous, paced, operators, bare, absurd]
+
+
+@pytest.fixture(scope="module", params=MODELS, ids=lambda make: make.__name__)
+def problem(request, tmp_path_factory):
+    """The problem that the solver is given, the file that the program reads, and what the solver makes of it."""
+    folder = tmp_path_factory.mktemp("problem")
+    cell, scales, duration, settings = request.param(folder)
+    given = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SOLVERS, "rodas", SimpleNamespace(solve=lambda problem, *_: given.append(problem) or []))
+        simulate(cell, scales, duration, **settings)
+    write(given[0], folder / "problem.bin")
+    (folder / "kernel.c").write_text(rodas.generate(cell, given[0].record))
+    return cell, folder, simulate(cell, scales, duration, **settings)
+
+
+def write(problem, path):
+    """As `rodas.solve` fills its job; a low step limit, which the program is too slow for otherwise."""
+    cells, width = problem.initial.shape
+    size = unknowns(problem.cell.equations)
+    states, atol = np.zeros((cells, size)), np.ones(size)
+    states[:, :width], atol[:width] = problem.initial, problem.atol
+    integers = np.array([cells, len(problem.schedule.edges_ms), 20_000, THREADS])
+    parts = (
+        np.array([problem.rtol, FIRST_STEP_MS, MAX_STEP_MS, SPACING_MS]),
+        states,
+        problem.scales * problem.cell.equations.controls,
+        atol,
+        np.append(problem.schedule.edges_ms, problem.duration_ms),
+        problem.schedule.levels,
+    )
+    path.write_bytes(integers.tobytes() + b"".join(np.asarray(part, dtype=float).tobytes() for part in parts))
+
+
+def missing(compiler, sanitizer):
+    """Why a program cannot be sanitized here, "" if it can."""
+    if not shutil.which(compiler):
+        return f"{compiler} is not installed"
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "empty.c").write_text("int main(void) { return 0; }")
+        command = f"{compiler} -fsanitize={sanitizer} empty.c -o empty && ./empty"
+        result = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True)
+    return f"{compiler} has no {sanitizer} that runs here: {result.stderr[-200:]}" if result.returncode else ""
+
+
+@pytest.fixture(scope="module", params=BUILDS, ids=" ".join)
+def build(request):
+    compiler, sanitizer, _ = request.param
+    if reason := missing(compiler, sanitizer):
+        pytest.skip(reason)
+    return request.param
+
+
+def run(build, folder, *more):
+    """Builds the program in a folder with the kernel and the problem, and runs it; what it wrote, one row per cell."""
+    compiler, sanitizer, options = build
+    flags = ["-O1", "-g", NATIVE, *ARITHMETIC, f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", *options.split()]
+    command = [compiler, *flags, *more, "-I", str(folder), str(MAIN), "-o", "program", "-lm", "-lpthread"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    result = subprocess.run(["./program", "problem.bin"], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert (result.returncode, result.stderr) == (0, "")
+    return [line.split() for line in result.stdout.splitlines()]
+
+
+def test_clean_and_right(problem, build):
+    cell, folder, traces = problem
+    rows = run(build, folder)
+    for row, trace in zip(rows, traces, strict=True):
+        status, culprit, (end, voltage, *state) = int(row[0]), int(row[1]), map(float, row[2:])
+        assert trace.status.startswith(STATUS[status])
+        if status == 0:
+            assert end == trace.step_time_ms[-1]
+            assert voltage == pytest.approx(trace.step_voltage_mV[-1], rel=1e-4, abs=1e-4)
+            np.testing.assert_allclose(state[: len(cell.states)], trace.final_state, rtol=1e-3, atol=1e-6)
+        elif culprit >= 0:
+            assert cell.states[culprit] in trace.status or status == STATUS.index("too many steps")
+
+
+def test_clean_where_memory_ends(problem, build):
+    """No array of more than 16 kB: a thousand and a few steps of V alone."""
+    _, folder, traces = problem
+    ended = 0
+    for row, trace in zip(run(build, folder, "-DROOM=16384"), traces, strict=True):
+        scarce = STATUS[int(row[0])].startswith("no memory")
+        assert scarce or trace.status.startswith(STATUS[int(row[0])])
+        assert scarce or len(trace.step_time_ms) <= 2048
+        assert not scarce or len(trace.step_time_ms) > 256
+        ended += scarce
+    assert ended or max(len(trace.step_time_ms) for trace in traces) <= 2048
