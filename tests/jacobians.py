@@ -3,8 +3,7 @@
 import myokit
 import numpy as np
 
-from cardioemu.simulation.equations import NumPyWriter
-from cardioemu.simulation.jacobian import jacobian
+from cardioemu.simulation.equations import NumPyWriter, jacobian
 
 
 class _Writer(NumPyWriter):

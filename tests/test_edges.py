@@ -7,7 +7,7 @@ from small_cells import small_cell
 
 from cardioemu.simulation import simulate
 from cardioemu.simulation.pacing import Pacing
-from cardioemu.simulation.schedule import schedule
+from cardioemu.simulation.pacing.schedule import schedule
 
 REST_mV, RISE_mV, TAU_MS = -70.0, 30.0, 5.0
 RATE = f"({REST_mV} - V + {RISE_mV} * pace) / {TAU_MS}"

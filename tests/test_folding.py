@@ -9,7 +9,7 @@ from small_cells import mmt, small_cell
 
 from cardioemu.simulation import load_cell, simulate
 from cardioemu.simulation.equations import CWriter, NumPyWriter
-from cardioemu.simulation.folding import evaluate, folded
+from cardioemu.simulation.equations.folding import evaluate, folded
 
 # Constant expressions of zero = 0, two = 2, big = 1e308, and their values in IEEE arithmetic.
 CONSTANTS = {

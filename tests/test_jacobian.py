@@ -9,7 +9,7 @@ from small_cells import small_cell
 from trace_shapes import REFERENCE
 
 from cardioemu.simulation import load_cell
-from cardioemu.simulation.jacobian import jacobian
+from cardioemu.simulation.equations import jacobian
 from cardioemu.simulation.solvers.rodas.lu import static_lu
 
 RECORDS = json.loads((REFERENCE / "derivatives.json").read_text())["records"]

@@ -8,9 +8,9 @@ import pytest
 
 from cardioemu.errors import UserError
 from cardioemu.simulation import load_cell
-from cardioemu.simulation.courses import GRID_AT_ONCE, GRID_MS
 from cardioemu.simulation.pacing import Pacing
-from cardioemu.simulation.schedule import schedule
+from cardioemu.simulation.pacing.courses import GRID_AT_ONCE, GRID_MS
+from cardioemu.simulation.pacing.schedule import schedule
 
 MODEL = """
 [[model]]

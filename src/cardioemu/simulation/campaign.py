@@ -13,7 +13,7 @@ from tqdm import tqdm
 from cardioemu.progress import progress_bar
 from cardioemu.simulation.cell import Cell, load_cell
 from cardioemu.simulation.pacing import Pacing
-from cardioemu.simulation.schedule import schedule
+from cardioemu.simulation.pacing.schedule import schedule
 from cardioemu.simulation.simulate import simulate
 from cardioemu.simulation.solvers import SOLVERS
 from cardioemu.simulation.solvers.rodas.compiler import find_compiler

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from cardioemu.errors import UserError
 from cardioemu.simulation import loading
 from cardioemu.simulation.equations import Equations, NumPyWriter, equations
-from cardioemu.simulation.folding import evaluate
+from cardioemu.simulation.equations.folding import evaluate
 from cardioemu.simulation.pacing import AnyProtocol, Pacing
 
 

@@ -13,7 +13,7 @@ import myokit.lib.guess
 import numpy as np
 
 from cardioemu.errors import UserError
-from cardioemu.simulation.folding import evaluate
+from cardioemu.simulation.equations.folding import evaluate
 
 BUNDLED = files("cardioemu.simulation") / "models"
 NO_UNIT = (None, myokit.units.dimensionless)

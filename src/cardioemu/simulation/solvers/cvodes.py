@@ -14,7 +14,7 @@ import numpy as np
 
 from cardioemu.errors import UserError
 from cardioemu.simulation.cell import Cell
-from cardioemu.simulation.problem import STEP_TOO_SMALL, TOO_MANY_STEPS, Problem
+from cardioemu.simulation.solvers.problem import STEP_TOO_SMALL, TOO_MANY_STEPS, Problem
 from cardioemu.simulation.solvers.tracing import Steps, Tracer
 from cardioemu.traces import Trace
 

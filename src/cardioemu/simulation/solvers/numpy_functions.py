@@ -8,9 +8,7 @@ import myokit
 import numpy as np
 
 from cardioemu.simulation.cell import Cell
-from cardioemu.simulation.equations import Assignment, NumPyWriter
-from cardioemu.simulation.jacobian import jacobian
-from cardioemu.simulation.recording import recorded_variables
+from cardioemu.simulation.equations import Assignment, NumPyWriter, jacobian, recorded_variables
 
 # Of time in ms, states, scaled constants and levels of inputs, each (n,) or, along a last axis, (n, steps).
 Function: TypeAlias = Callable[[Any, np.ndarray, np.ndarray, np.ndarray], list]

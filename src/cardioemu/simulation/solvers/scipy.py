@@ -8,8 +8,8 @@ import numpy as np
 from scipy.integrate import BDF
 
 from cardioemu.simulation.cell import Cell
-from cardioemu.simulation.problem import STEP_TOO_SMALL, TOO_MANY_STEPS, Problem
 from cardioemu.simulation.solvers.numpy_functions import Jacobian, jacobian_function
+from cardioemu.simulation.solvers.problem import STEP_TOO_SMALL, TOO_MANY_STEPS, Problem
 from cardioemu.simulation.solvers.tracing import Steps, Tracer
 from cardioemu.traces import Trace
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cardioemu.simulation.problem import NOT_FINITE, Problem, failed
 from cardioemu.simulation.solvers.numpy_functions import channels
+from cardioemu.simulation.solvers.problem import NOT_FINITE, Problem, failed
 from cardioemu.traces import SPACING_MS, Recording, Trace
 
 # How far beyond the last step a rate is looked at, to tell what stopped the solver there.

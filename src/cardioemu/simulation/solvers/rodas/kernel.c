@@ -115,11 +115,21 @@ typedef struct {
   int64_t cell; /* EMPTY: takes the next one; IDLE: there is none left */
   int64_t segment;
   double t;
-  int arrived;  /* the states are new: the next attempt tells the derivatives there, to be recorded */
-  int rejected; /* the last attempt was */
+  int arrived;        /* the states are new: the next attempt tells the derivatives there, to be recorded */
+  int rejected;       /* the last attempt was */
   double step, error; /* of the last accepted attempt of this segment, 0 before it */
 } Lane;
 enum { EMPTY = -1, IDLE = -2 };
+
+/* All lanes of one thread. */
+typedef struct {
+  vec P[SCALED + 1], Q[INPUTS + 1], Y[STATES], Z[STATES], E[STATES], OUT[2 * CHANNELS];
+  vec before[STATES]; /* the states a step earlier, where a lane has arrived */
+  vec h, error;       /* of the attempt; the error in units of the tolerance */
+  Lane lane[LANES];
+  int active;
+} Front;
+
 static const double LOOSEST = 1e-3; /* relative error */
 static const double AHEAD = 1e-6;   /* how far beyond the last step a cause of its failure is looked for */
 
@@ -143,138 +153,137 @@ static int record(Steps *s, double t, const vec *OUT, int l) {
 }
 
 /* The state of lane l whose rate is not finite, here or just ahead, or else that with the largest error. */
-static int64_t culprit(const Job *job, const vec *P, const vec *Q, const vec *Y, const vec *Z, const vec *E, int l) {
+static int64_t culprit(const Job *job, const Front *f, int l) {
   vec F[STATES], ahead[STATES];
   for (int look = 0; look < 2; look++) {
-    rates(P, Q, look ? ahead : Y, F);
+    rates(f->P, f->Q, look ? ahead : f->Y, F);
     for (int i = 0; i < STATES; i++) {
       if (!(fabs(F[i][l]) <= DBL_MAX)) return i;
-      ahead[i] = Y[i] + AHEAD * F[i];
+      ahead[i] = f->Y[i] + AHEAD * F[i];
     }
   }
   int64_t worst = -1;
   double largest = 0.0;
   for (int i = 0; i < STATES; i++) {
-    const double error = fabs(E[i][l]) / (job->atol[i] + job->rtol * fmax(fabs(Y[i][l]), fabs(Z[i][l])));
+    const double size = fmax(fabs(f->Y[i][l]), fabs(f->Z[i][l]));
+    const double error = fabs(f->E[i][l]) / (job->atol[i] + job->rtol * size);
     if (error > largest) largest = error, worst = i;
   }
   return worst;
 }
 
-/* Records the point a lane has just arrived at; at the end of its segment the next one begins, or the cell is done.
+/* Puts the next cell of the queue into lane l, if there is one. */
+static void take(Job *job, Front *f, int l) {
+  const int64_t c = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED);
+  f->lane[l] = (Lane){.cell = c < job->cells ? c : IDLE, .arrived = 1};
+  if (c >= job->cells) return; /* goes on with its last values, unheeded */
+  for (int i = 0; i < STATES; i++) *lane(&f->Y[i], l) = job->states[c * STATES + i];
+  for (int i = 0; i < SCALED; i++) *lane(&f->P[i], l) = job->scaled[c * SCALED + i];
+  for (int i = 0; i < INPUTS; i++) *lane(&f->Q[i], l) = job->levels[i];
+  *lane(&f->h, l) = fmin(job->first_step, job->edges[1]);
+  f->active++;
+}
+
+/* Hands the cell of lane l back, with the states it has come to. */
+static void finish(Job *job, Front *f, int l, const vec *last) {
+  const int64_t c = f->lane[l].cell;
+  Steps *s = &job->steps[c];
+  if (s->status) s->culprit = culprit(job, f, l);
+  for (int i = 0; i < STATES; i++) job->states[c * STATES + i] = last[i][l];
+  if (s->count) resize(s, s->count); /* gives back what it did not need */
+  const int64_t place = __atomic_fetch_add(&job->done, 1, __ATOMIC_RELAXED);
+  __atomic_store_n(&job->finished[place], c, __ATOMIC_RELEASE);
+  f->lane[l].cell = EMPTY, f->active--;
+}
+
+/* Records the point lane l has just arrived at. At the end of its segment the next one begins, or the cell is done.
    Returns whether the attempt that was made from here counts. */
-static int arrive(const Job *job, Lane *lane, Steps *s, const vec *OUT, int l, int *finished) {
-  const double v = OUT[0][l], dv = OUT[1][l];
-  lane->arrived = 0;
+static int arrive(Job *job, Front *f, int l) {
+  Lane *this = &f->lane[l];
+  Steps *s = &job->steps[this->cell];
+  const double v = f->OUT[0][l], dv = f->OUT[1][l];
+  const double since = s->count ? this->t - s->time[s->count - 1] : INFINITY;
+  const int inside = this->t > job->edges[this->segment] && this->t < job->edges[this->segment + 1];
+  this->arrived = 0;
   if (!(fabs(v) <= FLT_MAX && fabs(dv) <= FLT_MAX)) { /* what is not finite is no trace, but for the initial state */
-    s->status = NOT_FINITE, *finished = 1;
-    if (s->count) return 0;
-    vec initial[2 * CHANNELS];
-    memcpy(initial, OUT, sizeof initial);
-    initial[0][l] = fmax(-FLT_MAX, fmin(v, FLT_MAX)), initial[1][l] = 0.0;
-    if (!record(s, lane->t, initial, l)) s->status = NO_MEMORY;
+    s->status = NOT_FINITE;
+    *lane(&f->OUT[0], l) = fmax(-FLT_MAX, fmin(v, FLT_MAX)), *lane(&f->OUT[1], l) = 0.0;
+    if (!s->count && !record(s, this->t, f->OUT, l)) s->status = NO_MEMORY;
+  } else if (!(inside && since < job->spacing) && !record(s, this->t, f->OUT, l)) {
+    s->status = NO_MEMORY;
+  }
+  if (s->status) {
+    finish(job, f, l, this->t > 0.0 ? f->before : f->Y);
     return 0;
   }
-  const double since = s->count ? lane->t - s->time[s->count - 1] : INFINITY;
-  const int inside = lane->t > job->edges[lane->segment] && lane->t < job->edges[lane->segment + 1];
-  if (!(inside && since < job->spacing) && !record(s, lane->t, OUT, l)) {
-    s->status = NO_MEMORY, *finished = 1;
+  if (this->t < job->edges[this->segment + 1]) return 1;
+  if (++this->segment == job->segments) {
+    finish(job, f, l, f->Y);
     return 0;
   }
-  if (lane->t < job->edges[lane->segment + 1]) return 1;
-  if (++lane->segment == job->segments) *finished = 1;
-  else lane->arrived = 1; /* the same time once more, with the derivatives on the right */
+  /* The same time once more, with the derivatives on the right, which may be quite others. */
+  for (int i = 0; i < INPUTS; i++) *lane(&f->Q[i], l) = job->levels[this->segment * INPUTS + i];
+  *lane(&f->h, l) = fmin(fmin(f->h[l], job->first_step), job->edges[this->segment + 1] - this->t);
+  this->arrived = 1, this->step = 0.0;
   return 0;
+}
+
+/* Takes or rejects the attempt of lane l and chooses its next step: the usual factor `grown`, or Gustafsson's, which
+   foresees the next error from the last two, if that is smaller (Hairer and Wanner, section IV.8). */
+static int accept(Job *job, Front *f, int l, double grown) {
+  Lane *this = &f->lane[l];
+  Steps *s = &job->steps[this->cell];
+  const double step = f->h[l], e = f->error[l], end = job->edges[this->segment + 1];
+  /* The shortest step that time can tell: a jump of the derivatives inside it leaves an error, but a small one. */
+  const double shortest = 16 * DBL_EPSILON * fmax(this->t, 1.0);
+  const int accepted = e <= 1.0 || (step <= shortest && e * job->rtol <= LOOSEST);
+  double factor = e == e ? grown : 0.0;
+  if (++s->attempts > job->max_attempts) {
+    s->status = TOO_MANY_STEPS;
+  } else if (accepted) {
+    if (this->rejected) factor = fmin(factor, 1.0); /* no growth right after a rejection */
+    if (this->step > 0) factor = fmin(factor, grown * sqrt(sqrt(this->error / e)) * step / this->step);
+    this->step = step, this->error = fmax(e, 0.01);
+    this->t = step >= end - this->t ? end : this->t + step;
+  } else if (step <= shortest) {
+    s->status = e <= DBL_MAX ? STEP_TOO_SMALL : NOT_FINITE;
+  }
+  if (s->status) {
+    if (s->time[s->count - 1] < this->t) record(s, this->t, f->OUT, l);
+    finish(job, f, l, f->Y);
+    return 0;
+  }
+  this->arrived = accepted, this->rejected = !accepted;
+  factor = fmin(4.0, fmax(0.2, factor));
+  double next = fmin(fmax(step * factor, shortest), job->max_step);
+  const double left = end - this->t;
+  if (accepted && left > 0.0) next = next >= left ? left : fmin(next, left / 2); /* no crumb at the end */
+  *lane(&f->h, l) = next;
+  return accepted;
 }
 
 /* Works the queue until it is empty; every thread calls it once on the same job. */
 void run(Job *job) {
-  vec P[SCALED + 1], Q[INPUTS + 1], Y[STATES], Z[STATES], E[STATES], OUT[2 * CHANNELS], h = VEC(1.0);
-  vec before[STATES]; /* the states a step earlier, where a lane has arrived */
-  Lane lanes[LANES];
-  int active = 0;
-  for (int i = 0; i < STATES; i++) Y[i] = VEC(0.0);
-  for (int i = 0; i < SCALED; i++) P[i] = VEC(job->scaled[i]);
-  for (int i = 0; i < INPUTS; i++) Q[i] = VEC(job->levels[i]);
-  for (int l = 0; l < LANES; l++) lanes[l].cell = EMPTY;
+  Front f = {.h = VEC(1.0)};
+  for (int i = 0; i < SCALED; i++) f.P[i] = VEC(job->scaled[i]);
+  for (int i = 0; i < INPUTS; i++) f.Q[i] = VEC(job->levels[i]);
+  for (int l = 0; l < LANES; l++) f.lane[l].cell = EMPTY;
   for (;;) {
     for (int l = 0; l < LANES; l++)
-      if (lanes[l].cell == EMPTY) {
-        const int64_t c = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED);
-        if (c >= job->cells) {
-          lanes[l].cell = IDLE; /* goes on with its last values, unheeded */
-          continue;
-        }
-        for (int i = 0; i < STATES; i++) *lane(&Y[i], l) = job->states[c * STATES + i];
-        for (int i = 0; i < SCALED; i++) *lane(&P[i], l) = job->scaled[c * SCALED + i];
-        for (int i = 0; i < INPUTS; i++) *lane(&Q[i], l) = job->levels[i];
-        lanes[l] = (Lane){.cell = c, .arrived = 1}, active++;
-        *lane(&h, l) = fmin(job->first_step, job->edges[1]);
-      }
-    if (!active || __atomic_load_n(&job->stop, __ATOMIC_RELAXED)) break;
+      if (f.lane[l].cell == EMPTY) take(job, &f, l);
+    if (!f.active || __atomic_load_n(&job->stop, __ATOMIC_RELAXED)) break;
 
-    attempt(P, Q, Y, h, Z, E, OUT);
-    vec error = VEC(0.0); /* the largest, in units of the tolerance; NaN, once there, stays */
+    attempt(f.P, f.Q, f.Y, f.h, f.Z, f.E, f.OUT);
+    f.error = VEC(0.0); /* the largest; NaN, once there, stays */
     for (int i = 0; i < STATES; i++) {
-      const vec ratio = v_fabs(E[i]) / (job->atol[i] + job->rtol * v_max(v_fabs(Y[i]), v_fabs(Z[i])));
-      error = SELECT((ratio <= error) | (error != error), error, ratio);
+      const vec ratio = v_fabs(f.E[i]) / (job->atol[i] + job->rtol * v_max(v_fabs(f.Y[i]), v_fabs(f.Z[i])));
+      f.error = SELECT((ratio <= f.error) | (f.error != f.error), f.error, ratio);
     }
-    /* The usual factor of the next step. Gustafsson's, below, foresees the next error from the last two (Hairer and
-       Wanner, section IV.8), and the smaller one counts. */
-    const vec grown = 0.9 / v_sqrt(v_sqrt(SELECT(error > 1e-300, error, VEC(1e-300))));
-
+    const vec grown = 0.9 / v_sqrt(v_sqrt(v_max(f.error, VEC(1e-300))));
     ivec accepted = {0};
-    for (int l = 0; l < LANES; l++) {
-      if (lanes[l].cell < 0) continue;
-      Lane *this = &lanes[l];
-      Steps *s = &job->steps[this->cell];
-      const vec *last = Y;
-      int finished = 0;
-      if (this->arrived && !arrive(job, this, s, OUT, l, &finished)) {
-        if (s->status && this->t > 0.0) last = before;
-        if (!finished) { /* a new segment, whose derivatives may be quite others */
-          for (int i = 0; i < INPUTS; i++) *lane(&Q[i], l) = job->levels[this->segment * INPUTS + i];
-          *lane(&h, l) = fmin(fmin(h[l], job->first_step), job->edges[this->segment + 1] - this->t);
-          this->step = 0.0;
-        }
-      } else {
-        const double step = h[l], e = error[l], end = job->edges[this->segment + 1];
-        double factor = e == e ? grown[l] : 0.0;
-        /* The shortest step that time can tell: a jump of the derivatives inside it leaves an error, but a small one. */
-        const double shortest = 16 * DBL_EPSILON * fmax(this->t, 1.0);
-        if (++s->attempts > job->max_attempts) {
-          s->status = TOO_MANY_STEPS;
-        } else if (e <= 1.0 || (step <= shortest && e * job->rtol <= LOOSEST)) {
-          if (this->rejected) factor = fmin(factor, 1.0); /* no growth right after a rejection */
-          if (this->step > 0) factor = fmin(factor, grown[l] * sqrt(sqrt(this->error / e)) * step / this->step);
-          this->step = step, this->error = fmax(e, 0.01);
-          this->t = step >= end - this->t ? end : this->t + step;
-          this->arrived = 1, this->rejected = 0;
-          accepted[l] = -1;
-        } else {
-          this->rejected = 1;
-          if (step <= shortest) s->status = e <= DBL_MAX ? STEP_TOO_SMALL : NOT_FINITE;
-        }
-        if (s->status) {
-          finished = 1;
-          if (s->time[s->count - 1] < this->t) record(s, this->t, OUT, l);
-        }
-        factor = fmin(4.0, fmax(0.2, factor));
-        double next = fmin(fmax(step * factor, shortest), job->max_step);
-        const double left = end - this->t;
-        if (this->arrived && left > 0.0) next = next >= left ? left : fmin(next, left / 2); /* no crumb at the end */
-        *lane(&h, l) = next;
-      }
-      if (finished) {
-        if (s->status) s->culprit = culprit(job, P, Q, Y, Z, E, l);
-        for (int i = 0; i < STATES; i++) job->states[this->cell * STATES + i] = last[i][l];
-        resize(s, s->count); /* gives back what it did not need */
-        const int64_t place = __atomic_fetch_add(&job->done, 1, __ATOMIC_RELAXED);
-        __atomic_store_n(&job->finished[place], this->cell, __ATOMIC_RELEASE);
-        this->cell = EMPTY, active--;
-      }
-    }
-    for (int i = 0; i < STATES; i++) before[i] = Y[i], Y[i] = SELECT(accepted, Z[i], Y[i]);
+    for (int l = 0; l < LANES; l++)
+      if (f.lane[l].cell >= 0 && (!f.lane[l].arrived || arrive(job, &f, l))) accepted[l] = -accept(job, &f, l, grown[l]);
+    for (int i = 0; i < STATES; i++) f.before[i] = f.Y[i], f.Y[i] = SELECT(accepted, f.Z[i], f.Y[i]);
   }
 }
 

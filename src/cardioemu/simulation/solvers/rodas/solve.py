@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 
 from cardioemu.simulation.cell import Cell
-from cardioemu.simulation.problem import NO_MEMORY, NOT_FINITE, STEP_TOO_SMALL, TOO_MANY_STEPS, Problem, failed
-from cardioemu.simulation.recording import recorded_variables
+from cardioemu.simulation.equations import recorded_variables
+from cardioemu.simulation.solvers.problem import NO_MEMORY, NOT_FINITE, STEP_TOO_SMALL, TOO_MANY_STEPS, Problem, failed
 from cardioemu.simulation.solvers.rodas.compiler import load
 from cardioemu.simulation.solvers.rodas.source import source, unknowns
 from cardioemu.traces import SPACING_MS, Recording, Trace

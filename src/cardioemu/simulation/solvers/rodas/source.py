@@ -5,8 +5,7 @@ from importlib.resources import files
 
 import myokit
 
-from cardioemu.simulation.equations import Assignment, CWriter, Equations
-from cardioemu.simulation.jacobian import Entries, jacobian
+from cardioemu.simulation.equations import Assignment, CWriter, Entries, Equations, jacobian
 from cardioemu.simulation.solvers.rodas.lu import static_lu
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import myokit
 import numpy as np
 
-from cardioemu.simulation.folding import evaluate
+from cardioemu.simulation.equations.folding import evaluate
 
 Values = dict[myokit.LhsExpression, np.ndarray]
 

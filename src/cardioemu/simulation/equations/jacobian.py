@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import myokit
 
-from cardioemu.simulation.equations import Assignment, Equations
+from cardioemu.simulation.equations.right_hand_side import Assignment, Equations
 
 Entries = dict[tuple[int, int], myokit.Expression]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from cardioemu.errors import UserError
 from cardioemu.simulation.cell import Cell
-from cardioemu.simulation.courses import Course, Train, of_function, of_trains
 from cardioemu.simulation.pacing import AnyProtocol, OneProtocol, Pacing
+from cardioemu.simulation.pacing.courses import Course, Train, of_function, of_trains
 
 
 class Schedule(NamedTuple):

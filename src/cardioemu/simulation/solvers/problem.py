@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from cardioemu.errors import UserError
 from cardioemu.simulation.cell import Cell
-from cardioemu.simulation.schedule import Schedule
+from cardioemu.simulation.pacing.schedule import Schedule
 from cardioemu.types import Scales, States
 
 Tolerances: TypeAlias = ArrayLike | float | int | Mapping[str, float | int] | None

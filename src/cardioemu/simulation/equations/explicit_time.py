@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import myokit
 import numpy as np
 
-from cardioemu.simulation.folding import evaluate
+from cardioemu.simulation.equations.folding import evaluate
 
 OfTime: TypeAlias = Callable[[np.ndarray], np.ndarray]
 

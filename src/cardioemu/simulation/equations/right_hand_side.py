@@ -9,9 +9,9 @@ from myokit.formats.ansic import AnsiCExpressionWriter
 from myokit.formats.python import NumPyExpressionWriter
 
 from cardioemu.errors import UserError
-from cardioemu.simulation.explicit_time import OfTime, take_out_time
-from cardioemu.simulation.folding import evaluate, fold, simplified
-from cardioemu.simulation.singularities import bridged
+from cardioemu.simulation.equations.explicit_time import OfTime, take_out_time
+from cardioemu.simulation.equations.folding import evaluate, fold, simplified
+from cardioemu.simulation.equations.singularities import bridged
 
 Assignment = tuple[myokit.LhsExpression, myokit.Expression]
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import myokit
 import numpy as np
 
-from cardioemu.simulation.folding import folded
-from cardioemu.simulation.probe import NODES, Probe, WIDTHS_mV
+from cardioemu.simulation.equations.folding import folded
+from cardioemu.simulation.equations.probe import NODES, Probe, WIDTHS_mV
 
 Points = frozenset[float]
 Cubic = dict[myokit.Name, myokit.Expression]

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 import myokit
 
 from cardioemu.errors import UserError
-from cardioemu.simulation.equations import Equations
+from cardioemu.simulation.equations.right_hand_side import Equations
 
 
 def recorded_variables(equations: Equations, record: Sequence[str]) -> list[myokit.Variable]:

@@ -1,0 +1,24 @@
+"""The equations of a cell model, from what Myokit reads to what every solver is written from: pure functions."""
+
+from cardioemu.simulation.equations.jacobian import Entries, jacobian
+from cardioemu.simulation.equations.recording import recorded_variables
+from cardioemu.simulation.equations.right_hand_side import (
+    Assignment,
+    CWriter,
+    Equations,
+    Input,
+    NumPyWriter,
+    equations,
+)
+
+__all__ = [
+    "Assignment",
+    "CWriter",
+    "Entries",
+    "Equations",
+    "Input",
+    "NumPyWriter",
+    "equations",
+    "jacobian",
+    "recorded_variables",
+]
