@@ -1,0 +1,94 @@
+"""Absurd scales, states and tolerances: a sentence or a status, never garbage."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cardioemu.errors import UserError
+from cardioemu.simulation import load_cell, simulate
+
+CELL = load_cell("akwaboah2021")
+DURATION_MS = 20.0
+TIMES_MS = np.linspace(0, DURATION_MS, 201)
+
+ALLOWED = st.sampled_from([0.0, 5e-324, 1e-12, 0.5, 1.0, 2.0, 1e3, 1e6]) | st.floats(0, 1e3)
+ANYTHING = ALLOWED | st.sampled_from([-1.0, -1e-300, np.nan, np.inf, -np.inf, 1e300])
+
+
+def tables(values, width):
+    return st.lists(st.lists(values, min_size=width, max_size=width), min_size=1, max_size=4)
+
+
+def checked(scales):
+    """Simulates, and holds every cell that is said to be well against a run of a tenth of the tolerance."""
+    traces, finer = (simulate(CELL, scales, DURATION_MS, rtol=rtol) for rtol in (1e-6, 1e-7))
+    assert len(traces) == len(np.atleast_2d(scales))
+    for trace, other in zip(traces, finer, strict=True):
+        assert np.isfinite(trace.step_voltage_mV).all()
+        assert trace.status == "ok" or " (stopped at " in trace.status
+        until = TIMES_MS[: np.searchsorted(TIMES_MS, min(trace.end_ms, other.end_ms) - 0.1)]
+        assert np.linalg.norm(trace.voltage_mV(until) - other.voltage_mV(until)) <= np.sqrt(len(until))  # 1 mV RMSE
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables(ALLOWED, 5))
+def test_any_scales_that_are_allowed(scales):
+    checked(scales)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 7).flatmap(lambda width: tables(ANYTHING, width)))
+def test_scales_of_any_kind_and_width(scales):
+    table = np.array(scales, dtype=float)
+    if table.shape[1] == 5 and np.isfinite(table).all() and (table >= 0).all():
+        assert len(simulate(CELL, scales, 1.0)) == len(table)
+    else:
+        with pytest.raises(UserError, match="scales: "):
+            simulate(CELL, scales, 1.0)
+
+
+@pytest.mark.parametrize(
+    "scales",
+    [
+        "control",
+        [],
+        [[]],
+        [[1, 1, 1, 1, "a"]],
+        [[1, 1, 1, 1, None]],
+        [[1, 1, 1, 1, 1j]],
+        [[1] * 5, [1] * 4],
+        np.ones((2, 2, 5)),
+        np.ones((5, 2)),
+        pd.DataFrame({"ICaL": [1.0], "IKr": [1.0]}),
+    ],
+    ids=repr,
+)
+def test_scales_that_are_no_table(scales):
+    with pytest.raises(UserError, match="scales: "):
+        simulate(CELL, scales, 1.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(CELL.states), st.sampled_from([0.0, -1.0, 1e-12, 1e3, 1e6, 1e30, -1e30, 1e300]))
+def test_absurd_initial_states(name, value):
+    state = CELL.initial_state.copy()
+    state[CELL.states.index(name)] = value
+    for trace in simulate(CELL, np.ones((2, 5)), DURATION_MS, initial_state=state):
+        assert np.isfinite(trace.step_voltage_mV).all()
+        assert trace.status == "ok" or " (stopped at " in trace.status
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(), st.floats(), st.floats())
+def test_any_tolerances_and_durations(rtol, atol, duration_ms):
+    fine = 1e-13 <= rtol <= 0.1 and 0 < atol < np.inf and 0 < duration_ms < np.inf
+    if fine and (duration_ms > 100 or rtol < 1e-9 or atol < 1e-9):
+        return  # right, and a long way
+    if fine:
+        (trace,) = simulate(CELL, np.ones(5), duration_ms, rtol=rtol, atol=atol)
+        assert np.isfinite(trace.step_voltage_mV).all()
+    else:
+        with pytest.raises(UserError, match=r"rtol|atol|duration_ms"):
+            simulate(CELL, np.ones(5), duration_ms, rtol=rtol, atol=atol)
