@@ -42,7 +42,7 @@ def test_any_scales_that_are_allowed(scales):
 @given(st.integers(0, 7).flatmap(lambda width: tables(ANYTHING, width)))
 def test_scales_of_any_kind_and_width(scales):
     table = np.array(scales, dtype=float)
-    if table.shape[1] == 5 and np.isfinite(table).all() and (table >= 0).all():
+    if table.shape[1] == 5 and ((table >= 0) & (table <= 1e6)).all():
         assert len(simulate(CELL, scales, 1.0)) == len(table)
     else:
         with pytest.raises(UserError, match="scales: "):

@@ -62,6 +62,17 @@ def test_rodas_converges_to_the_reference():
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_the_error_falls_with_rtol(variant):
+    tolerances = [1e-3, 1e-4, 1e-5, 1e-6, 1e-7]
+    rmse = np.array([list(map(rmse_mV, solved(variant, r), reference(variant)["voltage_mV"])) for r in tolerances])
+    median, p95, largest = np.quantile(rmse, [0.5, 0.95, 1], axis=1)
+    assert median[1] <= 0.1
+    assert median[2] <= 0.02
+    for values in (median, p95, largest):
+        assert (np.diff(values) < 0).all()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_labels(variant):
     labels = np.array([trace.label for trace in solved(variant, 1e-5)])
     assert np.flatnonzero(labels == "quiescent").tolist() == QUIESCENT[variant]

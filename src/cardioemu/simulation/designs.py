@@ -16,6 +16,7 @@ from cardioemu.types import Scales
 Width = Annotated[int, Field(ge=1, le=64)]
 Level = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Levels = Annotated[Sequence[Level], Field(min_length=1)]
+LARGEST_SCALE = 1e6  # beyond, a rate is so fast that no step resolves what a current does
 SEED_LEVELS = tuple(round(0.2 * i, 1) for i in range(11))
 
 
@@ -88,7 +89,7 @@ def checked_scales(scales: ArrayLike | pd.DataFrame, names: Sequence[str]) -> Sc
     The columns of a DataFrame are taken by their names, in whatever order they stand.
 
     Raises:
-        UserError: a wrong width or column, or a value that is negative, infinite or not a number.
+        UserError: a wrong width or column, or a value that is negative, not a number or above 1e6.
     """
     if isinstance(scales, pd.DataFrame):
         missing = [name for name in names if name not in scales.columns]
@@ -104,10 +105,11 @@ def checked_scales(scales: ArrayLike | pd.DataFrame, names: Sequence[str]) -> Sc
             f"scales: got shape {np.shape(scales)}, allowed is (cells, {len(names)}), "
             f"one column each for {', '.join(names)}"
         )
-    bad = np.argwhere(~(np.isfinite(array) & (array >= 0)))
+    bad = np.argwhere(~((array >= 0) & (array <= LARGEST_SCALE)))
     if len(bad):
         row, column = bad[0]
         raise UserError(
-            f"scales: cell {row} has {names[column]} = {array[row, column]}, allowed are finite values from 0 up"
+            f"scales: cell {row} has {names[column]} = {array[row, column]}, "
+            f"allowed are values from 0 to {LARGEST_SCALE:g}; 1 is the control"
         )
     return array

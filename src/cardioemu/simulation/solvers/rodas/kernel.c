@@ -279,7 +279,7 @@ void run(Job *job) {
       const vec ratio = v_fabs(f.E[i]) / (job->atol[i] + job->rtol * v_max(v_fabs(f.Y[i]), v_fabs(f.Z[i])));
       f.error = SELECT((ratio <= f.error) | (f.error != f.error), f.error, ratio);
     }
-    const vec grown = 0.9 / v_sqrt(v_sqrt(v_max(f.error, VEC(1e-300))));
+    const vec grown = 0.8 / v_sqrt(v_sqrt(v_max(f.error, VEC(1e-300))));
     ivec accepted = {0};
     for (int l = 0; l < LANES; l++)
       if (f.lane[l].cell >= 0 && (!f.lane[l].arrived || arrive(job, &f, l))) accepted[l] = -accept(job, &f, l, grown[l]);
