@@ -10,7 +10,7 @@ from cardioemu.config import build
 from cardioemu.data import window_set
 from cardioemu.evaluation import evaluate as measure
 from cardioemu.launch import launch
-from cardioemu.settings import EvaluateSettings
+from cardioemu.settings.evaluate import EvaluateSettings
 from cardioemu.simulation import Simulator, campaign
 
 
@@ -20,8 +20,9 @@ def evaluate(config: DictConfig, _: Path) -> dict[str, float]:
     emulator = load_emulator(settings.checkpoint)
     simulator = Simulator(**emulator.specification.cell | {"duration_ms": settings.duration_ms})
     cell = simulator.cell()
-    scales = settings.design(scaled=len(cell.scaled))
-    traces = campaign(cell, scales, simulator.duration_ms, settings.solver, settings.data_dir / "traces")
+    scales = settings.design(scaled=cell.scaled)
+    folder = settings.data_dir / "traces"
+    traces = campaign(cell, scales, simulator.duration_ms, settings.solver, folder, settings.campaign)
     windows = window_set(traces, emulator.window, settings.data_dir / "windows")
     print(f"{len(scales)} cells: " + ", ".join(f"{count} {outcome}" for outcome, count in windows.outcomes().items()))
     rows = np.flatnonzero(windows.windowed)

@@ -5,22 +5,50 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from cardioemu.config import build
+from cardioemu.evaluation import cell_name, sample_traces
 from cardioemu.launch import launch
-from cardioemu.settings import SimulateSettings
-from cardioemu.simulation import TraceStore, campaign
+from cardioemu.settings.simulate import SimulateSettings
+from cardioemu.simulation import TraceStore, sample_cells, summary, writable
+from cardioemu.storage import atomic
+
+# Readers of Parquet folders pass over names that begin with _.
+SUMMARY, FIGURE = "_summary.txt", "_traces.png"
 
 
-def simulate(config: DictConfig, _: Path) -> TraceStore:
+def simulate(config: DictConfig, _: Path) -> None:
     """Runs the campaign, or opens the one run before."""
     settings = build(config, SimulateSettings)
-    cell = settings.simulator.cell()
-    scales = settings.design(scaled=len(cell.scaled))
-    store = campaign(cell, scales, settings.simulator.duration_ms, settings.solver, settings.data_dir / "traces")
+    if settings.dry_run:
+        plan(settings)
+        return
+    store = settings.traces()
+    report(store)
+    print(f"\ntrace store {store.folder}\nsamples     {store.folder / FIGURE}")
+
+
+def plan(settings: SimulateSettings) -> None:
+    """Prints what the campaign would take, and the script of its jobs if it is to run in such."""
+    print(settings.expected() or "these traces are there already")
+    if script := settings.campaign.job_script():
+        print(f"\n{script}")
+
+
+def report(store: TraceStore) -> None:
+    """Says what the cells did, and draws some of them."""
     cells = store.cells()
-    counts = cells["label"].fillna(cells["status"]).value_counts()
-    print(f"{len(cells)} cells: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
-    print(f"trace store {store.folder}")
-    return store
+    text = summary(cells, store.scaled)
+    print(text)
+    if (store.folder / FIGURE).exists():  # also where nothing may be written
+        return
+    chosen = sample_cells(cells, store.scaled)
+    scales = cells.loc[chosen, list(store.scaled)].to_numpy()
+    names = [f"cell {cell}: {cell_name(row, store.scaled)}" for cell, row in zip(chosen, scales, strict=True)]
+    figure = sample_traces([store.trace(cell) for cell in chosen], names)
+    with writable(store.folder):
+        with atomic(store.folder / SUMMARY) as file:
+            file.write_text(text + "\n", encoding="utf-8")
+        with atomic(store.folder / FIGURE) as file:
+            figure.savefig(file, format="png")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ from cardioemu.evaluation import cell_title, evaluate, evenly, overlay, rmse_mV
 from cardioemu.launch import launch
 from cardioemu.models import parameter_table
 from cardioemu.overrides import fixed, swept
-from cardioemu.settings import TrainSettings
-from cardioemu.simulation import Cell, campaign
+from cardioemu.settings.train import TrainSettings
 from cardioemu.storage import atomic
 from cardioemu.tracking import Run
 from cardioemu.training import BEST, EmulatorModule, EpochMetrics, fit
@@ -28,20 +27,18 @@ from cardioemu.training import BEST, EmulatorModule, EpochMetrics, fit
 def train(config: DictConfig, folder: Path) -> dict[str, float]:
     """Runs the whole job in one run folder and returns its final metrics."""
     settings = build(config, TrainSettings)
-    cell = settings.simulator.cell()
-    scales = settings.design(scaled=len(cell.scaled))
     if settings.dry_run:
-        return plan(settings, scales)
+        return plan(settings)
 
     with settings.tracking.run(folder.name, plain(config), folder) as run:
         save(config, folder)
-        traces = campaign(cell, scales, settings.simulator.duration_ms, settings.solver, settings.data_dir / "traces")
+        traces = settings.traces()
         windows = window_set(traces, settings.windowing, settings.data_dir / "windows")
         data = WindowData(windows, settings.data)
         describe_data(data, {"traces.key": traces.key, "windows.key": windows.key}, run)
 
         pl.seed_everything(settings.seed, verbose=False)
-        module = make_module(settings, data, cell)
+        module = make_module(settings, data)
         figures = settings.evaluation(
             data, settings.windowing.time_ms, lambda f, epoch: run.image(f, "prediction", epoch)
         )
@@ -60,8 +57,9 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
     return metrics
 
 
-def plan(settings: TrainSettings, scales: np.ndarray) -> dict[str, float]:
+def plan(settings: TrainSettings) -> dict[str, float]:
     """Prints what the job would do; the network is built without memory for its weights."""
+    scales = settings.scales
     with torch.device("meta"):
         network = settings.model(samples=settings.windowing.samples, inputs=scales.shape[1])
     seconds = settings.simulator.duration_ms / 1000
@@ -81,8 +79,9 @@ def describe_data(data: WindowData, keys: dict[str, str], run: Run) -> None:
     run.params({f"cells.{part}": len(rows) for part, rows in data.rows.items()})
 
 
-def make_module(settings: TrainSettings, data: WindowData, cell: Cell) -> EmulatorModule:
+def make_module(settings: TrainSettings, data: WindowData) -> EmulatorModule:
     """Builds the network, fits its normaliser to the training part, and notes what its inputs and outputs mean."""
+    cell = settings.cell
     scales, windows = data.windows.scales[data.rows[TRAIN]], data.part(TRAIN)[1]
     sizes = {"samples": settings.windowing.samples, "inputs": len(cell.scaled)}
     network = settings.model(**sizes)

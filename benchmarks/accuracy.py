@@ -61,7 +61,8 @@ def main() -> None:
     subjects = [(load_cell("akwaboah2021"), np.unique(design("rays"), axis=0))]
     for path in sys.argv[1:]:
         scaled = labelled(path)
-        subjects.append((load_cell(path, scaled=scaled), design("sobol", n=256, scaled=len(scaled), low=0.5, high=1.5)))
+        scales = design("sobol", n=256, scaled=list(scaled), low=0.5, high=1.5)
+        subjects.append((load_cell(path, scaled=scaled), scales))
     for cell, scales in subjects:
         simulate(cell, scales[0], 1.0)  # compiles
         print(f"\n{cell.name}, {len(scales)} cells of {DURATION_MS:g} ms: median / 95th percentile / largest\n")

@@ -50,7 +50,7 @@ class Subject:
         """The design (341, scaled)."""
         if self.scaled is None:
             return design("rays")
-        return design("sobol", n=CELLS, scaled=len(self.scaled), low=0.5, high=1.5)
+        return design("sobol", n=CELLS, scaled=list(self.scaled), low=0.5, high=1.5)
 
 
 def labelled(path: str) -> dict[str, str]:

@@ -1,179 +1,174 @@
-"""Campaigns and the trace store: what is written, when it is simulated again, and what a torn file does."""
+"""Campaigns: what is simulated, how often, and what stands in the key of a trace store."""
 
-import importlib
-import json
 from dataclasses import replace
+from pathlib import Path
 
 import myokit
 import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 import pytest
+from small_campaign import DURATION, FAILING, SCALES, SOLVER, oscillator
 from small_cells import small_cell
 
 from cardioemu.errors import UserError
-from cardioemu.simulation import Pacing, Solver, TraceStore, campaign, design, load_cell, simulate
+from cardioemu.simulation import Engine, Pacing, campaign, design, load_cell, simulate
+from cardioemu.simulation.campaigns import expected, forecast, plan, work
 from cardioemu.simulation.solvers import rodas
-
-campaign_module = importlib.import_module("cardioemu.simulation.campaign")  # its name in the package is the function
-
-# A relaxation oscillator of 2.5 s; with `a` above 1.5 it runs away.
-RATES = {"V": "if(a > 1.5, -V^2, 0.4 * (60 * tanh - V))", "x": "(V / 60 - 0.5 * x) / 60"}
-MORE = "a = 1\nb = 1\nz = b * V / 20 - 3 * x\ntanh = 1 - 2 / (1 + exp(2 * z))"
-SCALES = np.array([[1.0, 1.0], [1.0, 0.5], [2.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, 1.5]])
-FAILING = 2
-SOLVER = Solver(threads=1)
-DURATION = 2500.0
 
 
 @pytest.fixture(scope="module")
 def cell(tmp_path_factory):
-    scaled = {"a": "m.a", "b": "m.b"}
-    return small_cell(tmp_path_factory.mktemp("cell"), {"V": -60, "x": -1}, RATES, MORE, scaled)
+    return oscillator(tmp_path_factory.mktemp("cell"))
 
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(campaign_module, "CELL_MS_PER_SHARD", 2 * DURATION)
+    monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 2 * DURATION)
 
 
 @pytest.fixture
 def simulated(monkeypatch):
-    """The number of cells of every call of the solver since the test began."""
+    """The number of cells of every shard that is simulated, since the test began."""
     counts = []
 
-    def counting(cell, scales, *args, **kwargs):
-        counts.append(len(scales))
-        return simulate(cell, scales, *args, **kwargs)
+    def counting(cell, scales, duration_ms, *args, **kwargs):
+        if duration_ms == DURATION:
+            counts.append(len(scales))
+        return simulate(cell, scales, duration_ms, *args, **kwargs)
 
-    monkeypatch.setattr(campaign_module, "simulate", counting)
+    monkeypatch.setattr(work, "simulate", counting)
     return counts
 
 
-@pytest.fixture
-def store(cell, tmp_path):
-    return campaign(cell, SCALES, DURATION, SOLVER, tmp_path)
+def run(cell, folder, **changes):
+    return campaign(
+        **{"cell": cell, "scales": SCALES, "duration_ms": DURATION, "solver": SOLVER} | changes, folder=folder
+    )
 
 
-def traces_of(store):
-    return dict(pair for shard in store.shards for pair in store.traces(shard))
+def test_equal_scale_vectors_are_simulated_once(cell, tmp_path, simulated):
+    store = run(cell, tmp_path)
+    assert simulated == [2, 2, 2]  # of seven, of which two are the control
+    assert store.cells()["cell"].tolist() == list(range(7))
+    first, again = store.trace(0), store.trace(5)
+    np.testing.assert_array_equal(first.step_voltage_mV, again.step_voltage_mV)
 
 
-def test_traces_come_back_exactly(cell, store):
-    stored = traces_of(store)
-    assert sorted(stored) == list(range(7))
-    for i, exact in enumerate(simulate(cell, SCALES, DURATION)):
-        for name in ("step_time_ms", "step_voltage_mV", "step_dvdt_mV_per_ms"):
-            ours, theirs = getattr(stored[i], name), getattr(exact, name)
-            np.testing.assert_array_equal(ours, theirs)
-            assert ours.dtype == theirs.dtype
-        assert (stored[i].status, stored[i].duration_ms) == (exact.status, DURATION)
+def test_the_rays_are_311_simulations(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 2e6)
+    scales = design("rays")
+    shards = plan._shards(scales, 5000.0)
+    assert sum(len(shard.scales) for shard in shards) == 311
+    cells = np.concatenate([shard.cells for shard in shards])
+    assert sorted(cells) == list(range(341))
+    for shard in shards:
+        np.testing.assert_array_equal(shard.scales[shard.of], scales[shard.cells])
 
 
-def test_table_of_cells(cell, store):
-    table = store.cells()
-    traces = simulate(cell, SCALES, DURATION)
-    assert table.columns.tolist() == ["cell", "a", "b", "status", "label"]
-    assert table["cell"].tolist() == list(range(7))
-    np.testing.assert_array_equal(table[["a", "b"]].to_numpy(), SCALES)
-    assert table["status"].tolist() == [trace.status for trace in traces]
-    assert table["label"].tolist()[0] == "fires"
+@pytest.mark.parametrize(("cells", "duration_ms", "sizes"), [(1000, 5000.0, {333, 334}), (41, 1e5, {13, 14})])
+def test_shards_are_of_equal_work(monkeypatch, cells, duration_ms, sizes):
+    monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 2e6)
+    shards = plan._shards(np.random.default_rng(0).random((cells, 5)), duration_ms)
+    assert {len(shard.scales) for shard in shards} == sizes
+    assert max(sizes) * duration_ms <= 2e6
 
 
-def test_failed_cell_is_kept_with_its_status_and_no_label(store):
-    table = store.cells()
-    assert table["status"][FAILING].startswith("step too small")
-    assert table["label"].isna().tolist() == [i == FAILING for i in range(7)]
-    assert (table["status"] == "ok").sum() == 6
-    assert traces_of(store)[FAILING].end_ms < DURATION
-
-
-def test_readable_without_us(store):
-    frame = pd.read_parquet(store.folder)
-    assert sorted(frame["cell"]) == list(range(7))
-    row = frame[frame["cell"] == 0].iloc[0]
-    trace = traces_of(store)[0]
-    np.testing.assert_array_equal(row["time_ms"], trace.step_time_ms)
-    np.testing.assert_array_equal(row["starts_ms"], trace.starts_ms)
-    assert row["voltage_mV"].dtype == np.float32
-
-    metadata = json.loads(pq.read_schema(store.shards[0]).metadata[b"cardioemu"])
-    assert metadata["units"] == {"time": "ms", "voltage": "mV", "dvdt": "mV/ms"}
-    assert (metadata["scaled"], metadata["duration_ms"], metadata["cell"]) == (["a", "b"], DURATION, "small")
-    assert metadata["solver"] == rodas.VERSION
-    assert metadata["model"].startswith("[[model]]")
-
-
-def test_shards(store):
-    assert [shard.name for shard in store.shards] == [f"shard-{i:05d}.parquet" for i in range(4)]
-    assert [pq.read_metadata(shard).num_rows for shard in store.shards] == [2, 2, 2, 1]
-    assert (store.key, store.duration_ms, store.scaled) == (store.folder.name.split("-")[-1], DURATION, ("a", "b"))
-
-
-def test_second_run_does_not_simulate(cell, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(campaign_module, "simulate", None)
-    assert campaign(cell, SCALES, DURATION, SOLVER, tmp_path).folder == store.folder
-    assert campaign(cell, SCALES, DURATION, replace(SOLVER, threads=2), tmp_path).folder == store.folder
-    assert campaign(cell, SCALES, int(DURATION), SOLVER, tmp_path).folder == store.folder
+def test_second_run_does_not_simulate(cell, tmp_path, simulated):
+    store = run(cell, tmp_path)
+    simulated.clear()
+    for changes in ({}, {"solver": replace(SOLVER, threads=2)}, {"duration_ms": int(DURATION)}, {"engine": Engine()}):
+        assert run(cell, tmp_path, **changes).folder == store.folder
+    assert simulated == []
 
 
 def test_interrupted_campaign_goes_on_where_it_was(cell, tmp_path, simulated, monkeypatch):
-    whole, count = simulate, []
+    whole = work.simulate
 
     def interrupted(*args, **kwargs):
-        if len(count) == 2:
+        if len(simulated) == 2:
             raise KeyboardInterrupt
-        count.append(1)
         return whole(*args, **kwargs)
 
     with monkeypatch.context() as context:
-        context.setattr(campaign_module, "simulate", interrupted)
+        context.setattr(work, "simulate", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            campaign(cell, SCALES, DURATION, SOLVER, tmp_path)
+            run(cell, tmp_path)
     finished = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/*.parquet")}
     assert len(finished) == 2
+    assert not list(tmp_path.glob("*/.*.tmp"))
 
-    store = campaign(cell, SCALES, DURATION, SOLVER, tmp_path)
-    assert simulated == [2, 1]
+    simulated.clear()
+    store = run(cell, tmp_path)
+    assert simulated == [2]
     assert finished.items() <= {p: p.stat().st_mtime_ns for p in store.shards}.items()
     assert store.cells()["cell"].tolist() == list(range(7))
 
 
-def test_torn_temporary_files_are_ignored(cell, store, tmp_path, simulated):
-    (store.folder / ".shard-00001.parquet.0123abcd.tmp").write_bytes(b"PAR1 half")
-    again = campaign(cell, SCALES, DURATION, SOLVER, tmp_path)
+def test_failed_cells_are_counted_and_kept(cell, tmp_path, capsys):
+    store = run(cell, tmp_path)
+    assert "failed=1" in capsys.readouterr().err
+    assert store.cells()["status"].ne("ok").tolist() == [i == FAILING for i in range(7)]
+
+
+def test_a_recorded_quantity_with_the_name_of_a_column(tmp_path):
+    cell = small_cell(tmp_path, {"V": 0, "status": 0}, {"V": "-V", "status": "-status"}, "a = 1", {"a": "m.a"})
+    with pytest.raises(UserError, match="two columns 'status'; give the quantity another name"):
+        campaign(cell, np.ones((1, 1)), 10.0, SOLVER, tmp_path / "traces", record=["status"])
+    assert not (tmp_path / "traces").exists()
+
+
+# The forecast
+
+
+def test_the_forecast_is_about_right(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 1e5)
+    cell, scales = load_cell("akwaboah2021"), design("sobol", n=256)
+    told = expected(cell, scales, 3000.0, SOLVER, tmp_path, Engine())
+    assert (told.cells, told.distinct, told.cell_s) == (256, 256, 768.0)
+    assert not list(tmp_path.iterdir())
+    store = campaign(cell, scales, 3000.0, SOLVER, tmp_path)
+    size = sum(shard.stat().st_size for shard in store.shards)
+    assert 0.7 < told.disk_bytes / size < 1.4
+    assert expected(cell, scales, 3000.0, SOLVER, tmp_path, Engine()) is None
+
+
+def test_the_forecast_of_what_is_left(cell, tmp_path):
+    store = run(cell, tmp_path)
+    store.shards[0].unlink()
+    told = expected(cell, SCALES, DURATION, SOLVER, tmp_path, Engine())
+    assert (told.cells, told.distinct, told.cell_s) == (3, 2, 5.0)  # the control, twice, and the second
+
+
+def test_a_disk_that_cannot_hold_it_stops_the_campaign(cell, tmp_path, monkeypatch, simulated):
+    monkeypatch.setattr(forecast.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000})())
+    with pytest.raises(UserError, match=r"^data_dir: the traces will take .* but .* has 1e-06 GB free; make room"):
+        run(cell, tmp_path)
     assert simulated == []
-    assert again.shards == store.shards
-    assert len(pd.read_parquet(store.folder)) == 7
+    assert not list(tmp_path.glob("*/*.parquet"))
 
 
-@pytest.mark.parametrize("kept", [0.0, 0.5, 0.999])
-def test_truncated_shard_is_simulated_again(cell, store, tmp_path, simulated, kept):
-    before, content = traces_of(store), store.shards[1].read_bytes()
-    store.shards[1].write_bytes(content[: int(kept * len(content))])
-    after = traces_of(campaign(cell, SCALES, DURATION, SOLVER, tmp_path))
-    assert simulated == [2]
-    assert all(np.array_equal(after[i].step_voltage_mV, before[i].step_voltage_mV) for i in range(7))
-
-
-def test_shard_that_the_disk_has_changed_is_refused(store):
-    content = bytearray(store.shards[1].read_bytes())
-    content[len(content) // 2] ^= 1
-    store.shards[1].write_bytes(content)
-    with pytest.raises(UserError, match=r"shard-00001.parquet is damaged; delete it and start again"):
-        traces_of(store)
-
-
-def test_folder_without_traces(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no trace store"):
-        TraceStore(tmp_path)
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "about 1 s"),
+        (89.0, "about 89 s"),
+        (90.0, "about 1.5 min"),
+        (4000.0, "about 67 min"),
+        (7200.0, "about 2 h"),
+    ],
+)
+def test_the_forecast_in_words(seconds, text):
+    told = forecast.Forecast(161051, 161051, 805255.0, seconds, 3.9e9, 84 * 10**9, 4.6e8)
+    assert str(told) == (
+        f"161 051 cells, 161 051 of them distinct, 805 255 s of cell life: {text}, "
+        "3.9 GB of disk (84 GB free), 0.46 GB of memory"
+    )
 
 
 # The key
 
 
-def key(cell, scales=SCALES, duration_ms=DURATION, solver=SOLVER):
-    return campaign_module._facts(cell, scales, duration_ms, solver)["key"]
+def key(cell, scales=SCALES, duration_ms=DURATION, solver=SOLVER, record=()):
+    return plan.plan(cell, scales, duration_ms, solver, record, Path())[0].key
 
 
 def changed_file(cell, old, new):
@@ -190,6 +185,7 @@ CHANGES = {
     "scales": lambda cell: {"scales": np.nextafter(SCALES, 9)},
     "rtol": lambda cell: {"solver": replace(SOLVER, rtol=1e-5)},
     "absolute tolerance": lambda cell: {"solver": replace(SOLVER, atol={"V": 1e-6})},
+    "recorded": lambda cell: {"record": ["x"]},
     "solver": lambda cell: {"solver": replace(SOLVER, name="scipy")},
     "reference": lambda cell: {"solver": replace(SOLVER, name="cvodes")},
     "scaled constants": lambda cell: {"cell": replace(cell, scaled_constants={"a": "m.b", "b": "m.a"})},
@@ -214,9 +210,7 @@ def test_pacing_is_in_the_key(tmp_path):
     assert keys[3] == keys[4]  # a second stimulus after the end
 
 
-@pytest.mark.parametrize(
-    "where", [(campaign_module, "VERSION"), (rodas, "VERSION"), (campaign_module, "CELL_MS_PER_SHARD")]
-)
+@pytest.mark.parametrize("where", [(plan, "VERSION"), (rodas, "VERSION"), (plan, "CELL_MS_PER_SHARD")])
 def test_versions_are_in_the_key(cell, monkeypatch, where):
     before = key(cell)
     monkeypatch.setattr(*where, 3 * getattr(*where))

@@ -14,11 +14,14 @@ from tiny_job import ROOT, TINY, run_cli
 
 from cardioemu import UserError, overrides
 from cardioemu.config import build, check, plain, reopen, save
-from cardioemu.settings import EvaluateSettings, SimulateSettings, TrainSettings
+from cardioemu.settings.evaluate import EvaluateSettings
+from cardioemu.settings.simulate import SimulateSettings
+from cardioemu.settings.train import TrainSettings
 
 CONF = ROOT / "conf"
 JOBS = {"train": TrainSettings, "simulate": SimulateSettings, "evaluate": EvaluateSettings}
 NEEDED = {"evaluate": ["checkpoint=best.ckpt"]}
+CELLS = "cells.csv"  # of design=file
 
 
 def config_of(name, *changes):
@@ -41,8 +44,10 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(("name", "group", "option"), OPTIONS)
-def test_every_option_builds(name, group, option):
-    changes = [f"{group}={option}"]
+def test_every_option_builds(name, group, option, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / CELLS).write_text("INa,ICaL,IK1,IKr,IKur\n0.5,1,1,1,1\n")
+    changes = [f"{group}={option}", *([f"design.path={CELLS}"] if option == "file" else [])]
     if group == "windowing":  # each with the traces that are long enough for it
         changes.append(f"experiment={option}")
     if option == "gpu" and not torch.cuda.is_available():
@@ -145,6 +150,15 @@ def test_a_mistake_of_a_sweep(argument, empty, monkeypatch, capsys):
         (["~windowing.samples"], "windowing.samples: this must be given"),
         (["modle=seed_lstm"], "modle: there is no such setting; did you mean model?"),
         (["model.normalise=12"], "model.normalise: got 12; it must be a valid boolean, unable to interpret input"),
+        (
+            ["design=factorial", "design.levels_of={IKr: [0, -1]}"],
+            "design.levels_of.IKr[1]: got -1; it must be greater than or equal to 0",
+        ),
+        (
+            ["design=sobol", "design.ranges={Ikr: [0, 1]}"],
+            "design.ranges: 'Ikr' is none of the scaled conductances; did you mean IKr?",
+        ),
+        (["solver.atol={V: 0}"], "solver.atol.V: got 0; it must be greater than 0"),
         (["optimizer.rho=1"], "optimizer.rho: got 1; it must be less than 1"),
         (["data.duplicates=twice"], "data.duplicates: got 'twice'; it must be 'keep' or 'once'"),
         (["data.validation=0.5", "data.test=0.5"], "data: validation 0.5 and test 0.5 leave nothing to train on; lower "

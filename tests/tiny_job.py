@@ -25,10 +25,15 @@ RULE = WindowRule(samples=200, interval_ms=2.5, count=3, offset_ms=50.0, settle_
 SPLIT = SplitRule(validation=0.15, test=0.15, duplicates="keep", batch_size=8, seed=0)
 
 
-def run_cli(*arguments, cwd, check=True, script="train.py"):
+def run_cli(*arguments, cwd, check=True, script="train.py", preexec_fn=None):
     """Runs an entry point in a folder of its own, as a user would; with `check`, it must succeed."""
     result = subprocess.run(
-        command(*arguments, script=script), cwd=cwd, env=environment(), capture_output=True, text=True
+        command(*arguments, script=script),
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        preexec_fn=preexec_fn,
     )
     assert not check or result.returncode == 0, result.stderr
     return result

@@ -123,7 +123,7 @@ def _said(entry: Any, address: str) -> str:
         return str(cause)
     if entry["type"] == "missing":
         return f"{'.'.join([*filter(None, [address]), str(entry['loc'][-1])])}: this must be given"
-    where = "".join(f"[{part}]" for part in entry["loc"] if isinstance(part, int))
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in entry["loc"])
     said = str(cause) if cause else entry["msg"].replace("Input should be", "it must be")
     return f"{address}{where}: got {entry['input']!r}; {said}"
 

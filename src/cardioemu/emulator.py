@@ -13,7 +13,8 @@ from torch import nn
 from cardioemu.errors import UserError
 from cardioemu.models import NETWORKS
 from cardioemu.simulation import checked_scales
-from cardioemu.types import Predicted, SampleTimes, ScaleBatch, VoltageBatch
+from cardioemu.tensors import ScaleBatch, VoltageBatch
+from cardioemu.types import Predicted, SampleTimes
 from cardioemu.windowing import WindowRule
 
 BATCH = 1024

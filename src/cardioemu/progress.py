@@ -14,3 +14,8 @@ def progress_bar(total: int, doing: str, unit: str) -> tqdm:
     return tqdm(
         total=total, desc=doing, unit=unit, mininterval=interval, maxinterval=10 * interval, dynamic_ncols=lively
     )
+
+
+def tell(sentence: str) -> None:
+    """Prints a sentence on the error stream, above a bar that is open."""
+    tqdm.write(sentence, file=sys.stderr)

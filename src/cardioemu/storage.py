@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+TEMPORARY = ".tmp"  # how the names of unfinished files end
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -18,19 +20,34 @@ def atomic(path: Path) -> Iterator[Path]:
     A kill at any moment leaves the old file or the new one, never a part of one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Random, since processes on two machines, or in two containers, may have the same number.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = temporary_beside(path)
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        if os.name == "posix":  # the new name is in the folder, which is flushed on its own
-            folder = os.open(path.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
+        flush(temporary)
+        put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """Returns a hidden name in the folder of `path` that no other process has."""
+    # Random, since processes on two machines, or in two containers, may have the same number.
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
+
+
+def flush(path: Path) -> None:
+    """Returns once a file is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Gives a flushed file its name."""
+    temporary.replace(path)
+    if os.name == "posix":  # the new name is in the folder, which is flushed on its own
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
 
 
 def stage_key(stage: str, **facts: object) -> str:

@@ -8,13 +8,13 @@ Axes always come in the order batch, time, state. The letters of the shapes:
     steps     accepted solver steps of one trace, the initial state included
     windows   windows of one cell
     samples   points of one window, `interval_ms` apart
-    batch     rows of a training batch
+
+Those of tensors stand in `tensors.py`, so that who simulates need not wait for torch.
 
 Units stand in the names: `time_ms`, `voltage_mV`, `dvdt_mV_per_ms`. Scales are multiples of the control conductance.
 """
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float32, Float64
 
 Scales = Float64[np.ndarray, "cells scaled"]
@@ -52,9 +52,3 @@ Predicted = Float[np.ndarray, "cells samples"]
 
 PerCell = Float64[np.ndarray, "cells"]
 """One number per cell."""
-
-ScaleBatch = Float[torch.Tensor, "batch scaled"]
-"""Input of every network."""
-
-VoltageBatch = Float[torch.Tensor, "batch samples"]
-"""Output of every network: one window per scale vector, in mV."""

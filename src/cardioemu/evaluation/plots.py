@@ -1,13 +1,20 @@
 """Figures: arrays in, a matplotlib figure out."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cardioemu.traces import THRESHOLD_mV, Trace
 from cardioemu.types import Predicted, SampleTimes, Windows
 
 SIMULATED, EMULATED = "#8a8f98", "#c2410c"
+TRACE, AP_START, FAILURE = "#334155", "#c2410c", "#b91c1c"
+TITLE_COLUMNS = 62  # as many letters as fit above a panel
+LONGEST_IN_MS = 10_000.0
+CROWDED = 40  # APs across a panel, beyond which lines and dots become finer
 
 
 def overlay(
@@ -24,22 +31,12 @@ def overlay(
         predicted: (cells, samples), in mV.
         titles: one per cell.
     """
-    columns = min(3, len(windows))
-    rows = -(-len(windows) // columns)
-    figure = Figure(figsize=(3.6 * columns, 2.4 * rows + 0.4), layout="constrained", dpi=110)
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    figure, axes = _panels(titles, "time from the AP start (ms)")
     # One to two thousand points are more than a picture shows.
     shown = evenly(len(time_ms), 2000)
-    for axis, cell, emulated, title in zip(axes.flat, windows, predicted, titles, strict=False):
+    for axis, cell, emulated in zip(axes, windows, predicted, strict=True):
         simulated_lines = axis.plot(time_ms[shown], cell[:, shown].T, color=SIMULATED, lw=1.6)
         (emulated_line,) = axis.plot(time_ms[shown], emulated[shown], color=EMULATED, lw=1.0)
-        axis.set_title(title, fontsize=8)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=7)
-    for axis in axes.flat[len(windows) :]:
-        axis.set_visible(False)
-    figure.supxlabel("time from the AP start (ms)", fontsize=8)
-    figure.supylabel("V (mV)", fontsize=8)
     handles = [simulated_lines[0], emulated_line]
     figure.legend(
         handles, ["simulated windows", "emulator"], loc="outside upper right", ncols=2, fontsize=8, frameon=False
@@ -47,12 +44,63 @@ def overlay(
     return figure
 
 
+def sample_traces(traces: Sequence[Trace], titles: Sequence[str]) -> Figure:
+    """Draws whole traces with a dot at each AP start, and a cross where a cell failed.
+
+    Args:
+        traces: one per panel.
+        titles: one per trace; that of a cell that failed goes on with why and when.
+    """
+    longest_ms = max(trace.duration_ms for trace in traces)
+    unit, per_ms = ("ms", 1.0) if longest_ms <= LONGEST_IN_MS else ("s", 1e-3)
+    endings = ["" if trace.status == "ok" else f"\n{_failure(trace)}" for trace in traces]
+    figure, axes = _panels([title + ending for title, ending in zip(titles, endings, strict=True)], f"time ({unit})")
+    for axis, trace in zip(axes, traces, strict=True):
+        # The steps carry the upstrokes; between them the curve is smooth.
+        times = np.union1d(trace.step_time_ms, np.linspace(0, trace.end_ms, 3000)).clip(0, trace.end_ms)
+        starts = trace.starts_ms
+        size = min(1.0, CROWDED * np.diff(starts).min(initial=longest_ms) / longest_ms)
+        axis.plot(per_ms * times, trace.voltage_mV(times), color=TRACE, lw=max(0.25, 0.9 * size))
+        axis.plot(per_ms * starts, np.full(len(starts), THRESHOLD_mV), ".", color=AP_START, ms=max(0.8, 3 * size))
+        if trace.status != "ok":
+            axis.plot(per_ms * trace.end_ms, trace.step_voltage_mV[-1], "x", color=FAILURE, ms=5)
+            axis.title.set_color(FAILURE)
+    axes[0].set_xlim(0, per_ms * longest_ms)
+    return figure
+
+
+def _failure(trace: Trace) -> str:
+    return f"{trace.status.split(':')[0]} at {trace.end_ms:.6g} ms"
+
+
+def _panels(titles: Sequence[str], time: str) -> tuple[Figure, list[Axes]]:
+    """Lays out a panel for each title, of V over time, three beside each other."""
+    columns = min(3, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(3.6 * columns, 2.4 * rows + 0.4), layout="constrained", dpi=110)
+    panels = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
+    for axis, title in zip(panels, titles, strict=False):
+        axis.set_title("\n".join(fill(line, TITLE_COLUMNS) for line in title.splitlines()), fontsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=7)
+    for axis in panels[len(titles) :]:
+        axis.set_visible(False)
+    figure.supxlabel(time, fontsize=8)
+    figure.supylabel("V (mV)", fontsize=8)
+    return figure, panels[: len(titles)]
+
+
 def evenly(size: int, count: int) -> np.ndarray:
     """Returns up to `count` of the numbers 0 to size - 1, evenly spread, the first and the last among them."""
     return np.unique(np.linspace(0, size - 1, count).astype(int))
 
 
+def cell_name(scales: np.ndarray, scaled: Sequence[str]) -> str:
+    """Names a cell by the scales that differ from the control."""
+    changed = ", ".join(f"{name} {round(value, 3):g}" for name, value in zip(scaled, scales, strict=True) if value != 1)
+    return changed or "control"
+
+
 def cell_title(scales: np.ndarray, scaled: Sequence[str], error_mV: float) -> str:
-    """Names a cell by the scales that differ from the control, and its RMSE."""
-    changed = ", ".join(f"{name} {value:g}" for name, value in zip(scaled, scales, strict=True) if value != 1)
-    return f"{changed or 'control'}: {error_mV:.2f} mV"
+    """Names a cell by its scales, and says its RMSE."""
+    return f"{cell_name(scales, scaled)}: {error_mV:.2f} mV"

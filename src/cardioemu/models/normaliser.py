@@ -5,7 +5,7 @@ from jaxtyping import Float
 from pydantic import PositiveInt
 from torch import nn
 
-from cardioemu.types import VoltageBatch
+from cardioemu.tensors import VoltageBatch
 
 ROWS_AT_ONCE = 1024
 """Windows summed at a time in `fit`: a memory-mapped training set is never held whole."""

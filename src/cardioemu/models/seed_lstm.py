@@ -7,7 +7,7 @@ from torch import nn
 
 from cardioemu.models.layers import LSTM, Dense
 from cardioemu.models.normaliser import Normaliser
-from cardioemu.types import ScaleBatch, VoltageBatch
+from cardioemu.tensors import ScaleBatch, VoltageBatch
 
 
 class SeedLSTM(nn.Module):

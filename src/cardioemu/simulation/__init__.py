@@ -1,14 +1,27 @@
 """Cell models, designs, solvers, campaigns and the trace store."""
 
-from cardioemu.simulation.campaign import Simulator, Solver, campaign
+from cardioemu.simulation.campaigns import (
+    Engine,
+    Forecast,
+    Simulator,
+    Solver,
+    campaign,
+    expected,
+    sample_cells,
+    summary,
+    writable,
+)
 from cardioemu.simulation.cell import Cell, load_cell
-from cardioemu.simulation.designs import checked_scales, design
+from cardioemu.simulation.designs import design
 from cardioemu.simulation.pacing import Pacing
+from cardioemu.simulation.scales import checked_scales
 from cardioemu.simulation.simulate import simulate
 from cardioemu.simulation.store import TraceStore
 
 __all__ = [
     "Cell",
+    "Engine",
+    "Forecast",
     "Pacing",
     "Simulator",
     "Solver",
@@ -16,6 +29,10 @@ __all__ = [
     "campaign",
     "checked_scales",
     "design",
+    "expected",
     "load_cell",
+    "sample_cells",
     "simulate",
+    "summary",
+    "writable",
 ]

@@ -1,7 +1,7 @@
 """Cell models: loading them from Myokit or CellML files, and their right-hand side."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,10 @@ class Cell:
     scaled_constants: Mapping[str, str] = field(repr=False)
     protocol: AnyProtocol = field(default=None, repr=False)
     ms_per_file_time: float = field(default=1.0, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Myokit pickles models, as their code, but no expressions, which the cached properties hold.
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def scaled(self) -> tuple[str, ...]:
@@ -151,6 +155,8 @@ def load_cell(
         loading.set_initial_state(model, initial_state or {})
         if pacing is not None and (pacing.period_ms is not None or pacing.count == 0):
             protocol = pacing
+        # Through its own code, as pickle sends it: the order in a file would show in the source a solver is written in.
+        model = myokit.parse_model(model.code())
         cell = Cell(Path(name).stem, chosen, model, constants, protocol, ms_per_file_time)
         _ = cell.python_source  # refuses here, before any work, what no solver can be written from
     except RecursionError as error:

@@ -8,10 +8,10 @@ from numpy.typing import ArrayLike
 
 from cardioemu.errors import UserError
 from cardioemu.simulation.cell import Cell
-from cardioemu.simulation.designs import checked_scales
 from cardioemu.simulation.equations import recorded_variables
 from cardioemu.simulation.pacing import AnyProtocol
 from cardioemu.simulation.pacing.schedule import schedule
+from cardioemu.simulation.scales import checked_scales
 from cardioemu.simulation.solvers import SOLVERS
 from cardioemu.simulation.solvers.problem import Problem, Tolerances, absolute_tolerances
 from cardioemu.traces import Trace

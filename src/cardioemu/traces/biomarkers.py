@@ -1,6 +1,6 @@
 """Biomarkers of every beat of a trace."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -47,14 +47,19 @@ def biomarkers(trace: Trace, apd_from: str = "upstroke") -> pd.DataFrame:
     points = refine(cubics)
     starts = trace.starts_ms.tolist()
     rows = [
-        {"cl_ms": end - start, **_measure(cubics, points, start, end, since, apd_from)}
+        {"cl_ms": end - start, **_measure(cubics, points, start, end, since, apd_from, APD_PERCENT)}
         for since, start, end in zip([0.0, *starts], starts, starts[1:], strict=False)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS), dtype="float64")
 
 
 def beat(
-    trace: Trace, start_ms: Number, end_ms: Number, since_ms: Number = 0.0, apd_from: str = "upstroke"
+    trace: Trace,
+    start_ms: Number,
+    end_ms: Number,
+    since_ms: Number = 0.0,
+    apd_from: str = "upstroke",
+    apd_percent: Sequence[int] = APD_PERCENT,
 ) -> Mapping[str, float]:
     """Measure one beat that begins at an AP start and ends at a given time: the next AP start, or a window's end.
 
@@ -69,6 +74,7 @@ def beat(
             cut beat.
         since_ms: where the search for the preceding diastolic minimum begins, the previous AP start if there is one.
         apd_from: "upstroke" or "peak".
+        apd_percent: the repolarisation levels x whose APD is wanted.
 
     Returns:
         The columns of `COLUMNS` but `cl_ms`, which only a next AP start can tell; an APD is NaN if V does not fall
@@ -82,12 +88,18 @@ def beat(
     _check_apd_from(apd_from)
     check_interval(trace, since_ms, start_ms)
     check_interval(trace, start_ms, end_ms)
-    cubics = trace.cubics()
-    return _measure(cubics, refine(cubics), start_ms, end_ms, since_ms, apd_from)
+    cubics = trace.cubics(since_ms, end_ms)
+    return _measure(cubics, refine(cubics), start_ms, end_ms, since_ms, apd_from, apd_percent)
 
 
 def _measure(
-    cubics: Cubics, points: Points, start_ms: Number, end_ms: Number, since_ms: Number, apd_from: str
+    cubics: Cubics,
+    points: Points,
+    start_ms: Number,
+    end_ms: Number,
+    since_ms: Number,
+    apd_from: str,
+    apd_percent: Sequence[int],
 ) -> dict[str, float]:
     before = value_extreme(cubics, since_ms, start_ms, sign=-1)
     peak = value_extreme(cubics, start_ms, end_ms, sign=1)
@@ -98,7 +110,7 @@ def _measure(
     falling = points.around(peak.time_ms, end_ms)
     apds = {
         f"apd{percent}_ms": _fall(cubics, falling, peak.value - percent / 100 * amplitude, peak.time_ms, end_ms) - zero
-        for percent in APD_PERCENT
+        for percent in apd_percent
     }
     return {
         "start_ms": float(start_ms),

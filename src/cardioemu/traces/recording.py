@@ -69,9 +69,14 @@ class Recording:
         """Where the curve ends: `duration_ms`, or the last step of a cell that failed."""
         return float(self.duration_ms if self.status == "ok" else self.step_time_ms[-1])
 
-    def cubics(self) -> Cubics:
-        """Build the cubics between the steps; made anew on every call, since a campaign holds many curves."""
-        return hermite(self.step_time_ms, self.step_value, self.step_slope)
+    def cubics(self, from_ms: Number = 0.0, to_ms: Number = np.inf) -> Cubics:
+        """Build the cubics between the steps that a stretch of time touches.
+
+        Made anew on every call, since a campaign holds many curves.
+        """
+        first = max(int(np.searchsorted(self.step_time_ms, from_ms, side="left")) - 1, 0)
+        last = int(np.searchsorted(self.step_time_ms, to_ms, side="right")) + 1
+        return hermite(self.step_time_ms[first:last], self.step_value[first:last], self.step_slope[first:last])
 
     def at(self, time_ms: Times) -> Float64[np.ndarray, "..."]:
         """Interpolate the quantity at any times; at a stimulus edge it is the value on the right.

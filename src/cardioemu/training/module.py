@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cardioemu.emulator import CHECKPOINT_KEY, Specification
-from cardioemu.types import ScaleBatch, VoltageBatch
+from cardioemu.tensors import ScaleBatch, VoltageBatch
 
 Batch = Sequence[torch.Tensor]
 

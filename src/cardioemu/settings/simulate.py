@@ -1,0 +1,51 @@
+"""What `simulate.py` is told."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from cardioemu.simulation import Cell, Engine, Forecast, Simulator, Solver, TraceStore, campaign, expected
+from cardioemu.types import Scales
+
+PARTS = ConfigDict(arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, config=PARTS)
+class SimulateSettings:
+    """What `simulate.py` is told; `design` still wants the names of the scaled conductances."""
+
+    simulator: Simulator
+    design: Callable[..., Any]
+    solver: Solver
+    campaign: Engine
+    data_dir: Path
+    dry_run: bool
+
+    def __post_init__(self) -> None:
+        _ = self.scales  # what is wrong with the design is told before anything runs
+
+    @cached_property
+    def cell(self) -> Cell:
+        """The cell model."""
+        return self.simulator.cell()
+
+    @cached_property
+    def scales(self) -> Scales:
+        """The design (cells, scaled)."""
+        return self.design(scaled=self.cell.scaled)
+
+    def traces(self) -> TraceStore:
+        """Simulates the design, or opens the traces of the same campaign."""
+        return campaign(*self._of_campaign, engine=self.campaign, record=self.simulator.record)
+
+    def expected(self) -> Forecast | None:
+        """Reckons what that would take; None where the traces are there."""
+        return expected(*self._of_campaign, engine=self.campaign, record=self.simulator.record)
+
+    @property
+    def _of_campaign(self) -> tuple[Cell, Scales, float, Solver, Path]:
+        return self.cell, self.scales, self.simulator.duration_ms, self.solver, self.data_dir / "traces"

@@ -1,0 +1,50 @@
+"""The shards of a campaign one after another, on the threads of this process."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+from cardioemu.simulation.campaigns.settings import Engine
+from cardioemu.simulation.campaigns.work import Shard, Work, Written
+
+
+def run(
+    work: Work,
+    shards: Iterable[Shard],
+    engine: Engine,
+    finished: Callable[[Written], None],
+    progress: Callable[[int], None],
+) -> dict[str, str]:
+    """Simulates shards; while one is written, the next is simulated already.
+
+    Args:
+        work: what all of them share.
+        shards: the shards to simulate.
+        engine: nothing of it matters here.
+        finished: called with every shard that is written.
+        progress: called now and then with the number of distinct cells simulated so far.
+
+    Returns:
+        An empty mapping: an error that stops a shard is raised.
+    """
+    done = 0
+    writing: list[Future[Written]] = []
+    with ThreadPoolExecutor(1) as writer:
+        try:
+            for shard in shards:
+                traces = work.traces(shard.scales, work.solver.threads, partial(_and, progress, done))
+                done += len(traces)
+                _settle(writing, finished)
+                writing.append(writer.submit(work.write, shard, traces))
+        finally:  # a stop, too, keeps what is simulated
+            _settle(writing, finished)
+    return {}
+
+
+def _and(progress: Callable[[int], None], before: int, done: int) -> None:
+    progress(before + done)
+
+
+def _settle(writing: list[Future[Written]], finished: Callable[[Written], None]) -> None:
+    while writing:
+        finished(writing.pop().result())

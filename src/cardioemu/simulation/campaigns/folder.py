@@ -1,0 +1,114 @@
+"""The folder of a campaign: what may lie in it, and who may write to it."""
+
+import json
+import os
+import socket
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cardioemu.errors import UserError
+from cardioemu.progress import tell
+from cardioemu.simulation.campaigns.work import Written
+from cardioemu.simulation.store.manifest import MANIFEST, MISSING, append, read_manifest
+from cardioemu.simulation.store.store import FACTS, read_facts
+from cardioemu.storage import TEMPORARY, atomic, put_in_place
+
+LOCK, HOLDER = ".lock", ".holder"
+
+
+def faults(folder: Path, key: str, shards: Collection[str]) -> dict[str, str]:
+    """Says what is wrong with each of a campaign's files that is not there as it was written; reads all of them.
+
+    Raises:
+        UserError: the folder holds the facts or the manifest of another campaign, or files that belong to none.
+    """
+    if not folder.exists():
+        return dict.fromkeys([FACTS, *shards], MISSING)
+    known = {FACTS, MANIFEST, *shards}
+    if foreign := sorted(p.name for p in folder.iterdir() if not p.name.startswith((".", "_")) and p.name not in known):
+        raise UserError(f"{folder / foreign[0]} does not belong to the traces it lies among; move it away")
+    entries = read_manifest(folder, key)
+    found = {FACTS: _fault_of_facts(folder, key)}
+    found |= {name: entries[name].fault(folder) if name in entries else MISSING for name in shards}
+    return {name: fault for name, fault in found.items() if fault}
+
+
+def _fault_of_facts(folder: Path, key: str) -> str | None:
+    try:
+        facts = read_facts(folder)
+    except FileNotFoundError:
+        return MISSING
+    except UserError:
+        return "is damaged"
+    if facts.get("key") != key:
+        raise UserError(f"{folder / FACTS} belongs to another campaign; move it away, or give another data_dir")
+    return None
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Holds a campaign's folder, which it makes, against other processes; waits for one that holds it, and says who.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    with writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tell(f"{folder} is being simulated by {_holder(folder)}; waiting until that has ended")
+            lock.acquire()
+        try:
+            (folder / HOLDER).write_text(_myself(), encoding="utf-8")
+            _tidy(folder)  # after a kill
+            yield
+        finally:
+            _tidy(folder)
+            lock.release()
+
+
+def _tidy(folder: Path) -> None:
+    for left_over in folder.glob(f".*{TEMPORARY}"):
+        left_over.unlink(missing_ok=True)
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Turns what the disk refuses into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"data_dir: {folder} cannot be written to ({error.strerror or error}); "
+            "what is finished is kept: make room, or give another data_dir, and run the same command again"
+        ) from error
+
+
+def write_facts(folder: Path, facts: dict[str, Any]) -> None:
+    """Writes what determines the campaign of a folder."""
+    with atomic(folder / FACTS) as file:
+        file.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def commit(folder: Path, written: Written) -> None:
+    """Lists a written shard in the manifest and gives it its name: a shard that is there is always listed."""
+    append(folder, written.entry)
+    put_in_place(written.temporary, folder / written.entry.shard)
+
+
+def _myself() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()} since {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _holder(folder: Path) -> str:
+    try:
+        return (folder / HOLDER).read_text(encoding="utf-8")
+    except OSError:
+        return "another process"

@@ -1,0 +1,117 @@
+"""What a campaign will take, measured on a few of its cells before it begins."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+
+from cardioemu.errors import UserError
+from cardioemu.simulation.campaigns.settings import Engine
+from cardioemu.simulation.campaigns.work import Shard, Work
+from cardioemu.simulation.simulate import cores
+from cardioemu.simulation.store.columns import to_rows
+from cardioemu.simulation.store.shards import write
+
+PILOT_CELLS, PILOT_PART, PILOT_MS = 32, 10, 2000.0
+COPIES = 6  # of a shard's steps in memory at once: two shards of traces, the table of one, and what it is made from
+SPARE = 1.1  # the forecast of the disk is one
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the shards that are to be simulated will take.
+
+    Attributes:
+        cells: rows of the design.
+        distinct: scale vectors among them, each simulated once.
+        cell_s: their simulated time, in seconds.
+        seconds: of the clock.
+        disk_bytes: of the trace store.
+        free_bytes: of the disk.
+        memory_bytes: of one process, resident.
+    """
+
+    cells: int
+    distinct: int
+    cell_s: float
+    seconds: float
+    disk_bytes: float
+    free_bytes: int
+    memory_bytes: float
+
+    def __str__(self) -> str:
+        cells, distinct, cell_s = (f"{n:,.0f}".replace(",", " ") for n in (self.cells, self.distinct, self.cell_s))
+        return (
+            f"{cells} cells, {distinct} of them distinct, {cell_s} s of cell life: about {_time(self.seconds)}, "
+            f"{_gb(self.disk_bytes)} of disk ({_gb(self.free_bytes)} free), {_gb(self.memory_bytes)} of memory"
+        )
+
+
+def _gb(size: float | int) -> str:
+    return f"{size / 1e9:.2g} GB" if size < 1e10 else f"{size / 1e9:.0f} GB"
+
+
+def _time(seconds: float | int) -> str:
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.2g} {unit}"
+    return f"{max(seconds, 1):.0f} s"
+
+
+def forecast(work: Work, shards: Sequence[Shard], engine: Engine) -> Forecast:
+    """Simulates some of the cells for some of the time, and reckons."""
+    scales = np.concatenate([shard.scales for shard in shards])
+    count = min(PILOT_CELLS, 1 + len(scales) // PILOT_PART)
+    # At random: rows of a design at equal distances may be all of one kind.
+    sample = np.random.default_rng(0).choice(scales, count, replace=False)
+    short = replace(work, duration_ms=min(PILOT_MS, work.duration_ms))
+    threads = work.solver.threads or cores()
+    short.traces(sample[:1], threads)  # compiles
+    begin = time.perf_counter()
+    traces = short.traces(sample, threads)
+    table = to_rows(work.schema, np.arange(count), sample, traces, np.arange(count))
+    disk_bytes = _size(table) - _size(table[:0])
+    seconds = time.perf_counter() - begin
+
+    more = len(scales) * work.duration_ms / (count * short.duration_ms)
+    rows = sum(len(shard.cells) for shard in shards)
+    # Workers have one thread each if nothing else is said, this process has one per core.
+    of_each = threads if engine.engine == "local" else work.solver.threads or 1
+    return Forecast(
+        cells=rows,
+        distinct=len(scales),
+        cell_s=len(scales) * work.duration_ms / 1000,
+        seconds=seconds * more * threads / (of_each * engine.processes(of_each)),
+        disk_bytes=disk_bytes * more * rows / len(scales),
+        free_bytes=shutil.disk_usage(_existing(work.folder)).free,
+        memory_bytes=psutil.Process().memory_info().rss + COPIES * table.nbytes * more / len(shards),
+    )
+
+
+def check_room(expected: Forecast, folder: Path) -> None:
+    """Stops a campaign that the disk cannot hold.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if SPARE * expected.disk_bytes > expected.free_bytes:
+        raise UserError(
+            f"data_dir: the traces will take {_gb(expected.disk_bytes)}, but {folder} has {_gb(expected.free_bytes)} "
+            "free; make room, give another data_dir, or simulate fewer cells or a shorter time"
+        )
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in [folder, *folder.absolute().parents] if path.exists())
+
+
+def _size(table: pa.Table) -> int:
+    file = BytesIO()
+    write(table, file)
+    return file.getbuffer().nbytes

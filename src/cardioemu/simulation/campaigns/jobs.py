@@ -1,0 +1,116 @@
+"""Jobs of a batch system, each of which brings one Dask worker per core: what dask-jobqueue is told of them."""
+
+import inspect
+import shutil
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from cardioemu.errors import UserError
+
+SYSTEMS = {"slurm": "SLURM", "pbs": "PBS", "lsf": "LSF"}
+# Of dask-jobqueue's arguments: those that are settled here, and names that it has given up.
+SETTLED = {"self", "args", "kwargs", "base_class_kwargs", "scheduler", "name", "processes", "nanny", "config_name"}
+SETTLED |= {"protocol", "security", "worker_command", "extra", "env_extra", "header_skip", "job_extra"}
+LISTS = {"job_directives_skip", "job_extra_directives", "job_script_prologue", "worker_extra_args"}
+TEXTS = {"account", "interface", "job_name", "local_directory", "log_directory", "project", "python", "queue"}
+
+
+def check(system: str, settings: Mapping[str, Any]) -> None:
+    """Checks what dask-jobqueue is told of a job.
+
+    Args:
+        system: "slurm", "pbs" or "lsf".
+        settings: by the names of dask-jobqueue; None leaves one to its own configuration.
+
+    Raises:
+        UserError: one that is unknown or missing, or a value that cannot be used.
+    """
+    kinds = _cluster(system).job_cls.__mro__
+    known = sorted({name for kind in kinds for name in inspect.signature(kind.__init__).parameters} - SETTLED)
+    for key, value in {"cores": None, "memory": None, **settings}.items():
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+            raise UserError(f"campaign.job.{key}: a {SYSTEMS[system]} job has no such setting; {hint}")
+        if fault := _fault(key, value):
+            raise UserError(f"campaign.job.{key}: got {value!r}, {fault}")
+
+
+def _fault(key: str, value: Any) -> str | None:
+    from dask.utils import parse_bytes
+
+    if key == "cores":
+        right = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        return None if right else "allowed is a whole number from 1"
+    if key == "memory":
+        try:
+            right = isinstance(value, str) and parse_bytes(value) >= 1e6
+        except ValueError:
+            right = False
+        return None if right else 'allowed is a size with its unit, like "16 GB"'
+    if value is None:
+        return None
+    if key == "walltime":  # YAML reads an unquoted 01:00:00 as a number of seconds, SLURM a number as minutes
+        return None if isinstance(value, str) else 'allowed is a time in quotes, like "04:00:00"'
+    if key in LISTS:
+        right = isinstance(value, list) and all(isinstance(line, str) for line in value)
+        return None if right else "allowed is a list of texts"
+    return "allowed is a text" if key in TEXTS and not isinstance(value, str) else None
+
+
+def job_script(system: str, settings: Mapping[str, Any]) -> str:
+    """Returns the script of a job as it would be submitted, but for the address of the scheduler.
+
+    Raises:
+        UserError: dask-jobqueue cannot make one.
+    """
+    try:
+        return str(_cluster(system).job_cls("tcp://SCHEDULER", name="WORKER", **_arguments(settings)).job_script())
+    except (ValueError, TypeError, OSError) as error:
+        raise UserError(f"campaign.job: no {SYSTEMS[system]} job can be made of this: {_line(error)}") from error
+
+
+def submit(system: str, settings: Mapping[str, Any], jobs: int) -> Any:
+    """Starts a scheduler in this process, submits jobs that bring it workers, and returns the cluster.
+
+    Raises:
+        UserError: the batch system refuses a job, or this machine cannot submit any.
+    """
+    import dask
+
+    job_script(system, settings)
+    kind = _cluster(system)
+    command = kind.job_cls.submit_command
+    if shutil.which(command) is None:
+        raise UserError(
+            f"campaign.cluster: {SYSTEMS[system]} jobs are submitted with {command}, which is not on PATH; "
+            "run this where jobs are submitted from, or on this machine with campaign=dask"
+        )
+    options = {"dashboard_address": "127.0.0.1:0", **dask.config.get(f"jobqueue.{system}.scheduler-options")}
+    cluster = kind(**_arguments(settings), scheduler_options=options, silence_logs="critical")
+
+    async def accepted() -> None:
+        cluster.scale(jobs=jobs)
+        await cluster
+
+    try:
+        cluster.sync(accepted)
+    except Exception as error:  # whatever the batch system has to say
+        cluster.close()
+        raise UserError(f"campaign.job: {SYSTEMS[system]} has refused a job: {_line(error)}") from error
+    return cluster
+
+
+def _cluster(system: str) -> Any:
+    import dask_jobqueue
+
+    return getattr(dask_jobqueue, f"{SYSTEMS[system]}Cluster")
+
+
+def _arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {**settings, "processes": settings["cores"]}
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

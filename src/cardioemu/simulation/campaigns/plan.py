@@ -1,0 +1,107 @@
+"""The plan of a campaign: what determines it, its key, and which cells each shard holds."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cardioemu.simulation.campaigns.settings import Solver
+from cardioemu.simulation.campaigns.work import Shard, Work
+from cardioemu.simulation.cell import Cell
+from cardioemu.simulation.equations import recorded_variables
+from cardioemu.simulation.pacing.schedule import schedule
+from cardioemu.simulation.scales import distinct
+from cardioemu.simulation.solvers import SOLVERS
+from cardioemu.simulation.store.columns import schema
+from cardioemu.storage import stage_key
+from cardioemu.types import Scales
+
+# Raise it when the same inputs give other traces or another file: the AP start, the label, the columns.
+VERSION = 2
+CELL_MS_PER_SHARD = 2e6
+PACKAGES = ("cardioemu", "myokit", "numpy", "pyarrow", "scipy")
+
+
+def plan(
+    cell: Cell, scales: Scales, duration_ms: float | int, solver: Solver, record: Sequence[str], folder: Path
+) -> tuple[Work, dict[str, Shard], dict[str, Any]]:
+    """Plans a campaign.
+
+    Args:
+        cell: the cell model.
+        scales: the design (cells, scaled).
+        duration_ms: length of every trace.
+        solver: which solver, how accurately.
+        record: states and variables to keep beside V.
+        folder: where trace stores are kept; this one is in `NAME-KEY` below it.
+
+    Returns:
+        What all shards share, the shards by name, and the facts that are written beside them.
+
+    Raises:
+        UserError: two columns of the store would have one name.
+    """
+    duration_ms, record = float(duration_ms), tuple(dict.fromkeys(record))  # 5000 and 5000.0 are one campaign
+    shards = {shard.name: shard for shard in _shards(scales, duration_ms)}
+    facts = _facts(cell, scales, duration_ms, solver, record, len(shards))
+    units = {
+        name: str(variable.unit() or "1")
+        for name, variable in zip(record, recorded_variables(cell.equations, record), strict=True)
+    }
+    here = folder / f"{cell.name}-{facts['key']}"
+    work = Work(here, facts["key"], cell, duration_ms, solver, record, schema(cell.scaled, units, facts))
+    return work, shards, facts
+
+
+def _shards(scales: Scales, duration_ms: float) -> list[Shard]:
+    """Cuts a design into shards of equal work; equal scale vectors are in the same one and are simulated once."""
+    number, first = distinct(scales)
+    count = -(-len(first) // max(1, int(CELL_MS_PER_SHARD / duration_ms)))
+    ends = np.linspace(0, len(first), count + 1).astype(int)
+    order = np.argsort(number, kind="stable")
+    rows = np.split(order, np.searchsorted(number[order], ends[1:-1]))
+    return [
+        Shard(f"shard-{i:05d}.parquet", np.sort(cells), scales[first[begin:end]], number[np.sort(cells)] - begin)
+        for i, (cells, begin, end) in enumerate(zip(rows, ends, ends[1:], strict=False))
+    ]
+
+
+def _facts(
+    cell: Cell, scales: Scales, duration_ms: float, solver: Solver, record: tuple[str, ...], shards: int
+) -> dict[str, Any]:
+    module = SOLVERS[solver.name]
+    paced = schedule(cell, None, duration_ms)
+    determining = {
+        "scaled": list(cell.scaled),
+        "duration_ms": duration_ms,
+        "solver": module.VERSION,
+        "rtol": solver.rtol,
+        "atol": solver.atol or {},
+        "record": list(record),
+        "shards": shards,  # those cut at other cells must not stand side by side in one folder
+    }
+    key = stage_key(
+        f"campaign {VERSION}",
+        source=module.generate(cell),
+        controls=cell.equations.controls,
+        initial_state=cell.initial_state,
+        scales=scales,
+        edges_ms=paced.edges_ms,
+        levels=paced.levels,
+        **determining,
+    )
+    code = cell.model.code()
+    return {
+        "key": key,
+        "cells": len(scales),
+        **determining,
+        "cell": cell.name,
+        "variant": cell.variant,
+        "states": list(cell.states),
+        "model": code,
+        "model_sha256": hashlib.sha256(code.encode()).hexdigest(),
+        "versions": {package: version(package) for package in PACKAGES},
+    }

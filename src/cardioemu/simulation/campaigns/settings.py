@@ -1,0 +1,146 @@
+"""What a campaign is told: which cell, which solver, and where the work is done."""
+
+from dataclasses import field
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from cardioemu.errors import UserError
+from cardioemu.simulation.campaigns import jobs
+from cardioemu.simulation.cell import Cell, load_cell
+from cardioemu.simulation.equations import recorded_variables
+from cardioemu.simulation.pacing import Pacing
+from cardioemu.simulation.pacing.schedule import schedule
+from cardioemu.simulation.simulate import cores
+from cardioemu.simulation.solvers.rodas.compiler import find_compiler
+
+LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """Which cell model is simulated, for how long, and what is kept of it.
+
+    Attributes:
+        model: a bundled model or the path of a .mmt or CellML file.
+        duration_ms: length of every trace.
+        variant: one of the model's variants; None takes its own choice.
+        scaled: name -> constant of the model, for a model without a component `scales`.
+        parameters: constant -> its value in place of the model's.
+        initial_state: state -> its initial value in place of the model's.
+        potential: the state that is the membrane potential, for a model that does not mark it.
+        pacing: how the cell is paced.
+        record: states and variables to keep beside V.
+    """
+
+    model: str
+    duration_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    variant: str | None = None
+    scaled: dict[str, str] | None = None
+    parameters: dict[str, float] | None = None
+    initial_state: dict[str, float] | None = None
+    potential: str | None = None
+    pacing: Pacing = field(default_factory=Pacing)
+    record: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        cell = self.cell()
+        schedule(cell, None, self.duration_ms)
+        recorded_variables(cell.equations, self.record)
+
+    def cell(self) -> Cell:
+        """Loads the cell model, to be paced as told."""
+        return load_cell(
+            self.model, self.variant, self.scaled, self.parameters, self.initial_state, self.potential, self.pacing
+        )
+
+
+@dataclass(frozen=True)
+class Solver:
+    """Which solver integrates the cells, how accurately, on how many threads.
+
+    Attributes:
+        name: the population solver or one of the references.
+        rtol: relative error of one step.
+        atol: state -> absolute error of one step, in place of the default (see `absolute_tolerances`).
+        threads: None takes every core.
+
+    Raises:
+        UserError: "rodas" without a C compiler.
+    """
+
+    name: Literal["rodas", "cvodes", "scipy"] = "rodas"
+    rtol: Annotated[PositiveFloat, Field(ge=1e-13, le=0.1)] = 1e-4
+    atol: dict[str, PositiveFloat] | None = None
+    threads: PositiveInt | None = None
+
+    def __post_init__(self) -> None:
+        if self.name == "rodas":
+            find_compiler()
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where the shards of a campaign are simulated.
+
+    Attributes:
+        engine: "local", the threads of the solver in this process; "dask", one shard per task on Dask workers.
+        cluster: of Dask: "local" (worker processes on this machine), "slurm", "pbs", "lsf" (jobs through
+            dask-jobqueue), or the address of a running scheduler, as "tcp://host:8786".
+        workers: of a cluster that is started here: worker processes (None: one per core) or jobs (None: one).
+        retries: how often the shard of a worker that was lost or failed is given to another; a scheduler at an address
+            has its own rule for lost workers.
+        job: what dask-jobqueue is told of each job: `queue`, `walltime`, `memory`, `cores`, ...; None leaves a setting
+            to its own configuration.
+
+    Raises:
+        UserError: an unknown cluster, or a job that cannot be.
+    """
+
+    engine: Literal["local", "dask"] = "local"
+    cluster: str = LOCAL
+    workers: PositiveInt | None = None
+    retries: NonNegativeInt = 3
+    job: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        known = (LOCAL, *jobs.SYSTEMS)
+        if self.cluster not in known and "://" not in self.cluster:
+            close = get_close_matches(self.cluster, known, n=1)
+            raise UserError(
+                f"campaign.cluster: got {self.cluster!r}, allowed is one of {', '.join(known)} or the address of a "
+                f"scheduler, as tcp://host:8786{f'; did you mean {close[0]}?' if close else ''}"
+            )
+        if self.submits_jobs:
+            jobs.check(self.cluster, self.job or {})
+        elif self.job:
+            raise UserError(
+                f"campaign.job: with engine {self.engine} and cluster {self.cluster} there are no jobs; "
+                f"give campaign={', campaign='.join(jobs.SYSTEMS)}"
+            )
+
+    @property
+    def submits_jobs(self) -> bool:
+        """Whether the workers come in jobs of a batch system."""
+        return self.engine == "dask" and self.cluster in jobs.SYSTEMS
+
+    def processes(self, threads: int) -> int:
+        """Counts the processes that work: the workers, of so many threads each, or this one.
+
+        Of a scheduler at an address nothing is known yet; its workers are counted as those of this machine would be.
+        """
+        if self.engine == "local":
+            return 1
+        if self.submits_jobs:
+            return (self.workers or 1) * (self.job or {})["cores"]
+        return self.workers or max(1, cores() // threads)
+
+    def job_script(self) -> str | None:
+        """Returns the script of the jobs, but for the address of the scheduler; None if there are none.
+
+        Raises:
+            UserError: dask-jobqueue cannot make one.
+        """
+        return jobs.job_script(self.cluster, self.job or {}) if self.submits_jobs else None

@@ -1,0 +1,96 @@
+"""The work of a campaign: one shard after another is simulated and written, here or on another machine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from cardioemu.simulation.campaigns.settings import Solver
+from cardioemu.simulation.cell import Cell
+from cardioemu.simulation.simulate import simulate
+from cardioemu.simulation.store.columns import to_rows
+from cardioemu.simulation.store.manifest import Entry, checksum
+from cardioemu.simulation.store.shards import write
+from cardioemu.storage import flush, temporary_beside
+from cardioemu.traces import Trace
+from cardioemu.types import Scales
+
+
+class Shard(NamedTuple):
+    """One piece of work, and the file it becomes.
+
+    Attributes:
+        name: of the file.
+        cells: rows of the design (rows,), ascending.
+        scales: the distinct scale vectors among them (distinct, scaled).
+        of: which of those each row has (rows,).
+    """
+
+    name: str
+    cells: np.ndarray
+    scales: Scales
+    of: np.ndarray
+
+
+class Written(NamedTuple):
+    """A shard that lies on the disk under a temporary name, and its line for the manifest."""
+
+    entry: Entry
+    temporary: Path
+    failed: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is the same for every shard of a campaign.
+
+    Attributes:
+        folder: where the shards belong.
+        key: of the campaign.
+        cell: the cell model.
+        duration_ms: length of every trace.
+        solver: which solver, how accurately.
+        record: states and variables kept beside V.
+        schema: of every shard.
+    """
+
+    folder: Path
+    key: str
+    cell: Cell
+    duration_ms: float
+    solver: Solver
+    record: tuple[str, ...]
+    schema: pa.Schema = field(repr=False)
+
+    def traces(
+        self, scales: Scales, threads: int | None, progress: Callable[[int], None] = lambda done: None
+    ) -> list[Trace]:
+        """Simulates some cells; one that fails says so in its status."""
+        s = self.solver
+        return simulate(
+            self.cell, scales, self.duration_ms, s.name, s.rtol, threads, self.record, atol=s.atol, progress=progress
+        )
+
+    def write(self, shard: Shard, traces: list[Trace]) -> Written:
+        """Writes a shard under a temporary name."""
+        temporary = temporary_beside(self.folder / shard.name)
+        try:
+            write(to_rows(self.schema, shard.cells, shard.scales[shard.of], traces, shard.of), temporary)
+            flush(temporary)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        entry = Entry(
+            campaign=self.key,
+            shard=shard.name,
+            rows=len(shard.cells),
+            first=int(shard.cells[0]),
+            last=int(shard.cells[-1]),
+            bytes=temporary.stat().st_size,
+            sha256=checksum(temporary),
+        )
+        failed = np.array([trace.status != "ok" for trace in traces])
+        return Written(entry, temporary, int(failed[shard.of].sum()))

@@ -1,0 +1,29 @@
+"""Designs: the tables of scale vectors to simulate."""
+
+from collections.abc import Callable
+
+from cardioemu.errors import UserError
+from cardioemu.simulation.designs.grids import factorial, one_at_a_time, rays
+from cardioemu.simulation.designs.spread import latin_hypercube, sobol
+from cardioemu.simulation.designs.table import file
+from cardioemu.types import Scales
+
+DESIGNS: dict[str, Callable[..., Scales]] = {
+    "rays": rays,
+    "one_at_a_time": one_at_a_time,
+    "factorial": factorial,
+    "sobol": sobol,
+    "latin_hypercube": latin_hypercube,
+    "file": file,
+}
+
+
+def design(name: str, **settings: object) -> Scales:
+    """Returns the design of a name, `design("sobol", n=4096, seed=1)`: (cells, scaled), 1.0 being the control.
+
+    Raises:
+        UserError: an unknown name, or a setting that is unknown or out of range, one sentence each.
+    """
+    if name not in DESIGNS:
+        raise UserError(f"design: got {name!r}, allowed is one of {', '.join(DESIGNS)}")
+    return DESIGNS[name](**settings)

@@ -1,0 +1,114 @@
+"""What the settings of a design may be, and the sentences that say what is wrong with them."""
+
+import inspect
+from collections.abc import Callable, Collection, Sequence
+from difflib import get_close_matches
+from functools import wraps
+from typing import Annotated, Any, ParamSpec
+
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, validate_call
+
+from cardioemu.errors import UserError
+from cardioemu.simulation.scales import LARGEST_SCALE
+from cardioemu.types import Scales
+
+P = ParamSpec("P")
+
+SEED_CURRENTS = ("ICaL", "IK1", "IKr", "IKur", "INa")
+SEED_LEVELS = tuple(round(0.2 * i, 1) for i in range(11))
+LARGEST_DESIGN = 50_000_000  # numbers: 400 MB, 10 million rows of five conductances
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _all_different(values: Sequence[Any]) -> Sequence[Any]:
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{value} stands there more than once")
+        seen.add(value)
+    return values
+
+
+def _ascending(ends: Sequence[float]) -> Sequence[float]:
+    if ends[0] >= ends[1]:
+        raise ValueError("the first number must be smaller than the second")
+    return ends
+
+
+Names = Annotated[Sequence[str], Field(min_length=1, max_length=64), AfterValidator(_all_different)]
+"""Names of the scaled conductances, in the order of the columns."""
+
+Level = Annotated[float, Field(ge=0, le=LARGEST_SCALE, allow_inf_nan=False)]
+"""One multiplier of a conductance; 1.0 is the control."""
+
+Levels = Annotated[Sequence[Level], Field(min_length=1), AfterValidator(_all_different), BeforeValidator(_listed)]
+"""The multipliers that a grid gives a conductance."""
+
+Range = Annotated[Sequence[Level], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+"""The lowest and the highest multiplier of a conductance."""
+
+
+def checked(function: Callable[P, Scales]) -> Callable[P, Scales]:
+    """Checks the arguments of a design against its annotations.
+
+    Raises:
+        UserError: from the design's call; one sentence per mistake.
+    """
+    validated = validate_call(function)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Scales:
+        try:
+            return validated(*args, **kwargs)
+        except ValidationError as error:
+            known = inspect.signature(function).parameters
+            raise UserError("\n".join(_said(entry, known) for entry in error.errors())) from error
+
+    return call
+
+
+def _said(entry: Any, known: Collection[str]) -> str:
+    """One of pydantic's findings as a sentence."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in entry["loc"])
+    address = f"design{''.join(parts)}"
+    if entry["type"] == "missing_argument":
+        return f"{address}: this must be given"
+    if entry["type"] == "unexpected_keyword_argument":
+        return f"{address}: there is no such setting; {_hint(entry['loc'][-1], known)}"
+    cause = entry.get("ctx", {}).get("error")
+    said = str(cause) if cause else entry["msg"].replace("Input should be", "it must be")
+    return f"{address}: got {entry['input']!r}; {said}"
+
+
+def check_names(setting: str, names: Collection[str], scaled: Sequence[str]) -> None:
+    """Refuses settings of single conductances that name one which is not scaled.
+
+    Raises:
+        UserError: a name that is not in `scaled`.
+    """
+    for name in names:
+        if name not in scaled:
+            raise UserError(f"design.{setting}: {name!r} is none of the scaled conductances; {_hint(name, scaled)}")
+
+
+def check_size(rows: int, scaled: Sequence[str]) -> None:
+    """Refuses a design that would not fit in memory, before it is made.
+
+    Raises:
+        UserError: more rows than allowed for that many conductances.
+    """
+    allowed = LARGEST_DESIGN // len(scaled)
+    if rows > allowed:
+        raise UserError(
+            f"design: it would have {rows:,} rows, allowed with {len(scaled)} scaled conductances are {allowed:,}"
+        )
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    folded = {other.lower(): other for other in known}
+    close = get_close_matches(name.lower(), folded, n=1)
+    return f"did you mean {folded[close[0]]}?" if close else f"known are {', '.join(known)}"

@@ -1,0 +1,56 @@
+"""Scale vectors: what a table of them must be, and which of its rows are the same."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int64
+from numpy.typing import ArrayLike
+
+from cardioemu.errors import UserError
+from cardioemu.types import Scales
+
+LARGEST_SCALE = 1e6  # beyond, a rate is so fast that no step resolves what a current does
+
+
+def checked_scales(scales: ArrayLike | pd.DataFrame, names: Sequence[str]) -> Scales:
+    """Returns scale vectors as (cells, scaled) float64; a single vector counts as one cell.
+
+    The columns of a DataFrame are taken by their names, in whatever order they stand.
+
+    Raises:
+        UserError: a wrong width or column, or a value that is negative, not a number or above 1e6.
+    """
+    if isinstance(scales, pd.DataFrame):
+        missing = [name for name in names if name not in scales.columns]
+        if missing:
+            raise UserError(f"scales: the table has no column {', '.join(missing)}; it needs {', '.join(names)}")
+        scales = scales[list(names)]
+    try:
+        array = np.atleast_2d(np.asarray(scales, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"scales: got something that is no table of numbers ({error})") from error
+    if array.ndim != 2 or array.shape[1] != len(names):
+        raise UserError(
+            f"scales: got shape {np.shape(scales)}, allowed is (cells, {len(names)}), "
+            f"one column each for {', '.join(names)}"
+        )
+    bad = np.argwhere(~((array >= 0) & (array <= LARGEST_SCALE)))
+    if len(bad):
+        row, column = bad[0]
+        raise UserError(
+            f"scales: cell {row} has {names[column]} = {array[row, column]}, "
+            f"allowed are values from 0 to {LARGEST_SCALE:g}; 1 is the control"
+        )
+    return array
+
+
+def distinct(scales: Scales) -> tuple[Int64[np.ndarray, " cells"], Int64[np.ndarray, " distinct"]]:
+    """Numbers the distinct scale vectors of a design in the order of their first rows.
+
+    Returns:
+        The number of each row's scale vector (cells,), and the first row of each (distinct,), ascending.
+    """
+    _, first, inverse = np.unique(scales, axis=0, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))
+    return rank[inverse], np.sort(first)

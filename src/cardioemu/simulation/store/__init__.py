@@ -1,0 +1,5 @@
+"""The trace store on disk: rows, shards, manifest."""
+
+from cardioemu.simulation.store.store import TraceStore
+
+__all__ = ["TraceStore"]

@@ -1,0 +1,15 @@
+"""Shapes and units of every tensor; those of arrays are in `types.py`.
+
+batch     rows of a training batch
+scaled    scaled conductances, in the order of `Cell.scaled`
+samples   points of one window, `interval_ms` apart
+"""
+
+import torch
+from jaxtyping import Float
+
+ScaleBatch = Float[torch.Tensor, "batch scaled"]
+"""Input of every network."""
+
+VoltageBatch = Float[torch.Tensor, "batch samples"]
+"""Output of every network: one window per scale vector, in mV."""

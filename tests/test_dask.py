@@ -1,0 +1,186 @@
+"""Campaigns on Dask workers: the same store as without, also where workers are lost."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+
+import dask_faults
+import pytest
+from small_campaign import DURATION, MANY, SOLVER, files_of, oscillator
+
+from cardioemu.errors import UserError
+from cardioemu.simulation import Engine, TraceStore, campaign
+from cardioemu.simulation.campaigns import plan
+from cardioemu.simulation.campaigns.engines import dask, workers
+
+TWO = Engine(engine="dask", workers=2)
+CELLS = MANY[::2]  # 20 shards of 2
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory):
+    return oscillator(tmp_path_factory.mktemp("cell"))
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 2 * DURATION)
+
+
+@pytest.fixture(scope="module")
+def by_local(cell, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(plan, "CELL_MS_PER_SHARD", 2 * DURATION)
+        folder = tmp_path_factory.mktemp("local")
+        return campaign(cell, CELLS, DURATION, SOLVER, folder)
+
+
+def run(cell, folder, engine=TWO):
+    return campaign(cell, CELLS, DURATION, SOLVER, folder, engine)
+
+
+def assert_same(store, other):
+    """Two stores of one campaign are the same to the byte, but for the order of the lines of their manifests."""
+    assert files_of(store.folder.parent) == files_of(other.folder.parent)
+    assert store.facts == other.facts
+    assert store.entries == other.entries
+    assert store.damaged() == {}
+    assert not list(store.folder.glob(".*.tmp"))
+
+
+def test_two_workers_give_the_same_store_as_none(cell, by_local, tmp_path, capfd):
+    assert_same(run(cell, tmp_path), by_local)
+    told = capfd.readouterr().err
+    assert "40/40" in told
+    assert "Traceback" not in told
+    assert "distributed" not in told
+
+
+def test_a_worker_killed_half_way(cell, by_local, tmp_path, monkeypatch, capfd):
+    log = tmp_path / "log"
+    monkeypatch.setenv(dask_faults.LOG, str(log))
+    monkeypatch.setattr(dask, "_simulated", dask_faults.logged)
+
+    def kill():
+        while not log.exists() or len(log.read_text().splitlines()) < 6:
+            time.sleep(0.01)
+        os.kill(int(log.with_suffix(".pid").read_text()), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    store = run(cell, tmp_path / "traces")
+    killer.join()
+    assert_same(store, by_local)
+    simulated = Counter(log.read_text().splitlines())
+    assert simulated.keys() == {shard.name for shard in store.shards}
+    assert simulated.total() <= 20 + 1  # but for what the lost worker had written and not told
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_shard_that_kills_its_workers_is_given_up_and_named(cell, by_local, tmp_path, monkeypatch, capfd):
+    with monkeypatch.context() as context:
+        context.setattr(dask, "_simulated", dask_faults.dies)
+        with pytest.raises(UserError) as raised:
+            run(cell, tmp_path, replace(TWO, retries=1))
+    assert str(raised.value).startswith(
+        f"1 of 20 shards could not be simulated, the first is {dask_faults.BAD} (its worker tcp://127.0.0.1:"
+    )
+    assert str(raised.value).endswith("; the others are kept: run the same command again")
+    assert len(files_of(tmp_path)) == 19
+    assert "Traceback" not in capfd.readouterr().err
+    assert_same(run(cell, tmp_path), by_local)
+
+
+def test_a_shard_that_fails_takes_down_no_other(cell, by_local, tmp_path, monkeypatch):
+    with monkeypatch.context() as context:
+        context.setattr(dask, "_simulated", dask_faults.raises)
+        with pytest.raises(
+            UserError, match=rf"1 of 20 shards .* is {dask_faults.BAD} \(RuntimeError: no luck, the last of 4 times\); the ot"
+        ):
+            run(cell, tmp_path)
+    assert len(files_of(tmp_path)) == 19
+    assert_same(run(cell, tmp_path, Engine()), by_local)
+
+
+def test_a_full_disk_stops_all(cell, tmp_path, monkeypatch):
+    monkeypatch.setattr(dask, "_simulated", dask_faults.finds_a_full_disk)
+    with pytest.raises(UserError, match=r"cannot be written to \(No space left on device\)"):
+        run(cell, tmp_path)
+    assert not list(tmp_path.glob("*/.*.tmp"))
+
+
+def test_workers_of_a_scheduler_that_runs(cell, by_local, tmp_path):
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None, host="127.0.0.1") as cluster:
+        engine = Engine(engine="dask", cluster=cluster.scheduler_address)
+        assert_same(run(cell, tmp_path, engine), by_local)
+        assert cluster.scheduler.status.name == "running"  # it was not ours
+
+
+def test_workers_that_are_waited_for(cell, by_local, tmp_path, capsys):
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
+        threading.Timer(2, cluster.scale, [1]).start()
+        engine = Engine(engine="dask", cluster=cluster.scheduler_address)
+        assert_same(run(cell, tmp_path, engine), by_local)
+    assert f"waiting for the workers of {engine.cluster}\n" in capsys.readouterr().err
+
+
+def test_workers_that_are_gone(cell, by_local, tmp_path, monkeypatch):
+    from distributed import LocalCluster
+
+    log = tmp_path / "log"
+    monkeypatch.setenv(dask_faults.LOG, str(log))
+    monkeypatch.setattr(workers, "GONE_S", 0.5)
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
+        with monkeypatch.context() as context:
+            context.setattr(dask, "_simulated", dask_faults.logged)
+
+            def end():
+                while not log.exists():
+                    time.sleep(0.01)
+                cluster.scale(0)
+
+            ender = threading.Thread(target=end)
+            ender.start()
+            engine = Engine(engine="dask", cluster=cluster.scheduler_address)
+            with pytest.raises(UserError, match=rf"the workers of {engine.cluster} are gone; what is finished is kept"):
+                run(cell, tmp_path / "traces", engine)
+            ender.join()
+    assert 1 <= len(files_of(tmp_path / "traces")) < 20
+    assert_same(run(cell, tmp_path / "traces", Engine()), by_local)
+
+
+def test_no_scheduler_at_the_address(cell, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "CONNECT_S", 1.0)
+    with pytest.raises(UserError, match=r"^campaign.cluster: there is no Dask scheduler at tcp://127.0.0.1:1 \("):
+        run(cell, tmp_path, Engine(engine="dask", cluster="tcp://127.0.0.1:1"))
+
+
+def test_the_cluster_listens_to_this_machine_only(monkeypatch):
+    import psutil
+
+    with workers.connected(TWO, 1):
+        processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        listening = {c.laddr.ip for p in processes for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
+
+
+def test_dask_is_imported_only_where_it_is_used():
+    import subprocess
+
+    code = "import sys, cardioemu.simulation; sys.exit(any(n in sys.modules for n in ('distributed', 'dask', 'torch')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("cluster", [None, "tcp://127.0.0.1:8786"])
+def test_a_store_opened_again_needs_no_workers(cell, by_local, cluster, monkeypatch):
+    monkeypatch.setattr(dask, "connected", None)
+    engine = TWO if cluster is None else Engine(engine="dask", cluster=cluster)
+    assert isinstance(run(cell, by_local.folder.parent, engine), TraceStore)

@@ -1,0 +1,122 @@
+"""Figures of traces: what is drawn against the trace itself. The overlay of windows is tested with the metrics."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trace_shapes import LogisticAPs, s_inverse, smooth_steps, trace_of
+
+from cardioemu.evaluation.plots import cell_name, cell_title, sample_traces
+
+NAMES = ("ICaL", "IK1", "IKr")
+REST = smooth_steps((0, -70), (1500, -70))
+BROKEN = smooth_steps(
+    (0, -80), (10, 20), (30, -75), (50, 30), duration=1500, status="not finite: a state (stopped at 50 ms, state V)"
+)
+
+
+def drawn(axis, line=0):
+    return np.array(axis.lines[line].get_data())
+
+
+def panels(figure):
+    return [axis for axis in figure.axes if axis.get_visible()]
+
+
+def test_the_curve_is_the_trace():
+    aps = LogisticAPs([200.0, 900.0])
+    (axis,) = panels(sample_traces([aps.trace()], ["two"]))
+    times, voltage_mV = drawn(axis)
+    np.testing.assert_allclose(voltage_mV, aps.V(times), atol=2e-5)
+    assert times[[0, -1]].tolist() == [0, 1500]
+    assert np.diff(times).max() < 1
+    assert set(aps.trace().step_time_ms) <= set(times)  # so no upstroke is cut
+    starts_ms, levels_mV = drawn(axis, 1)
+    np.testing.assert_allclose(aps.V(starts_ms), -40, atol=1e-3)
+    assert len(starts_ms) == 2
+    assert levels_mV.tolist() == [-40, -40]
+    assert len(axis.lines) == 2  # no cross
+
+
+@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (4, 2, 3), (9, 3, 3)])
+def test_a_panel_for_every_trace(count, rows, columns):
+    titles = [f"cell {i}" for i in range(count)]
+    figure = sample_traces([REST] * count, titles)
+    assert len(figure.axes) == rows * columns
+    assert [axis.get_title() for axis in panels(figure)] == titles
+    assert figure.get_supylabel() == "V (mV)"
+
+
+def test_a_failed_trace_ends_at_a_cross_and_says_why():
+    figure = sample_traces([REST, BROKEN], ["at rest", "broken"])
+    rest, broken = panels(figure)
+    assert rest.get_title() == "at rest"
+    assert broken.get_title() == "broken\nnot finite at 50 ms"
+    times, voltage_mV = drawn(broken)
+    assert times[-1] == 50
+    assert np.isfinite(voltage_mV).all()
+    assert drawn(broken, 1)[0] == pytest.approx(BROKEN.starts_ms)
+    assert drawn(broken, 2).ravel().tolist() == [50, 30]
+    assert broken.get_xlim() == (0, 1500)  # as wide as what was asked for
+    assert broken.get_ylim() == rest.get_ylim()
+
+
+def test_a_cell_that_failed_at_once():
+    trace = trace_of([0.0], [-70], [0], duration=100.0, status="no memory: more (stopped at 0 ms)")
+    (axis,) = panels(sample_traces([trace], ["control"]))
+    assert axis.get_title() == "control\nno memory at 0 ms"
+    assert drawn(axis, 2).ravel().tolist() == [0, -70]
+
+
+@pytest.mark.parametrize(("duration_ms", "label", "end"), [(10_000, "time (ms)", 10_000), (100_000, "time (s)", 100)])
+def test_long_traces_are_drawn_in_seconds(duration_ms, label, end):
+    figure = sample_traces([smooth_steps((0, -70), (50, 10), (duration_ms, -70))], ["long"])
+    (axis,) = panels(figure)
+    assert figure.get_supxlabel() == label
+    assert axis.get_xlim() == (0, end)
+    assert drawn(axis)[0, -1] == end
+    # A smooth step from -70 to 10 mV in 50 ms is at -40 mV where 3 u^2 - 2 u^3 = 3/8.
+    assert drawn(axis, 1)[0] == pytest.approx(50 * s_inverse(3 / 8) * end / duration_ms)
+
+
+def test_traces_of_two_lengths_share_the_axis():
+    figure = sample_traces([REST, smooth_steps((0, -70), (900, -70))], ["a", "b"])
+    assert [axis.get_xlim() for axis in panels(figure)] == [(0, 1500), (0, 1500)]
+
+
+def test_lines_are_finer_where_aps_crowd():
+    few, many, early = (LogisticAPs(ups, 40.0, 20_000.0) for ups in ([200], range(100, 20_000, 200), (100, 300)))
+    widths = [
+        axis.lines[0].get_linewidth()
+        for axis in panels(sample_traces([few.trace(), many.trace(), early.trace()], list("abc")))
+    ]
+    assert widths[0] > widths[1] == widths[2]
+
+
+def test_solvers_may_end_a_rounding_past_the_duration():
+    trace = trace_of([0.0, 50.0, 100.0 + 5e-7], [-70, -60, -70], [0, 0, 0], duration=100.0)
+    (axis,) = panels(sample_traces([trace], ["a"]))
+    assert drawn(axis)[0, -1] == 100
+
+
+def test_long_titles_are_broken():
+    title = ", ".join(f"current{i} {i / 8:g}" for i in range(9))
+    figure = sample_traces([REST], [title])
+    lines = panels(figure)[0].get_title().splitlines()
+    assert " ".join(lines) == title
+    assert max(map(len, lines)) <= 62
+    with io.BytesIO() as file:
+        figure.savefig(file)  # lays out and draws
+        assert file.tell() > 1000
+
+
+def test_names():
+    assert cell_name(np.array([1.0, 0.2, 1.23456]), NAMES) == "IK1 0.2, IKr 1.235"
+    assert cell_name(np.ones(3), NAMES) == "control"
+
+
+@given(st.lists(st.floats(0, 100), min_size=3, max_size=3).map(np.array), st.floats(0, 50))
+def test_titles_begin_with_the_name(scales, error_mV):
+    assert cell_title(scales, NAMES, error_mV) == f"{cell_name(scales, NAMES)}: {error_mV:.2f} mV"
