@@ -3,14 +3,30 @@
 import errno
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
+from small_campaign import DURATION, MANY, SOLVER, files_of, oscillator
+
+from cardioemu.errors import UserError
+from cardioemu.simulation import Engine, campaign
+from cardioemu.simulation.campaigns import plan
 from cardioemu.simulation.campaigns.engines import dask
 
 SIMULATED = dask._simulated  # the engine's own
 BAD = "shard-00003.parquet"
 LOG = "CARDIOEMU_TEST_LOG"
+CELLS = MANY[::2]  # 20 shards of 2
+
+
+def assert_same(store, other):
+    """Two stores of one campaign are the same to the byte, but for the order of the lines of their manifests."""
+    assert files_of(store.folder.parent) == files_of(other.folder.parent)
+    assert store.facts == other.facts
+    assert store.entries == other.entries
+    assert store.damaged() == {}
+    assert not list(store.folder.glob(".*.tmp"))
 
 
 def logged(sent, version, shard):
@@ -39,3 +55,23 @@ def finds_a_full_disk(sent, version, shard):
     if shard.name == BAD:
         return OSError(errno.ENOSPC, "No space left on device")
     return SIMULATED(sent, version, shard)
+
+
+def is_slow(sent, version, shard):
+    Path(os.environ[LOG]).touch()
+    time.sleep(0.5)
+    return SIMULATED(sent, version, shard)
+
+
+def main(folder, doing):
+    """Runs a campaign of 20 shards on two workers that do that; Ctrl-C and UserError end it as they do `simulate.py`."""
+    plan.CELL_MS_PER_SHARD = 2 * DURATION
+    dask._simulated = globals().get(doing, SIMULATED)
+    cell = oscillator(Path(folder).parent)
+    try:
+        campaign(cell, CELLS, DURATION, SOLVER, Path(folder), Engine(engine="dask", workers=2))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import dask_faults
 import pytest
-from small_campaign import DURATION, MANY, SOLVER, files_of, oscillator
+from dask_faults import CELLS, assert_same
+from small_campaign import DURATION, SOLVER, files_of, oscillator
 
 from cardioemu.errors import UserError
 from cardioemu.simulation import Engine, TraceStore, campaign
@@ -18,7 +19,6 @@ from cardioemu.simulation.campaigns import plan
 from cardioemu.simulation.campaigns.engines import dask, workers
 
 TWO = Engine(engine="dask", workers=2)
-CELLS = MANY[::2]  # 20 shards of 2
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +41,6 @@ def by_local(cell, tmp_path_factory):
 
 def run(cell, folder, engine=TWO):
     return campaign(cell, CELLS, DURATION, SOLVER, folder, engine)
-
-
-def assert_same(store, other):
-    """Two stores of one campaign are the same to the byte, but for the order of the lines of their manifests."""
-    assert files_of(store.folder.parent) == files_of(other.folder.parent)
-    assert store.facts == other.facts
-    assert store.entries == other.entries
-    assert store.damaged() == {}
-    assert not list(store.folder.glob(".*.tmp"))
 
 
 def test_two_workers_give_the_same_store_as_none(cell, by_local, tmp_path, capfd):
@@ -99,7 +90,8 @@ def test_a_shard_that_fails_takes_down_no_other(cell, by_local, tmp_path, monkey
     with monkeypatch.context() as context:
         context.setattr(dask, "_simulated", dask_faults.raises)
         with pytest.raises(
-            UserError, match=rf"1 of 20 shards .* is {dask_faults.BAD} \(RuntimeError: no luck, the last of 4 times\); the ot"
+            UserError,
+            match=rf"1 of 20 shards .* is {dask_faults.BAD} \(RuntimeError: no luck, the last of 4 times\); the ot",
         ):
             run(cell, tmp_path)
     assert len(files_of(tmp_path)) == 19

@@ -87,7 +87,7 @@ def contents(folder):
 
 def test_a_second_run_is_the_same_and_simulates_nothing(job, tmp_path):
     before = contents(job.cwd / "data")
-    assert {path.suffix for path in before} == {".parquet", ".npy"}
+    assert {path.suffix for path in before if path.name[0] not in "._"} == {".parquet", ".npy"}
     run_cli(*share_data(job, tmp_path), "trainer.max_epochs=4", cwd=tmp_path)
     (folder,) = tmp_path.glob("runs/*/*")
     assert metrics_of(folder) == metrics_of(job.folder)
@@ -144,7 +144,7 @@ def test_two_runs_at_once_on_a_fresh_folder(tmp_path):
     first, second = tmp_path.glob("runs/*/*")
     assert metrics_of(first) == metrics_of(second)
     assert [run.info.status for run in runs(tmp_path)] == ["FINISHED", "FINISHED"]
-    assert not [path for path in (tmp_path / "data").rglob("*") if path.name.startswith(".")]
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.name.endswith(".tmp")]
 
 
 def test_dry_run_of_the_seed_at_full_size(tmp_path):
@@ -166,13 +166,28 @@ def test_dry_run_of_a_sweep_records_nothing(tmp_path):
 def test_simulate(job, tmp_path):
     arguments = ("design=sobol", "design.n=24", "simulator.duration_ms=2500")
     result = run_cli(*arguments, cwd=tmp_path, script="simulate.py")
-    counts, place = result.stdout.splitlines()
-    assert sum(int(n) for n in re.findall(r"(\d+) (?:fires|stops|quiescent)", counts)) == 24
+    *summary, _, place, samples = result.stdout.splitlines()
+    assert summary[0].startswith("24 cells, 24 distinct scale vectors, ")
+    assert sum(int(line.split()[1]) for line in summary[2:6]) == 24  # fires, stops, quiescent, failed
     (store,) = tmp_path.glob("data/traces/*")
     assert place == f"trace store {store.relative_to(tmp_path)}"
+    assert samples == f"samples     {store.relative_to(tmp_path)}/_traces.png"
+    assert (store / "_summary.txt").read_text().splitlines() == summary
+    assert (store / "_traces.png").read_bytes().startswith(b"\x89PNG")
+    assert "24 cells, 24 of them distinct, 60 s of cell life: about " in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
     # Of the same content as the store that train.py made.
     assert [path.name for path in job.cwd.glob("data/traces/*")] == [store.name]
+
+
+def test_dry_run_of_a_campaign(job, tmp_path):
+    tiny = ("design=sobol", "design.n=24", "simulator.duration_ms=2500", "dry_run=true")
+    told = run_cli(*tiny, "campaign=slurm", "campaign.job.queue=short", cwd=tmp_path, script="simulate.py").stdout
+    assert told.startswith("24 cells, 24 of them distinct, 60 s of cell life: about ")
+    assert "\n#SBATCH -p short\n" in told
+    assert not list(tmp_path.iterdir())
+    told = run_cli(*tiny, f"data_dir={job.cwd / 'data'}", cwd=tmp_path, script="simulate.py").stdout
+    assert told == "these traces are there already\n"
 
 
 def test_evaluate(job, tmp_path):

@@ -90,8 +90,7 @@ class Engine:
         cluster: of Dask: "local" (worker processes on this machine), "slurm", "pbs", "lsf" (jobs through
             dask-jobqueue), or the address of a running scheduler, as "tcp://host:8786".
         workers: of a cluster that is started here: worker processes (None: one per core) or jobs (None: one).
-        retries: how often the shard of a worker that was lost or failed is given to another; a scheduler at an address
-            has its own rule for lost workers.
+        retries: how often a shard that failed, or whose worker was lost, is given to a worker again.
         job: what dask-jobqueue is told of each job: `queue`, `walltime`, `memory`, `cores`, ...; None leaves a setting
             to its own configuration.
 
@@ -120,6 +119,11 @@ class Engine:
                 f"campaign.job: with engine {self.engine} and cluster {self.cluster} there are no jobs; "
                 f"give campaign={', campaign='.join(jobs.SYSTEMS)}"
             )
+        if self.engine == "local" and self.cluster != LOCAL:
+            raise UserError(f"campaign.cluster: got {self.cluster!r}, which is for Dask workers; give campaign=dask")
+        if self.workers and (self.engine == "local" or "://" in self.cluster):
+            where = "campaign=local is one process" if self.engine == "local" else f"{self.cluster} has its own workers"
+            raise UserError(f"campaign.workers: got {self.workers}, but {where}; leave it null")
 
     @property
     def submits_jobs(self) -> bool:
@@ -127,14 +131,14 @@ class Engine:
         return self.engine == "dask" and self.cluster in jobs.SYSTEMS
 
     def processes(self, threads: int) -> int:
-        """Counts the processes that work: the workers, of so many threads each, or this one.
+        """Counts the processes of so many threads that the work is for: the workers, or this one.
 
         Of a scheduler at an address nothing is known yet; its workers are counted as those of this machine would be.
         """
         if self.engine == "local":
             return 1
         if self.submits_jobs:
-            return (self.workers or 1) * (self.job or {})["cores"]
+            return (self.workers or 1) * max(1, (self.job or {})["cores"] // threads)
         return self.workers or max(1, cores() // threads)
 
     def job_script(self) -> str | None:
