@@ -1,13 +1,15 @@
-"""The tiny job, simulated for real once per test process."""
+"""The tiny job, simulated for real once per test process; campaigns of a small cell model."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
+from small_campaign import DURATION, oscillator
 from tiny_job import RULE, SPLIT, TINY, run_cli
 
 from cardioemu.data import WindowData, window_set
 from cardioemu.simulation import Solver, campaign, design, load_cell
+from cardioemu.simulation.campaigns import plan, work
 
 torch.set_num_threads(1)
 
@@ -39,3 +41,29 @@ def job(tmp_path_factory):
     result = run_cli(*TINY, "trainer.max_epochs=4", cwd=cwd)
     (folder,) = cwd.glob("runs/*/*")
     return SimpleNamespace(cwd=cwd, folder=folder, out=result.stdout, err=result.stderr)
+
+
+@pytest.fixture(scope="session")
+def cell(tmp_path_factory):
+    """The cell model of the small campaigns."""
+    return oscillator(tmp_path_factory.mktemp("cell"))
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Shards of two of its cells."""
+    monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 2 * DURATION)
+
+
+@pytest.fixture
+def simulated(monkeypatch):
+    """The number of cells of every shard that is simulated, since the test began."""
+    counts, simulate = [], work.simulate
+
+    def counting(cell, scales, duration_ms, *args, **kwargs):
+        if duration_ms == DURATION:  # not those of the forecast
+            counts.append(len(scales))
+        return simulate(cell, scales, duration_ms, *args, **kwargs)
+
+    monkeypatch.setattr(work, "simulate", counting)
+    return counts

@@ -6,37 +6,15 @@ from pathlib import Path
 import myokit
 import numpy as np
 import pytest
-from small_campaign import DURATION, FAILING, SCALES, SOLVER, oscillator
+from small_campaign import DURATION, FAILING, SCALES, SOLVER
 from small_cells import small_cell
 
 from cardioemu.errors import UserError
-from cardioemu.simulation import Engine, Pacing, campaign, design, load_cell, simulate
+from cardioemu.simulation import Engine, Pacing, campaign, design, load_cell
 from cardioemu.simulation.campaigns import expected, forecast, plan, work
 from cardioemu.simulation.solvers import rodas
 
-
-@pytest.fixture(scope="module")
-def cell(tmp_path_factory):
-    return oscillator(tmp_path_factory.mktemp("cell"))
-
-
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
-    monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 2 * DURATION)
-
-
-@pytest.fixture
-def simulated(monkeypatch):
-    """The number of cells of every shard that is simulated, since the test began."""
-    counts = []
-
-    def counting(cell, scales, duration_ms, *args, **kwargs):
-        if duration_ms == DURATION:
-            counts.append(len(scales))
-        return simulate(cell, scales, duration_ms, *args, **kwargs)
-
-    monkeypatch.setattr(work, "simulate", counting)
-    return counts
+pytestmark = pytest.mark.usefixtures("small_shards")
 
 
 def run(cell, folder, **changes):

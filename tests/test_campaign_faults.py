@@ -13,39 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_campaign import DURATION, MANY, SCALES, SOLVER, files_of, oscillator
+from small_campaign import DURATION, MANY, SCALES, SOLVER, files_of
 from tiny_job import ROOT, environment, run_cli
 
 from cardioemu.errors import UserError
 from cardioemu.simulation import TraceStore, campaign
-from cardioemu.simulation.campaigns import plan, work
+
+pytestmark = pytest.mark.usefixtures("small_shards")
 
 PROGRAM = [sys.executable, str(ROOT / "tests" / "small_campaign.py")]
 SECOND = "shard-00001.parquet"
-
-
-@pytest.fixture(scope="module")
-def cell(tmp_path_factory):
-    return oscillator(tmp_path_factory.mktemp("cell"))
-
-
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
-    monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 2 * DURATION)
-
-
-@pytest.fixture
-def simulated(monkeypatch):
-    """The number of cells of every shard that is simulated, since the test began."""
-    counts, simulate = [], work.simulate
-
-    def counting(cell, scales, duration_ms, *args, **kwargs):
-        if duration_ms == DURATION:
-            counts.append(len(scales))
-        return simulate(cell, scales, duration_ms, *args, **kwargs)
-
-    monkeypatch.setattr(work, "simulate", counting)
-    return counts
 
 
 @pytest.fixture

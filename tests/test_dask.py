@@ -2,23 +2,26 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import dask_faults
 import pytest
 from dask_faults import CELLS, assert_same
 from small_campaign import DURATION, SOLVER, files_of, oscillator
+from tiny_job import environment
 
 from cardioemu.errors import UserError
 from cardioemu.simulation import Engine, TraceStore, campaign
 from cardioemu.simulation.campaigns import plan
 from cardioemu.simulation.campaigns.engines import dask, workers
 
-TWO = Engine(engine="dask", workers=2)
+TWO, ONE = (Engine(engine="dask", workers=workers) for workers in (2, 1))
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,7 @@ def cell(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 2 * DURATION)
+    monkeypatch.setattr(workers, "POLL_S", 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +43,20 @@ def by_local(cell, tmp_path_factory):
         return campaign(cell, CELLS, DURATION, SOLVER, folder)
 
 
-def run(cell, folder, engine=TWO):
-    return campaign(cell, CELLS, DURATION, SOLVER, folder, engine)
+def run(cell, folder, engine=TWO, scales=CELLS):
+    return campaign(cell, scales, DURATION, SOLVER, folder, engine)
 
 
-def test_two_workers_give_the_same_store_as_none(cell, by_local, tmp_path, capfd):
+def test_two_workers_give_the_same_store_as_none(cell, by_local, tmp_path, monkeypatch, capfd):
+    handed_out, hand_out = [], dask._Tasks.hand_out
+
+    def counting(self, waiting):
+        hand_out(self, waiting)
+        handed_out.append(len(self.out))
+
+    monkeypatch.setattr(dask._Tasks, "hand_out", counting)
     assert_same(run(cell, tmp_path), by_local)
+    assert max(handed_out) == 2  # however many there are
     told = capfd.readouterr().err
     assert "40/40" in told
     assert "Traceback" not in told
@@ -72,36 +84,67 @@ def test_a_worker_killed_half_way(cell, by_local, tmp_path, monkeypatch, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_shard_that_kills_its_workers_is_given_up_and_named(cell, by_local, tmp_path, monkeypatch, capfd):
+def test_a_shard_that_kills_its_workers_is_given_up_and_named(cell, tmp_path, monkeypatch, capfd):
+    """It is not handed out with others, which would be blamed for its deaths."""
+    few = CELLS[:8]
     with monkeypatch.context() as context:
         context.setattr(dask, "_simulated", dask_faults.dies)
         with pytest.raises(UserError) as raised:
-            run(cell, tmp_path, replace(TWO, retries=1))
+            run(cell, tmp_path / "traces", replace(TWO, retries=1), few)
     assert str(raised.value).startswith(
-        f"1 of 20 shards could not be simulated, the first is {dask_faults.BAD} (its worker tcp://127.0.0.1:"
+        f"1 of 4 shards could not be simulated, the first is {dask_faults.BAD} (its worker tcp://127.0.0.1:"
     )
-    assert str(raised.value).endswith("; the others are kept: run the same command again")
-    assert len(files_of(tmp_path)) == 19
-    assert "Traceback" not in capfd.readouterr().err
-    assert_same(run(cell, tmp_path), by_local)
+    assert str(raised.value).endswith(" died, the last of 2 times); the others are kept: run the same command again")
+    assert len(files_of(tmp_path / "traces")) == 3
+    told = capfd.readouterr().err
+    assert "Traceback" not in told
+    assert "distributed" not in told
+    assert_same(run(cell, tmp_path / "traces", Engine(), few), run(cell, tmp_path / "local", Engine(), few))
 
 
 def test_a_shard_that_fails_takes_down_no_other(cell, by_local, tmp_path, monkeypatch):
+    reason = rf"1 of 20 shards .* {dask_faults.BAD} \(RuntimeError: no luck, the last of 4 times\); the others are kept"
     with monkeypatch.context() as context:
         context.setattr(dask, "_simulated", dask_faults.raises)
-        with pytest.raises(
-            UserError,
-            match=rf"1 of 20 shards .* is {dask_faults.BAD} \(RuntimeError: no luck, the last of 4 times\); the ot",
-        ):
-            run(cell, tmp_path)
+        with pytest.raises(UserError, match=reason):
+            run(cell, tmp_path, ONE)
     assert len(files_of(tmp_path)) == 19
     assert_same(run(cell, tmp_path, Engine()), by_local)
 
 
 def test_a_full_disk_stops_all(cell, tmp_path, monkeypatch):
     monkeypatch.setattr(dask, "_simulated", dask_faults.finds_a_full_disk)
-    with pytest.raises(UserError, match=r"cannot be written to \(No space left on device\)"):
-        run(cell, tmp_path)
+    with pytest.raises(UserError, match=r"^data_dir: .* cannot be written to \(.*File too large"):
+        run(cell, tmp_path, ONE)
+    assert len(files_of(tmp_path)) < 19
+    assert not list(tmp_path.glob("*/.*.tmp"))
+
+
+def test_a_worker_with_another_version(cell, tmp_path, monkeypatch):
+    monkeypatch.setattr(dask, "_version", lambda work: "of this machine")
+    with pytest.raises(UserError, match=r"20 of 20 .* has another version of cardioemu or Myokit than this machine"):
+        run(cell, tmp_path, replace(ONE, retries=0))
+    assert files_of(tmp_path) == {}
+
+
+def test_ctrl_c(tmp_path):
+    program = "import sys, dask_faults; dask_faults.main(*sys.argv[1:])"
+    log = tmp_path / "log"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path), "is_slow"],
+        env=environment() | {"PYTHONPATH": str(Path(__file__).parent), dask_faults.LOG: str(log)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not log.exists() or not files_of(tmp_path):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert "distributed" not in told
     assert not list(tmp_path.glob("*/.*.tmp"))
 
 
@@ -114,38 +157,31 @@ def test_workers_of_a_scheduler_that_runs(cell, by_local, tmp_path):
         assert cluster.scheduler.status.name == "running"  # it was not ours
 
 
-def test_workers_that_are_waited_for(cell, by_local, tmp_path, capsys):
-    from distributed import LocalCluster
-
-    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
-        threading.Timer(2, cluster.scale, [1]).start()
-        engine = Engine(engine="dask", cluster=cluster.scheduler_address)
-        assert_same(run(cell, tmp_path, engine), by_local)
-    assert f"waiting for the workers of {engine.cluster}\n" in capsys.readouterr().err
-
-
-def test_workers_that_are_gone(cell, by_local, tmp_path, monkeypatch):
+@pytest.mark.parametrize("end", ["workers", "scheduler"])
+def test_workers_that_are_gone(cell, by_local, tmp_path, monkeypatch, caplog, end):
     from distributed import LocalCluster
 
     log = tmp_path / "log"
     monkeypatch.setenv(dask_faults.LOG, str(log))
-    monkeypatch.setattr(workers, "GONE_S", 0.5)
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
-        with monkeypatch.context() as context:
-            context.setattr(dask, "_simulated", dask_faults.logged)
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
+    engine = Engine(engine="dask", cluster=cluster.scheduler_address)
 
-            def end():
-                while not log.exists():
-                    time.sleep(0.01)
-                cluster.scale(0)
+    def leave():
+        while not log.exists():
+            time.sleep(0.01)
+        cluster.scale(0) if end == "workers" else cluster.close()
 
-            ender = threading.Thread(target=end)
-            ender.start()
-            engine = Engine(engine="dask", cluster=cluster.scheduler_address)
-            with pytest.raises(UserError, match=rf"the workers of {engine.cluster} are gone; what is finished is kept"):
-                run(cell, tmp_path / "traces", engine)
-            ender.join()
-    assert 1 <= len(files_of(tmp_path / "traces")) < 20
+    with cluster, monkeypatch.context() as context:
+        context.setattr(workers, "GONE_S", 0.5)
+        context.setattr(dask, "FETCH_S", 1.0)
+        context.setattr(dask, "_simulated", dask_faults.logged)
+        leaver = threading.Thread(target=leave)
+        leaver.start()
+        with pytest.raises(UserError, match=rf"the workers of {engine.cluster} are gone; what is finished is kept"):
+            run(cell, tmp_path / "traces", engine)
+        leaver.join()
+    assert len(files_of(tmp_path / "traces")) < 20
+    assert not [record for record in caplog.records if record.name.startswith("distributed")]
     assert_same(run(cell, tmp_path / "traces", Engine()), by_local)
 
 
@@ -158,15 +194,13 @@ def test_no_scheduler_at_the_address(cell, tmp_path, monkeypatch):
 def test_the_cluster_listens_to_this_machine_only(monkeypatch):
     import psutil
 
-    with workers.connected(TWO, 1):
+    with workers.connected(ONE, 1):
         processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
         listening = {c.laddr.ip for p in processes for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
     assert listening == {"127.0.0.1"}
 
 
 def test_dask_is_imported_only_where_it_is_used():
-    import subprocess
-
     code = "import sys, cardioemu.simulation; sys.exit(any(n in sys.modules for n in ('distributed', 'dask', 'torch')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -176,3 +210,23 @@ def test_a_store_opened_again_needs_no_workers(cell, by_local, cluster, monkeypa
     monkeypatch.setattr(dask, "connected", None)
     engine = TWO if cluster is None else Engine(engine="dask", cluster=cluster)
     assert isinstance(run(cell, by_local.folder.parent, engine), TraceStore)
+
+
+def test_a_script_that_every_worker_would_run(tmp_path):
+    """A new worker imports the script it is started from: it is told, not waited for without end."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\nfrom small_campaign import *\n"
+        f"campaign(oscillator(Path({str(tmp_path)!r})), SCALES, DURATION, SOLVER, Path({str(tmp_path / 'traces')!r}), "
+        "Engine(engine='dask', workers=1))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        env=environment() | {"PYTHONPATH": str(Path(__file__).parent)},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert "a script that uses dask must do so below if __name__ == '__main__':" in result.stderr
+    assert "UserError: campaign.workers: 1 workers could not be started here (Nanny failed to start" in result.stderr

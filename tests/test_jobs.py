@@ -1,12 +1,16 @@
 """Jobs of batch systems: what is asked of them, their scripts, and a campaign through a SLURM that is made up."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from dask_faults import CELLS, assert_same
 from hydra import compose, initialize_config_dir
+from pydantic import ValidationError
 from small_campaign import DURATION, SOLVER, oscillator
 from tiny_job import ROOT
 
@@ -14,7 +18,7 @@ from cardioemu.config import build
 from cardioemu.errors import UserError
 from cardioemu.settings.simulate import SimulateSettings
 from cardioemu.simulation import Engine, campaign
-from cardioemu.simulation.campaigns import plan
+from cardioemu.simulation.campaigns import jobs, plan
 
 JOB = {"cores": 2, "memory": "4 GB"}
 
@@ -36,11 +40,11 @@ ASKED = ("cores=16", "memory=64 GB", "walltime='04:30:00'", "queue=gpu", "local_
 ASKED += ("job_script_prologue=[module load gcc]",)
 SCRIPTS = {
     "slurm": (
-        ("account=heart", "job_extra_directives=[--exclude=node7]"),
+        ("account=heart", "job_extra_directives=['--exclude=node7']"),
         ("-p gpu", "-A heart", "--cpus-per-task=16", "--mem=60G", "-t 04:30:00", "--exclude=node7"),
     ),
     "pbs": (
-        ("account=heart", "job_extra_directives=[-l software=x]"),
+        ("account=heart", "job_extra_directives=['-l software=x']"),
         ("-q gpu", "-A heart", "-l select=1:ncpus=16:mem=60GB", "-l walltime=04:30:00", "-l software=x"),
     ),
     "lsf": (
@@ -67,6 +71,15 @@ def test_the_script_of_a_job(system):
 def test_no_jobs_no_script():
     assert Engine().job_script() is None
     assert Engine(engine="dask").job_script() is None
+
+
+def test_ctrl_c_stays_what_it_was():
+    code = (
+        "import signal; from cardioemu.simulation import Engine\n"
+        f"Engine(engine='dask', cluster='slurm', job={JOB}).job_script()\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 BAD = {
@@ -131,10 +144,12 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_what_cannot_be_is_told_before_any_work(case):
     settings, sentence = BAD[case]
-    with pytest.raises(UserError) as raised:
+    with pytest.raises(ValidationError) as raised:
         Engine(**{"engine": "dask", "cluster": "slurm"} | settings)
-    assert str(raised.value).startswith(sentence)
-    assert "\n" not in str(raised.value)
+    (error,) = (found["ctx"]["error"] for found in raised.value.errors())
+    assert isinstance(error, UserError)
+    assert str(error).startswith(sentence)
+    assert "\n" not in str(error)
 
 
 def test_it_is_told_by_the_command_too():
@@ -146,7 +161,10 @@ def test_it_is_told_by_the_command_too():
 
 # A batch system
 
-SBATCH = 'echo "Submitted batch job $(setsid bash "$1" > "$0.$$.log" 2>&1 & echo $!)"'
+SBATCH = """cp "$1" "$0.$$.sh"  # whose name is given to another file soon
+(sleep 2; exec setsid bash "$0.$$.sh") > "$0.$$.log" 2>&1 < /dev/null &
+echo "Submitted batch job $!"
+"""
 SCANCEL = 'kill -- "-$1"'
 
 
@@ -210,6 +228,6 @@ def test_a_job_that_is_refused(cell, commands, tmp_path, capfd):
 
 
 def test_no_slurm_here(cell, monkeypatch, tmp_path):
-    monkeypatch.setattr("cardioemu.simulation.campaigns.jobs.shutil.which", lambda command: None)
-    with pytest.raises(UserError, match="SLURM jobs are submitted with sbatch, which is not on PATH; run this where"):
+    monkeypatch.setattr(jobs, "shutil", SimpleNamespace(which=lambda command: None))
+    with pytest.raises(UserError, match=r"SLURM jobs are submitted with sbatch, which is not on PATH; run this where"):
         by_slurm(cell, tmp_path)

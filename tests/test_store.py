@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from small_campaign import DURATION, FAILING, SCALES, SOLVER, oscillator
+from small_campaign import DURATION, FAILING, SCALES, SOLVER
 
 from cardioemu.evaluation import biomarkers
 from cardioemu.simulation import TraceStore, campaign, design, load_cell, simulate
@@ -18,11 +18,6 @@ from cardioemu.simulation.store import shards
 
 RECORD = ["x", "m.z"]
 STEPS = ("step_time_ms", "step_voltage_mV", "step_dvdt_mV_per_ms")
-
-
-@pytest.fixture(scope="module")
-def cell(tmp_path_factory):
-    return oscillator(tmp_path_factory.mktemp("cell"))
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from filelock import FileLock, Timeout
 from cardioemu.errors import UserError
 from cardioemu.progress import tell
 from cardioemu.simulation.campaigns.work import Written
+from cardioemu.simulation.simulate import cores
 from cardioemu.simulation.store.manifest import MANIFEST, MISSING, append, read_manifest
 from cardioemu.simulation.store.store import FACTS, read_facts
 from cardioemu.storage import TEMPORARY, atomic, put_in_place
@@ -33,8 +35,9 @@ def faults(folder: Path, key: str, shards: Collection[str]) -> dict[str, str]:
     if foreign := sorted(p.name for p in folder.iterdir() if not p.name.startswith((".", "_")) and p.name not in known):
         raise UserError(f"{folder / foreign[0]} does not belong to the traces it lies among; move it away")
     entries = read_manifest(folder, key)
-    found = {FACTS: _fault_of_facts(folder, key)}
-    found |= {name: entries[name].fault(folder) if name in entries else MISSING for name in shards}
+    with ThreadPoolExecutor(cores()) as pool:  # hashing lets go of the interpreter lock
+        of_shards = pool.map(lambda name: entries[name].fault(folder) if name in entries else MISSING, shards)
+        found = {FACTS: _fault_of_facts(folder, key), **dict(zip(shards, of_shards, strict=True))}
     return {name: fault for name, fault in found.items() if fault}
 
 

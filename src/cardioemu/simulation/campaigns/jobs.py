@@ -2,6 +2,7 @@
 
 import inspect
 import shutil
+import signal
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -97,6 +98,7 @@ def submit(system: str, settings: Mapping[str, Any], jobs: int) -> Any:
         UserError: the batch system refuses a job, or this machine cannot submit any.
     """
     import dask
+    from distributed import Status
 
     job_script(system, settings)
     kind = _cluster(system)
@@ -116,14 +118,19 @@ def submit(system: str, settings: Mapping[str, Any], jobs: int) -> Any:
     try:
         cluster.sync(accepted)
     except Exception as error:  # whatever the batch system has to say
+        for job in cluster.workers.values():
+            job.status = Status.failed  # dask-jobqueue does not note it, and asks for it when it closes
         cluster.close()
         raise UserError(f"campaign.job: {SYSTEMS[system]} has refused a job: {_line(error)}") from error
     return cluster
 
 
 def _cluster(system: str) -> Any:
+    before = signal.getsignal(signal.SIGINT)
     import dask_jobqueue
 
+    if signal.getsignal(signal.SIGINT) is not before:  # once imported, it ends the program at Ctrl-C, with status 0
+        signal.signal(signal.SIGINT, before)
     return getattr(dask_jobqueue, f"{SYSTEMS[system]}Cluster")
 
 

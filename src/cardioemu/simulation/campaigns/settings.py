@@ -1,5 +1,6 @@
 """What a campaign is told: which cell, which solver, and where the work is done."""
 
+import multiprocessing
 from dataclasses import field
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
@@ -105,6 +106,9 @@ class Engine:
     job: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        if self.engine == "dask" and getattr(multiprocessing.current_process(), "_inheriting", False):
+            # A new worker imports the script that it is started from, which would start workers again.
+            raise UserError("campaign.engine: a script that uses dask must do so below if __name__ == '__main__':")
         known = (LOCAL, *jobs.SYSTEMS)
         if self.cluster not in known and "://" not in self.cluster:
             close = get_close_matches(self.cluster, known, n=1)

@@ -5,11 +5,12 @@ import pickle
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from queue import Empty, Queue
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cardioemu.errors import UserError
 from cardioemu.simulation.campaigns.engines.workers import POLL_S, Workers, connected, gone
@@ -21,7 +22,7 @@ from cardioemu.storage import stage_key
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-FETCH_S = 30.0
+FETCH_S = 5.0
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what every other worker would find as well
 
 
@@ -83,7 +84,7 @@ class _Tasks:
 
     def __init__(self, client: "Client", engine: Engine, work: Work) -> None:
         self.client, self.cluster, self.workers = client, engine.cluster, Workers(client, engine)
-        self.out, self.over = dict[str, Task](), Queue["Future"]()
+        self.out, self.over = dict[Any, Task](), Queue["Future"]()
         # A task of its own, whose result every worker fetches once, and which is made again if all who have it die.
         self.sent = client.submit(bytes, pickle.dumps(replace(work, folder=work.folder.absolute())), pure=False)
         self.version = _version(work)
@@ -120,10 +121,10 @@ def _outcome(task: Task, cluster: str) -> Written | str:
     if task.future.status == "error":
         error = task.future.exception()
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
-    if task.future.status == "cancelled":
-        raise gone(cluster)
     try:
         result: Written | OSError = task.future.result(timeout=FETCH_S)
+    except CancelledError as error:
+        raise gone(cluster) from error
     except TimeoutError:  # between writing the shard and telling of it
         return _died(task)
     if isinstance(result, OSError):

@@ -24,12 +24,12 @@ def connected(engine: Engine, threads: int) -> "Iterator[Client]":
     """Starts workers, or finds those that run, and ends what was started.
 
     Raises:
-        UserError: no scheduler at that address, or the batch system refuses a job.
+        UserError: workers do not start, no scheduler at that address, or the batch system refuses a job.
     """
     from distributed import Client
 
     # Of workers that are lost this program tells by itself; not restored, since messages of the end come late.
-    for name in ("distributed", "tornado", "asyncio"):
+    for name in ("distributed", "distributed.client", "tornado", "tornado.application", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         target: object = engine.cluster
@@ -50,15 +50,18 @@ def connected(engine: Engine, threads: int) -> "Iterator[Client]":
 def _on_this_machine(workers: int) -> "LocalCluster":
     from distributed import LocalCluster
 
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        memory_limit=0,  # no pause: the forecast has told what it takes, and a worker that dies is replaced
-        silence_logs=logging.CRITICAL,
-        preload=[DEAF],
-    )
+    try:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,  # no pause: the forecast has told what it takes, and a worker that dies is replaced
+            silence_logs=logging.CRITICAL,
+            preload=[DEAF],
+        )
+    except RuntimeError as error:
+        raise UserError(f"campaign.workers: {workers} workers could not be started here ({error})") from error
 
 
 class Workers:
