@@ -13,34 +13,24 @@ from pathlib import Path
 import dask_faults
 import pytest
 from dask_faults import CELLS, assert_same
-from small_campaign import DURATION, SOLVER, files_of, oscillator
+from small_campaign import DURATION, SOLVER, files_of
 from tiny_job import environment
 
 from cardioemu.errors import UserError
 from cardioemu.simulation import Engine, TraceStore, campaign
-from cardioemu.simulation.campaigns import plan
 from cardioemu.simulation.campaigns.engines import dask, workers
 
 TWO, ONE = (Engine(engine="dask", workers=workers) for workers in (2, 1))
 
 
-@pytest.fixture(scope="module")
-def cell(tmp_path_factory):
-    return oscillator(tmp_path_factory.mktemp("cell"))
-
-
 @pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
-    monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 2 * DURATION)
+def quick(monkeypatch, small_shards):
     monkeypatch.setattr(workers, "POLL_S", 0.2)
 
 
-@pytest.fixture(scope="module")
-def by_local(cell, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as context:
-        context.setattr(plan, "CELL_MS_PER_SHARD", 2 * DURATION)
-        folder = tmp_path_factory.mktemp("local")
-        return campaign(cell, CELLS, DURATION, SOLVER, folder)
+@pytest.fixture
+def by_local(cell, small_shards, tmp_path_factory):
+    return campaign(cell, CELLS, DURATION, SOLVER, tmp_path_factory.mktemp("local"))
 
 
 def run(cell, folder, engine=TWO, scales=CELLS):

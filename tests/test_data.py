@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_job import RULE, SPLIT
 
 from cardioemu import UserError
-from cardioemu.data import TEST, TRAIN, VALIDATION, WindowData, first_of_each, split, window_set
+from cardioemu.data import TEST, TRAIN, VALIDATION, WindowData, split, window_set
 from cardioemu.data.module import EpochBatches
 from cardioemu.simulation import Solver, campaign, design, load_cell
 
@@ -55,11 +55,6 @@ def test_rays_are_split_as_311_vectors():
     assert (count(VALIDATION), count(TEST), count(TRAIN)) == (47, 47, 217)  # 0.15 * 311 = 46.65
     assert (split(scales, 0.15, 0.15, 0)[(scales == 1).all(axis=1)] == TRAIN).all()
     assert sides(scales, 0.15, 0.15, 1) != found
-
-
-def test_first_of_each():
-    rows = np.array([[2.0, 0], [1, 1], [2, 0], [0, 1], [1, 1]])
-    assert first_of_each(rows).tolist() == [0, 1, 3]
 
 
 @pytest.fixture(scope="module")

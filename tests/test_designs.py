@@ -18,7 +18,7 @@ from tiny_job import ROOT
 from cardioemu.config import check
 from cardioemu.errors import UserError
 from cardioemu.settings.simulate import SimulateSettings
-from cardioemu.simulation import checked_scales, design, load_cell
+from cardioemu.simulation import checked_scales, design, distinct, load_cell
 from cardioemu.simulation.designs import DESIGNS
 from cardioemu.simulation.designs.arguments import LARGEST_DESIGN
 
@@ -416,3 +416,18 @@ def test_scales_in_any_form(given):
 def test_scales_that_are_refused(given, message):
     with pytest.raises(UserError, match=message):
         checked_scales(given, CURRENTS)
+
+
+def test_distinct_rows_by_hand():
+    rows = np.array([[1.0, 1], [0, 2], [1, 1], [0, 1], [0, 2]])
+    number, first = distinct(rows)
+    assert number.tolist() == [0, 1, 0, 2, 1]
+    assert first.tolist() == [0, 1, 3]
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, 2.0]), st.sampled_from([0.5, 1.0])), min_size=1, max_size=20))
+def test_distinct_rows(rows):
+    number, first = distinct(np.array(rows))
+    seen = list(dict.fromkeys(rows))
+    assert number.tolist() == [seen.index(row) for row in rows]
+    assert first.tolist() == [rows.index(row) for row in seen]

@@ -11,14 +11,14 @@ import pytest
 from dask_faults import CELLS, assert_same
 from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
-from small_campaign import DURATION, SOLVER, oscillator
+from small_campaign import DURATION, SOLVER
 from tiny_job import ROOT
 
 from cardioemu.config import build
 from cardioemu.errors import UserError
 from cardioemu.settings.simulate import SimulateSettings
 from cardioemu.simulation import Engine, campaign
-from cardioemu.simulation.campaigns import jobs, plan
+from cardioemu.simulation.campaigns import jobs
 
 JOB = {"cores": 2, "memory": "4 GB"}
 
@@ -168,15 +168,9 @@ echo "Submitted batch job $!"
 SCANCEL = 'kill -- "-$1"'
 
 
-@pytest.fixture(scope="module")
-def cell(tmp_path_factory):
-    return oscillator(tmp_path_factory.mktemp("cell"))
-
-
 @pytest.fixture
-def commands(tmp_path, monkeypatch):
+def commands(tmp_path, monkeypatch, small_shards):
     """Puts commands before all others, given as the text of shell scripts."""
-    monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 2 * DURATION)
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
 

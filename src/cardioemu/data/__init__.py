@@ -1,7 +1,7 @@
 """Windows on disk, their split and their batches."""
 
 from cardioemu.data.module import SplitRule, WindowData
-from cardioemu.data.split import TEST, TRAIN, VALIDATION, first_of_each, split
+from cardioemu.data.split import TEST, TRAIN, VALIDATION, split
 from cardioemu.data.window_set import WindowSet, window_set
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "SplitRule",
     "WindowData",
     "WindowSet",
-    "first_of_each",
     "split",
     "window_set",
 ]

@@ -10,9 +10,10 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
-from cardioemu.data.split import TEST, TRAIN, VALIDATION, first_of_each, split
+from cardioemu.data.split import TEST, TRAIN, VALIDATION, split
 from cardioemu.data.window_set import WindowSet
 from cardioemu.errors import UserError
+from cardioemu.simulation import distinct
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 EVALUATION_CELLS = 64
@@ -60,7 +61,7 @@ class WindowData(pl.LightningDataModule):
         self.windows, self.rule = windows, rule
         scales = windows.scales
         part = split(scales, rule.validation, rule.test, rule.seed)
-        once = np.isin(np.arange(len(scales)), first_of_each(scales))
+        once = np.isin(np.arange(len(scales)), distinct(scales)[1])
         kept = {TRAIN: once if rule.duplicates == "once" else np.ones_like(once), VALIDATION: once, TEST: once}
         self.rows = {name: np.flatnonzero(windows.windowed & (part == name) & kept[name]) for name in kept}
         for name, rows in self.rows.items():

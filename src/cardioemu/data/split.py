@@ -30,8 +30,3 @@ def split(scales: Scales, validation: float, test: float, seed: int) -> np.ndarr
     part[shuffled[:n_validation]] = VALIDATION
     part[shuffled[n_validation : n_validation + n_test]] = TEST
     return part[inverse.ravel()]
-
-
-def first_of_each(scales: Scales) -> np.ndarray:
-    """Returns the row numbers of the first occurrence of every distinct scale vector, ascending."""
-    return np.sort(np.unique(scales, axis=0, return_index=True)[1])

@@ -14,7 +14,7 @@ from cardioemu.simulation.campaigns import (
 from cardioemu.simulation.cell import Cell, load_cell
 from cardioemu.simulation.designs import design
 from cardioemu.simulation.pacing import Pacing
-from cardioemu.simulation.scales import checked_scales
+from cardioemu.simulation.scales import checked_scales, distinct
 from cardioemu.simulation.simulate import simulate
 from cardioemu.simulation.store import TraceStore
 
@@ -29,6 +29,7 @@ __all__ = [
     "campaign",
     "checked_scales",
     "design",
+    "distinct",
     "expected",
     "load_cell",
     "sample_cells",
