@@ -1,5 +1,6 @@
 """The tiny job, simulated for real once per test process; campaigns of a small cell model."""
 
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,8 @@ from cardioemu.simulation import Solver, campaign, design, load_cell
 from cardioemu.simulation.campaigns import plan, work
 
 torch.set_num_threads(1)
+# A shell that starts the tests in the background has them, and all that they start, pass over Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
