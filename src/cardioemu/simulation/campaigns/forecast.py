@@ -18,7 +18,7 @@ from cardioemu.simulation.simulate import cores
 from cardioemu.simulation.store.columns import to_rows
 from cardioemu.simulation.store.shards import write
 
-PILOT_CELLS, PILOT_PART, PILOT_MS = 32, 10, 2000.0
+PILOT_CELLS, PILOT_PART, PILOT_MS = 128, 10, 1000.0
 COPIES = 6  # of a shard's steps in memory at once: two shards of traces, the table of one, and what it is made from
 SPARE = 1.1  # the forecast of the disk is one
 
@@ -75,9 +75,10 @@ def forecast(work: Work, shards: Sequence[Shard], engine: Engine) -> Forecast:
     short.traces(sample[:1], threads)  # compiles
     begin = time.perf_counter()
     traces = short.traces(sample, threads)
+    simulated = time.perf_counter()
     table = to_rows(work.schema, np.arange(count), sample, traces, np.arange(count))
     disk_bytes = _size(table) - _size(table[:0])
-    seconds = time.perf_counter() - begin
+    thread_s = threads * (simulated - begin) + time.perf_counter() - simulated  # one thread makes and writes the rows
 
     more = len(scales) * work.duration_ms / (count * short.duration_ms)
     rows = sum(len(shard.cells) for shard in shards)
@@ -87,7 +88,7 @@ def forecast(work: Work, shards: Sequence[Shard], engine: Engine) -> Forecast:
         cells=rows,
         distinct=len(scales),
         cell_s=len(scales) * work.duration_ms / 1000,
-        seconds=seconds * more * threads / (of_each * engine.processes(of_each)),
+        seconds=thread_s * more / (of_each * engine.processes(of_each)),
         disk_bytes=disk_bytes * more * rows / len(scales),
         free_bytes=shutil.disk_usage(_existing(work.folder)).free,
         memory_bytes=psutil.Process().memory_info().rss + COPIES * table.nbytes * more / len(shards),
