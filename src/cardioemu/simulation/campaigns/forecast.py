@@ -18,7 +18,7 @@ from cardioemu.simulation.simulate import cores
 from cardioemu.simulation.store.columns import to_rows
 from cardioemu.simulation.store.shards import write
 
-PILOT_CELLS, PILOT_PART, PILOT_MS = 128, 10, 1000.0
+PILOT_CELLS, PILOT_PART, PILOT_MS = 256, 10, 2000.0
 COPIES = 6  # of a shard's steps in memory at once: two shards of traces, the table of one, and what it is made from
 SPARE = 1.1  # the forecast of the disk is one
 
