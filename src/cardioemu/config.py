@@ -5,8 +5,7 @@ of its name, all mistakes of a config are told at once, and nothing is started b
 """
 
 import inspect
-from collections.abc import Collection, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -18,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from cardioemu import overrides as command_line
-from cardioemu.errors import UserError
+from cardioemu.errors import UserError, hint, said
 from cardioemu.storage import atomic
 
 VERSION_BASE = "1.3"
@@ -81,8 +80,7 @@ def _build_part(address: str, node: Any) -> Any:
     try:
         target = _locate(node["_target_"])
     except Exception as error:  # importing runs any code
-        said = " ".join(str(error).split())
-        raise UserError(f"{address}._target_: got {node['_target_']!r}; {said}") from error
+        raise UserError(f"{address}._target_: got {node['_target_']!r}; {' '.join(str(error).split())}") from error
     arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
     if problems := _mistakes(target, arguments, f"{address}."):
         raise UserError("\n".join(problems))
@@ -98,7 +96,7 @@ def _call(target: Any, arguments: Mapping[str, Any], address: str) -> Any:
     try:
         return target(**arguments)
     except ValidationError as error:
-        raise UserError("\n".join(_said(entry, address) for entry in error.errors())) from error
+        raise UserError("\n".join(said(entry, address) for entry in error.errors())) from error
 
 
 def _mistakes(target: Any, arguments: Mapping[str, Any], prefix: str) -> list[str]:
@@ -107,30 +105,13 @@ def _mistakes(target: Any, arguments: Mapping[str, Any], prefix: str) -> list[st
     problems = []
     for key, value in arguments.items():
         if key not in annotations:
-            problems.append(f"{prefix}{key}: there is no such setting; {_hint(key, annotations, prefix)}")
+            problems.append(f"{prefix}{key}: there is no such setting; {hint(key, annotations, prefix)}")
             continue
         try:
             _validated(annotations[key], value)
         except ValidationError as error:
-            problems.append(_said(error.errors()[0], f"{prefix}{key}"))
+            problems.append(said(error.errors()[0], f"{prefix}{key}"))
     return problems
-
-
-def _said(entry: Any, address: str) -> str:
-    """One of pydantic's findings as a sentence; our own sentences pass as they are."""
-    cause = entry.get("ctx", {}).get("error")
-    if isinstance(cause, UserError):
-        return str(cause)
-    if entry["type"] == "missing":
-        return f"{'.'.join([*filter(None, [address]), str(entry['loc'][-1])])}: this must be given"
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in entry["loc"])
-    said = str(cause) if cause else entry["msg"].replace("Input should be", "it must be")
-    return f"{address}{where}: got {entry['input']!r}; {said}"
-
-
-def _hint(key: str, known: Collection[str], prefix: str) -> str:
-    close = get_close_matches(key, known, n=1)
-    return f"did you mean {prefix}{close[0]}?" if close else f"known are {', '.join(known)}"
 
 
 def _annotations(target: Any) -> dict[str, Any]:

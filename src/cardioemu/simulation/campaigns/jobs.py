@@ -4,10 +4,9 @@ import inspect
 import shutil
 import signal
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
-from cardioemu.errors import UserError
+from cardioemu.errors import UserError, hint
 
 SYSTEMS = {"slurm": "SLURM", "pbs": "PBS", "lsf": "LSF"}
 # Of dask-jobqueue's arguments: those that are settled here, and names that it has given up.
@@ -34,9 +33,7 @@ def check(system: str, settings: Mapping[str, Any]) -> None:
     known = sorted({name for kind in kinds for name in inspect.signature(kind.__init__).parameters} - SETTLED)
     for key, value in settings.items():
         if key not in known:
-            close = get_close_matches(key, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-            raise UserError(f"campaign.job.{key}: a {SYSTEMS[system]} job has no such setting; {hint}")
+            raise UserError(f"campaign.job.{key}: a {SYSTEMS[system]} job has no such setting; {hint(key, known)}")
         if fault := _fault(key, value):
             raise UserError(f"campaign.job.{key}: got {value!r}, {fault}")
     for key, example in {"cores": "16", "memory": "32 GB"}.items():

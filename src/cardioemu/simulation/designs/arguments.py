@@ -2,14 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Collection, Sequence
-from difflib import get_close_matches
 from functools import wraps
 from typing import Annotated, Any, ParamSpec
 
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, validate_call
 
-from cardioemu.errors import UserError
+from cardioemu.errors import UserError, hint, said
 from cardioemu.simulation.scales import LARGEST_SCALE
 from cardioemu.types import Scales
 
@@ -66,22 +65,16 @@ def checked(function: Callable[P, Scales]) -> Callable[P, Scales]:
             return validated(*args, **kwargs)
         except ValidationError as error:
             known = inspect.signature(function).parameters
-            raise UserError("\n".join(_said(entry, known) for entry in error.errors())) from error
+            raise UserError("\n".join(_sentence(finding, known) for finding in error.errors())) from error
 
     return call
 
 
-def _said(entry: Any, known: Collection[str]) -> str:
-    """One of pydantic's findings as a sentence."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in entry["loc"])
-    address = f"design{''.join(parts)}"
-    if entry["type"] == "missing_argument":
-        return f"{address}: this must be given"
-    if entry["type"] == "unexpected_keyword_argument":
-        return f"{address}: there is no such setting; {_hint(entry['loc'][-1], known)}"
-    cause = entry.get("ctx", {}).get("error")
-    said = str(cause) if cause else entry["msg"].replace("Input should be", "it must be")
-    return f"{address}: got {entry['input']!r}; {said}"
+def _sentence(finding: Any, known: Collection[str]) -> str:
+    if finding["type"] == "unexpected_keyword_argument":
+        name = finding["loc"][-1]
+        return f"design.{name}: there is no such setting; {hint(name, known)}"
+    return said(finding, "design")
 
 
 def check_names(setting: str, names: Collection[str], scaled: Sequence[str]) -> None:
@@ -92,7 +85,7 @@ def check_names(setting: str, names: Collection[str], scaled: Sequence[str]) -> 
     """
     for name in names:
         if name not in scaled:
-            raise UserError(f"design.{setting}: {name!r} is none of the scaled conductances; {_hint(name, scaled)}")
+            raise UserError(f"design.{setting}: {name!r} is none of the scaled conductances; {hint(name, scaled)}")
 
 
 def check_size(rows: int, scaled: Sequence[str]) -> None:
@@ -106,9 +99,3 @@ def check_size(rows: int, scaled: Sequence[str]) -> None:
         raise UserError(
             f"design: it would have {rows:,} rows, allowed with {len(scaled)} scaled conductances are {allowed:,}"
         )
-
-
-def _hint(name: str, known: Collection[str]) -> str:
-    folded = {other.lower(): other for other in known}
-    close = get_close_matches(name.lower(), folded, n=1)
-    return f"did you mean {folded[close[0]]}?" if close else f"known are {', '.join(known)}"
