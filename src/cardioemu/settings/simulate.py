@@ -28,7 +28,7 @@ class SimulateSettings:
     def __post_init__(self) -> None:
         _ = self.scales  # what is wrong with the design is told before anything runs
 
-    @cached_property
+    @property
     def cell(self) -> Cell:
         """The cell model."""
         return self.simulator.cell()

@@ -46,9 +46,10 @@ def campaign(
         UserError: something foreign lies in the folder, the disk is too small or refuses, or shards have failed.
     """
     work, shards, facts = plan(cell, scales, duration_ms, solver, record, folder)
-    if folders.faults(work.folder, work.key, shards):
+    folders.refuse_foreign(work.folder, shards)
+    if faults := folders.faults(work.folder, work.key, [FACTS, *shards]):
         with folders.held(work.folder):
-            faults = folders.faults(work.folder, work.key, shards)  # the one who held it may have mended them
+            faults = folders.faults(work.folder, work.key, faults)  # the one who held it may have mended them
             for name in (name for name, fault in faults.items() if fault != MISSING):
                 tell(f"{work.folder / name} {faults[name]}; making it again")
             if faults.pop(FACTS, None):
@@ -72,7 +73,8 @@ def expected(
     Writes nothing; see `campaign` for the arguments.
     """
     work, shards, _ = plan(cell, scales, duration_ms, solver, record, folder)
-    missing = [shards[name] for name in folders.faults(work.folder, work.key, shards) if name in shards]
+    folders.refuse_foreign(work.folder, shards)
+    missing = [shards[name] for name in folders.faults(work.folder, work.key, shards)]
     return forecast(work, missing, engine) if missing else None
 
 

@@ -23,22 +23,39 @@ from cardioemu.storage import TEMPORARY, atomic, put_in_place
 LOCK, HOLDER = ".lock", ".holder"
 
 
-def faults(folder: Path, key: str, shards: Collection[str]) -> dict[str, str]:
-    """Says what is wrong with each of a campaign's files that is not there as it was written; reads all of them.
+def refuse_foreign(folder: Path, shards: Collection[str]) -> None:
+    """Refuses a folder that holds what does not belong to a campaign.
 
     Raises:
-        UserError: the folder holds the facts or the manifest of another campaign, or files that belong to none.
+        UserError: it does.
     """
-    if not folder.exists():
-        return dict.fromkeys([FACTS, *shards], MISSING)
     known = {FACTS, MANIFEST, *shards}
-    if foreign := sorted(p.name for p in folder.iterdir() if not p.name.startswith((".", "_")) and p.name not in known):
+    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if foreign := [name for name in names if not name.startswith((".", "_")) and name not in known]:
         raise UserError(f"{folder / foreign[0]} does not belong to the traces it lies among; move it away")
+
+
+def faults(folder: Path, key: str, names: Collection[str]) -> dict[str, str]:
+    """Says what is wrong with each of some files of a campaign that is not as it was written; reads all of them.
+
+    Args:
+        folder: of the campaign.
+        key: of the campaign.
+        names: of shards, and of the facts.
+
+    Raises:
+        UserError: the folder holds the facts or the manifest of another campaign.
+    """
     entries = read_manifest(folder, key)
+
+    def fault(name: str) -> str | None:
+        if name == FACTS:
+            return _fault_of_facts(folder, key)
+        return entries[name].fault(folder) if name in entries else MISSING
+
     with ThreadPoolExecutor(cores()) as pool:  # hashing lets go of the interpreter lock
-        of_shards = pool.map(lambda name: entries[name].fault(folder) if name in entries else MISSING, shards)
-        found = {FACTS: _fault_of_facts(folder, key), **dict(zip(shards, of_shards, strict=True))}
-    return {name: fault for name, fault in found.items() if fault}
+        found = dict(zip(names, pool.map(fault, names), strict=True))
+    return {name: wrong for name, wrong in found.items() if wrong}
 
 
 def _fault_of_facts(folder: Path, key: str) -> str | None:

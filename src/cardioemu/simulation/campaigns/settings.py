@@ -3,6 +3,7 @@
 import multiprocessing
 from dataclasses import field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -47,12 +48,15 @@ class Simulator:
     record: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        cell = self.cell()
-        schedule(cell, None, self.duration_ms)
-        recorded_variables(cell.equations, self.record)
+        schedule(self._cell, None, self.duration_ms)
+        recorded_variables(self._cell.equations, self.record)
 
     def cell(self) -> Cell:
-        """Loads the cell model, to be paced as told."""
+        """Returns the cell model, to be paced as told."""
+        return self._cell
+
+    @cached_property
+    def _cell(self) -> Cell:
         return load_cell(
             self.model, self.variant, self.scaled, self.parameters, self.initial_state, self.potential, self.pacing
         )

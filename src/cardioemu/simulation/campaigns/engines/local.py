@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 
 from cardioemu.simulation.campaigns.settings import Engine
 from cardioemu.simulation.campaigns.work import Shard, Work, Written
@@ -29,20 +28,20 @@ def run(
     """
     done = 0
     writing: list[Future[Written]] = []
+
+    def of_shard(cells: int) -> None:
+        progress(done + cells)
+
     with ThreadPoolExecutor(1) as writer:
         try:
             for shard in shards:
-                traces = work.traces(shard.scales, work.solver.threads, partial(_and, progress, done))
+                traces = work.traces(shard.scales, work.solver.threads, of_shard)
                 done += len(traces)
                 _settle(writing, finished)
                 writing.append(writer.submit(work.write, shard, traces))
         finally:  # a stop, too, keeps what is simulated
             _settle(writing, finished)
     return {}
-
-
-def _and(progress: Callable[[int], None], before: int, done: int) -> None:
-    progress(before + done)
 
 
 def _settle(writing: list[Future[Written]], finished: Callable[[Written], None]) -> None:
