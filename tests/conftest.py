@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_campaign import DURATION, oscillator
+from small_campaign import DURATION, files_of, finish, logged, oscillator, start
 from tiny_job import RULE, SPLIT, TINY, run_cli
 
 from cardioemu.data import WindowData, window_set
@@ -70,3 +70,12 @@ def simulated(monkeypatch):
 
     monkeypatch.setattr(work, "simulate", counting)
     return counts
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory):
+    """The shards of the campaign that `small_campaign.py` runs as a program."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    assert finish(start(folder / "traces", folder / "log"))[0] == 0
+    assert len(logged(folder / "log")) == 40
+    return files_of(folder / "traces")

@@ -1,15 +1,17 @@
 """A campaign of a small cell model, here or in a process of its own: `python small_campaign.py FOLDER LOG`."""
 
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 from small_cells import small_cell
+from tiny_job import environment
 
 from cardioemu.errors import UserError
-from cardioemu.simulation import Engine, Solver, campaign, simulate
+from cardioemu.simulation import Solver, campaign, simulate
 from cardioemu.simulation.campaigns import plan, work
 
 # A relaxation oscillator of 2.5 s; with `a` above 1.5 it runs away.
@@ -32,7 +34,7 @@ def files_of(folder):
     return {path.name: path.read_bytes() for path in folder.glob("*/*.parquet")}
 
 
-def main(folder, log, engine="local"):
+def main(folder, log):
     """Runs a campaign of 40 shards and writes to `log`, cell by cell, what is simulated in full."""
 
     def logging(cell, scales, duration_ms, *args, **kwargs):
@@ -48,10 +50,43 @@ def main(folder, log, engine="local"):
     cell = oscillator(Path(log).parent)
     print("ready", flush=True)
     try:
-        campaign(cell, MANY, DURATION, SOLVER, Path(folder), Engine(engine=engine))
+        campaign(cell, MANY, DURATION, SOLVER, Path(folder))
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+
+
+def start(folder, log, **kwargs):
+    """Starts that program, and returns once it is about to begin its campaign."""
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(folder), str(log)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def finish(process):
+    """Waits for its end: the exit status, and what it said on the error stream."""
+    _, told = process.communicate(timeout=120)
+    return process.returncode, told
+
+
+def logged(log):
+    """The scales of all that was simulated in full, shard by shard."""
+    return [tuple(json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def wait_for(condition, seconds=60):
+    """Returns once a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 if __name__ == "__main__":

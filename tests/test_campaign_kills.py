@@ -1,0 +1,69 @@
+"""A campaign that is killed, and two processes at one campaign."""
+
+import signal
+import time
+
+import numpy as np
+import pytest
+from small_campaign import MANY, files_of, finish, logged, start, wait_for
+
+from cardioemu.simulation import TraceStore
+
+
+def test_ten_kills(uninterrupted, tmp_path):
+    """Killed at ten random moments, a campaign goes on to the same store, and simulates no finished shard again."""
+    rng, folder, log = np.random.default_rng(), tmp_path / "traces", tmp_path / "log"
+    for _ in range(10):
+        finished, before = files_of(folder), len(logged(log))
+        process = start(folder, log)
+        time.sleep(rng.uniform(0, 0.6))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not set(logged(log)[before:]) & {scales_of(name) for name in finished}
+        assert finished.items() <= files_of(folder).items()
+    finished, before = files_of(folder), len(logged(log))
+    assert finish(start(folder, log))[0] == 0
+    assert files_of(folder) == uninterrupted
+    assert sorted(logged(log)[before:]) == sorted(scales_of(name) for name in uninterrupted.keys() - finished.keys())
+    (store,) = (TraceStore(path) for path in folder.iterdir())
+    assert store.damaged() == {}
+    assert not list(store.folder.glob(".*.tmp"))
+
+
+def scales_of(shard):
+    """The scales of the two cells in a shard of the program's campaign."""
+    first = 2 * int(shard.removeprefix("shard-").removesuffix(".parquet"))
+    return tuple(MANY[first : first + 2, 0].tolist())
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Two processes at one campaign: the first is stopped in the middle, the second has said that it waits."""
+    folder, log = tmp_path / "traces", tmp_path / "log"
+    first = start(folder, log)
+    wait_for(lambda: len(logged(log)) > 2)
+    first.send_signal(signal.SIGSTOP)
+    second = start(folder, log)
+    said = second.stderr.readline()
+    assert said.startswith(f"{next(folder.iterdir())} is being simulated by process {first.pid} on ")
+    assert said.endswith("; waiting until that has ended\n")
+    yield first, second
+    for process in (first, second):
+        process.kill()
+        process.communicate()
+
+
+def test_the_second_of_two_processes_waits(uninterrupted, two, tmp_path):
+    first, second = two
+    first.send_signal(signal.SIGCONT)
+    assert finish(first)[0] == finish(second)[0] == 0
+    assert files_of(tmp_path / "traces") == uninterrupted
+    assert len(logged(tmp_path / "log")) == 40
+
+
+def test_the_second_goes_on_where_the_first_was_killed(uninterrupted, two, tmp_path):
+    first, second = two
+    first.send_signal(signal.SIGKILL)
+    assert finish(second)[0] == 0
+    assert files_of(tmp_path / "traces") == uninterrupted
+    assert len(logged(tmp_path / "log")) <= 42
