@@ -206,7 +206,8 @@ def test_a_script_that_every_worker_would_run(tmp_path):
     """A new worker imports the script it is started from: it is told, not waited for without end."""
     script = tmp_path / "script.py"
     script.write_text(
-        "from pathlib import Path\nfrom small_campaign import *\n"
+        "from pathlib import Path\nfrom small_campaign import DURATION, SCALES, SOLVER, oscillator\n"
+        "from cardioemu.simulation import Engine, campaign\n"
         f"campaign(oscillator(Path({str(tmp_path)!r})), SCALES, DURATION, SOLVER, Path({str(tmp_path / 'traces')!r}), "
         "Engine(engine='dask', workers=1))\n"
     )
