@@ -7,11 +7,11 @@ from omegaconf import DictConfig
 
 from cardioemu import UserError, load_emulator
 from cardioemu.config import build
-from cardioemu.data import window_set
-from cardioemu.evaluation import evaluate as measure
+from cardioemu.evaluation import cell_errors, summary
 from cardioemu.launch import launch
 from cardioemu.settings.evaluate import EvaluateSettings
 from cardioemu.simulation import Simulator, campaign
+from cardioemu.windowing import window_set
 
 
 def evaluate(config: DictConfig, _: Path) -> dict[str, float]:
@@ -28,8 +28,7 @@ def evaluate(config: DictConfig, _: Path) -> dict[str, float]:
     rows = np.flatnonzero(windows.windowed)
     if len(rows) == 0:
         raise UserError("design: no cell gave windows; give a larger design, or longer traces by duration_ms")
-    prediction = emulator.predict(scales[rows])
-    metrics = measure(prediction.time_ms, windows.windows(rows), prediction.voltage_mV)
+    metrics = summary(cell_errors(emulator.window.time_ms, emulator.against(windows, rows)))
     for name, value in metrics.items():
         print(f"{name:<22} {value:.4g}")
     return metrics

@@ -6,9 +6,10 @@ from omegaconf import DictConfig
 
 from cardioemu.config import build
 from cardioemu.evaluation import cell_name, sample_traces
+from cardioemu.folders import writable
 from cardioemu.launch import launch
 from cardioemu.settings.simulate import SimulateSettings
-from cardioemu.simulation import TraceStore, sample_cells, summary, writable
+from cardioemu.simulation import TraceStore, sample_cells, summary
 from cardioemu.storage import atomic
 
 # Readers of Parquet folders pass over names that begin with _.

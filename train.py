@@ -12,9 +12,9 @@ import torch
 from omegaconf import DictConfig
 
 from cardioemu.config import build, plain, reopen, save
-from cardioemu.data import TEST, TRAIN, WindowData, window_set
+from cardioemu.data import TEST, TRAIN, WindowData
 from cardioemu.emulator import Specification, load_emulator
-from cardioemu.evaluation import cell_title, evaluate, evenly, overlay, rmse_mV
+from cardioemu.evaluation import cell_errors, cell_title, evenly, overlay, summary
 from cardioemu.launch import launch
 from cardioemu.models import parameter_table
 from cardioemu.overrides import fixed, swept
@@ -22,6 +22,7 @@ from cardioemu.settings.train import TrainSettings
 from cardioemu.storage import atomic
 from cardioemu.tracking import Run
 from cardioemu.training import BEST, EmulatorModule, EpochMetrics, fit
+from cardioemu.windowing import window_set
 
 
 def train(config: DictConfig, folder: Path) -> dict[str, float]:
@@ -61,10 +62,10 @@ def plan(settings: TrainSettings) -> dict[str, float]:
     """Prints what the job would do; the network is built without memory for its weights."""
     scales = settings.scales
     with torch.device("meta"):
-        network = settings.model(samples=settings.windowing.samples, inputs=scales.shape[1])
+        network = settings.model(samples=settings.windowing.points, inputs=scales.shape[1])
     seconds = settings.simulator.duration_ms / 1000
     print(f"simulate {len(scales)} cells of {seconds:g} s, {len(np.unique(scales, axis=0))} of them distinct")
-    print(f"cut {settings.windowing.count} windows of {settings.windowing.samples} samples from each cell that fires")
+    print(f"cut {settings.windowing.count} windows of {settings.windowing.points} samples from each cell that fires")
     table = parameter_table(network)
     print(table.to_string())
     return {"parameters": float(table["parameters"]["total"])}
@@ -82,10 +83,10 @@ def describe_data(data: WindowData, keys: dict[str, str], run: Run) -> None:
 def make_module(settings: TrainSettings, data: WindowData) -> EmulatorModule:
     """Builds the network, fits its normaliser to the training part, and notes what its inputs and outputs mean."""
     cell = settings.cell
-    scales, windows = data.windows.scales[data.rows[TRAIN]], data.part(TRAIN)[1]
-    sizes = {"samples": settings.windowing.samples, "inputs": len(cell.scaled)}
+    scales = data.windows.scales[data.rows[TRAIN]]
+    sizes = {"samples": settings.windowing.points, "inputs": len(cell.scaled)}
     network = settings.model(**sizes)
-    network.fit_normaliser(windows.flatten(0, 1))
+    network.fit_normaliser(data.training_windows())
     specification = Specification(
         network=type(network).__name__,
         settings=sizes | settings.model.keywords,
@@ -102,20 +103,18 @@ def make_module(settings: TrainSettings, data: WindowData) -> EmulatorModule:
 def test(data: WindowData, folder: Path, run: Run) -> dict[str, float]:
     """Measures the best network on the test part, and draws its best, middle and worst cells."""
     emulator = load_emulator(folder / BEST)
-    rows = data.rows[TEST]
-    scales, windows = data.windows.scales[rows], data.windows.windows(rows)
-    prediction = emulator.predict(scales)
-    errors = rmse_mV(windows, prediction.voltage_mV)
-    shown = np.argsort(errors)[evenly(len(errors), 6)]
-    titles = [cell_title(scales[i], data.windows.scaled, errors[i]) for i in shown]
-    figure = overlay(prediction.time_ms, windows[shown], prediction.voltage_mV[shown], titles)
+    rows, time_ms = data.rows[TEST], emulator.window.time_ms
+    errors = cell_errors(time_ms, emulator.against(data.windows, rows))
+    rmse_mV = errors["rmse_mV"].to_numpy()
+    shown = np.argsort(rmse_mV)[evenly(len(rows), 6)]
+    scales = data.windows.scales[rows[shown]]
+    titles = [cell_title(s, data.windows.scaled, e) for s, e in zip(scales, rmse_mV[shown], strict=True)]
+    figure = overlay(time_ms, data.windows.windows(rows[shown]), emulator.predict(scales).voltage_mV, titles)
     path = folder / "figures" / "test.png"
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path)
     run.file(path, "figures")
-    return {
-        f"test/{name}": value for name, value in evaluate(prediction.time_ms, windows, prediction.voltage_mV).items()
-    }
+    return {f"test/{name}": value for name, value in summary(errors).items()}
 
 
 def report(metrics: dict[str, float], folder: Path, run: Run) -> None:

@@ -8,9 +8,10 @@ import torch
 from small_campaign import DURATION, files_of, finish, logged, oscillator, start
 from tiny_job import RULE, SPLIT, TINY, run_cli
 
-from cardioemu.data import WindowData, window_set
+from cardioemu.data import WindowData
 from cardioemu.simulation import Solver, campaign, design, load_cell
 from cardioemu.simulation.campaigns import plan, work
+from cardioemu.windowing import window_set
 
 torch.set_num_threads(1)
 # A shell that starts the tests in the background has them, and all that they start, pass over Ctrl-C.

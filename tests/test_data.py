@@ -1,6 +1,5 @@
-"""The split, the window set on disk and the batches, against the traces they come from."""
+"""The split and the batches, against the windows they are made of."""
 
-import os
 from dataclasses import replace
 from importlib import import_module
 
@@ -12,10 +11,12 @@ from hypothesis import strategies as st
 from tiny_job import RULE, SPLIT
 
 from cardioemu import UserError
-from cardioemu.data import TEST, TRAIN, VALIDATION, WindowData, split, window_set
-from cardioemu.data.module import EpochBatches
+from cardioemu.data import TEST, TRAIN, VALIDATION, TrainingSet, WindowData, split
+from cardioemu.data.training_set import EpochBatches
 from cardioemu.simulation import Solver, campaign, design, load_cell
+from cardioemu.windowing import window_set
 
+training_set = import_module("cardioemu.data.training_set")
 PARTS = {TRAIN, VALIDATION, TEST}
 levels = st.sampled_from([0.0, 0.2, 1.0, 1.8])
 tables = st.lists(st.lists(levels, min_size=3, max_size=3), min_size=1, max_size=40).map(
@@ -57,6 +58,12 @@ def test_rays_are_split_as_311_vectors():
     assert sides(scales, 0.15, 0.15, 1) != found
 
 
+def whole(data, name):
+    """Scales and all windows of a part."""
+    rows = data.rows[name]
+    return torch.tensor(data.windows.scales[rows], dtype=torch.float32), torch.from_numpy(data.windows.windows(rows))
+
+
 @pytest.fixture(scope="module")
 def repeated(tmp_path_factory):
     """24 cells, of which the last 8 repeat the first 8."""
@@ -80,43 +87,56 @@ def test_duplicates_train_once_or_as_often_as_they_stand(repeated):
     assert sorted(every) == [row for row in np.flatnonzero(repeated.windowed) if row < 16]
 
 
-def test_parts_are_the_windows_of_their_cells(data, traces):
-    by_cell = {cell: trace for shard in traces.shards for cell, trace in traces.traces(shard)}
-    scales = design("sobol", n=24)
-    for name, rows in data.rows.items():
-        part_scales, windows = data.part(name)
-        np.testing.assert_array_equal(part_scales, scales[rows].astype(np.float32))
-        assert windows.dtype == torch.float32
-        for row, cell_windows in zip(rows, windows, strict=True):
-            trace = by_cell[row]
-            fitting = [s for s in trace.starts_ms if s >= 500 and s - 50 + 497.5 <= 2500]
-            chosen = [fitting[0], fitting[(len(fitting) - 2) // 2 + (len(fitting) % 2)], fitting[-1]]
-            if len(fitting) == 3:
-                chosen = fitting
-            exact = trace.voltage_mV(np.add.outer(chosen, np.arange(200) * 2.5 - 50))
-            np.testing.assert_allclose(cell_windows, exact, atol=1e-4)
+@pytest.mark.parametrize("hold", [True, False])
+def test_training_windows_are_the_same_held_or_streamed(windows, data, hold):
+    rows = np.repeat(data.rows[TRAIN], 2)  # cells that stand twice train twice
+    dataset = TrainingSet(windows, rows, hold)
+    assert (dataset.held is not None) == hold
+    assert len(dataset) == 3 * len(rows)
+    assert dataset.nbytes == windows.windows(rows).nbytes
+    order = np.random.default_rng(0).permutation(len(dataset)).tolist()
+    dataset.expect(order)
+    scales, found = dataset[order]
+    cells = [rows[i // 3] for i in order]
+    np.testing.assert_array_equal(scales, windows.scales[cells].astype(np.float32))
+    np.testing.assert_array_equal(
+        found, [windows.windows(np.array([c]))[0, i % 3] for c, i in zip(cells, order, strict=True)]
+    )
 
 
-def test_windows_come_in_the_order_asked_for(windows):
-    rows = np.flatnonzero(windows.windowed)
-    np.testing.assert_array_equal(windows.windows(rows[::-1]), windows.windows(rows)[::-1])
+def test_held_where_it_takes_a_quarter_of_what_is_free(windows, data, monkeypatch):
+    rows = data.rows[TRAIN]
+    size = len(rows) * 3 * 200 * 4
+    for free, held in ((4 * size, True), (4 * size - 1, False)):
+        monkeypatch.setattr(training_set, "free_memory", lambda free=free: free)
+        assert (TrainingSet(windows, rows).held is not None) == held
 
 
 def test_training_batches_hold_every_window_once(data):
-    scales, windows = data.part(TRAIN)
+    scales, windows = whole(data, TRAIN)
     expected = {(*s.tolist(), *w.tolist()) for s, cell in zip(scales, windows, strict=True) for w in cell}
-    loader = data.train_dataloader()
-    batches = list(loader)
+    batches = list(data.train_dataloader())
     assert [len(s) for s, _ in batches[:-1]] == [8] * (len(batches) - 1)
     seen = [(*s.tolist(), *w.tolist()) for batch in batches for s, w in zip(*batch, strict=True)]
     assert len(seen) == len(expected) == 3 * len(scales)
     assert set(seen) == expected
 
 
-def test_validation_batches_hold_every_cell_in_order(data):
-    batches = list(data.val_dataloader())
-    for i, whole in enumerate(data.part(VALIDATION)):
-        torch.testing.assert_close(torch.cat([batch[i] for batch in batches]), whole, rtol=0, atol=0)
+def test_validation_batches_hold_every_cell_in_order(data, monkeypatch):
+    for size in (64, 2):
+        monkeypatch.setattr(import_module("cardioemu.data.module"), "CELLS_AT_ONCE", size)
+        monkeypatch.setattr(import_module("cardioemu.windowing.window_set"), "CELLS_AT_ONCE", size)
+        loader = data.val_dataloader()
+        batches = list(loader)
+        assert len(batches) == len(loader)
+        assert all(len(scales) <= size for scales, _ in batches)
+        for i, part in enumerate(whole(data, VALIDATION)):
+            torch.testing.assert_close(torch.cat([batch[i] for batch in batches]), part, rtol=0, atol=0)
+
+
+def test_the_windows_that_are_normalised_are_those_of_the_training_part(data):
+    _, windows = whole(data, TRAIN)
+    torch.testing.assert_close(torch.cat(list(data.training_windows())), windows.flatten(0, 1), rtol=0, atol=0)
 
 
 @given(st.integers(1, 200), st.integers(1, 40), st.integers(0, 5), st.integers(0, 50))
@@ -132,6 +152,12 @@ def test_epoch_batches(size, batch_size, seed, epoch):
 
     batches = order()
     assert batches == order(before=range(3))
+    told = []
+    asking = EpochBatches(size, batch_size, seed, told.append)
+    asking.set_epoch(epoch)
+    for number, batch in enumerate(asking):
+        assert batch == batches[number]
+        assert told == batches[: number + 5]  # four batches ahead, and this one
     assert sorted(i for batch in batches for i in batch) == list(range(size))
     assert all(len(batch) == batch_size for batch in batches[:-1])
     if size > 20:
@@ -141,44 +167,6 @@ def test_epoch_batches(size, batch_size, seed, epoch):
         other = EpochBatches(size, batch_size, seed + 1)
         other.set_epoch(epoch)
         assert list(other) != batches
-
-
-def times(folder):
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-
-
-def test_a_window_set_is_cut_once(traces, tmp_path):
-    first = window_set(traces, RULE, tmp_path)
-    before = times(tmp_path)
-    again = window_set(traces, RULE, tmp_path)
-    assert times(tmp_path) == before
-    assert again.key == first.key
-    assert not [path for path in before if path.suffix == ".tmp"]
-
-
-def test_an_interrupted_cut_is_cut_again(traces, tmp_path):
-    first = window_set(traces, RULE, tmp_path)
-    rows = np.flatnonzero(first.windowed)
-    values = first.windows(rows)
-    (tmp_path / first.key / "cells.parquet").unlink()
-    shard = next((tmp_path / first.key).glob("*.npy"))
-    os.truncate(shard, 100)
-    np.testing.assert_array_equal(window_set(traces, RULE, tmp_path).windows(rows), values)
-
-
-CHANGES = {"samples": 201, "interval_ms": 2.4, "count": 2, "offset_ms": 49.0, "settle_ms": 501.0}
-
-
-def test_every_field_of_the_rule_changes_the_key(traces, windows, tmp_path):
-    assert set(CHANGES) == set(RULE.__dataclass_fields__)
-    keys = {window_set(traces, replace(RULE, **{name: value}), tmp_path).key for name, value in CHANGES.items()}
-    assert len(keys | {windows.key}) == len(CHANGES) + 1
-
-
-def test_traces_and_version_change_the_key(traces, windows, repeated, tmp_path, monkeypatch):
-    assert repeated.key != windows.key
-    monkeypatch.setattr(import_module("cardioemu.data.window_set"), "VERSION", -1)
-    assert window_set(traces, RULE, tmp_path).key != windows.key
 
 
 @pytest.mark.parametrize(

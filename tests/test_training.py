@@ -25,10 +25,16 @@ pytestmark = [
 ]
 
 
+def whole(data, name):
+    rows = data.rows[name]
+    scales = torch.tensor(data.windows.scales[rows], dtype=torch.float32)
+    return scales, torch.from_numpy(data.windows.windows(rows))
+
+
 def make_module(data, lr=0.001, seed=0):
     torch.manual_seed(seed)
     network = SeedLSTM(samples=200, hidden=8)
-    network.fit_normaliser(data.part(TRAIN)[1].flatten(0, 1))
+    network.fit_normaliser(data.training_windows())
     scales = data.windows.scales[data.rows[TRAIN]]
     specification = Specification(
         network="SeedLSTM",
@@ -72,7 +78,7 @@ def rough(data, tmp_path_factory):
 
 def test_validation_is_the_mean_over_cells_in_numpy(data):
     module = make_module(data)
-    scales, windows = data.part(VALIDATION)
+    scales, windows = whole(data, VALIDATION)
     trainer = pl.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu")
     # Batches of 2 cells and a rest: the mean over cells, not over batches.
     batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(scales, windows), batch_size=2)
@@ -104,7 +110,7 @@ def test_what_is_recorded_is_what_the_checkpoints_hold(data, rough):
     scores = [values["val/rmse_mV"] for values in rough.recorded.values()]
     best = int(np.argmin(scores))
     assert best < 11, "the rough training must get worse again for this test to say anything"
-    scales, windows = (part.numpy() for part in data.part(VALIDATION))
+    scales, windows = (part.numpy() for part in whole(data, VALIDATION))
     for name, epoch in ((BEST, best), (LAST, 11)):
         checkpoint = torch.load(rough.folder / name, weights_only=True)
         assert checkpoint["epoch"] == epoch

@@ -17,11 +17,10 @@ TINY = (
     "design.n=24",
     "simulator.duration_ms=2500",
     "windowing.samples=200",
-    "windowing.interval_ms=2.5",
     "windowing.settle_ms=500",
     "model.hidden=8",
 )
-RULE = WindowRule(samples=200, interval_ms=2.5, count=3, offset_ms=50.0, settle_ms=500.0)
+RULE = WindowRule(length_ms=500.0, samples=200, count=3, offset_ms=50.0, settle_ms=500.0)
 SPLIT = SplitRule(validation=0.15, test=0.15, duplicates="keep", batch_size=8, seed=0)
 
 

@@ -1,6 +1,7 @@
 """The trained network with all that is needed to use it: what goes in, what comes out, where it holds."""
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from torch import nn
 
 from cardioemu.errors import UserError
 from cardioemu.models import NETWORKS
+from cardioemu.progress import progress_bar
 from cardioemu.simulation import checked_scales
 from cardioemu.tensors import ScaleBatch, VoltageBatch
-from cardioemu.types import Predicted, SampleTimes
-from cardioemu.windowing import WindowRule
+from cardioemu.types import Predicted, SampleTimes, Scales, Windows
+from cardioemu.windowing import CELLS_AT_ONCE, WindowRule, WindowSet
 
 BATCH = 1024
 CHECKPOINT_KEY = "emulator"
@@ -110,11 +112,31 @@ class Emulator(nn.Module):
         """
         table = checked_scales(scales, self.specification.scaled)
         self._warn_outside(table)
+        return Prediction(self.window.time_ms, np.concatenate(list(self._batches(table, BATCH))))
+
+    def against(self, windows: WindowSet, rows: np.ndarray) -> Iterator[tuple[Windows, Predicted]]:
+        """Predicts some windowed cells and reads what was simulated, a few cells at a time, with a progress bar.
+
+        Args:
+            windows: of the same rule as this emulator's.
+            rows: the cells.
+
+        Yields:
+            Simulated (cells, windows, points) and predicted (cells, points), in mV.
+        """
+        scales = windows.scales[rows]
+        self._warn_outside(scales)
+        predicted = self._batches(scales, CELLS_AT_ONCE)
+        with progress_bar(len(rows), "test", "cell") as bar:
+            for pair in zip(windows.batches(rows), predicted, strict=True):
+                yield pair
+                bar.update(len(pair[0]))
+
+    @torch.no_grad()
+    def _batches(self, scales: Scales, size: int) -> Iterator[Predicted]:
         device = next(self.network.parameters()).device
-        batches = torch.from_numpy(table.astype(np.float32)).split(BATCH)
-        with torch.no_grad():
-            voltage_mV = torch.cat([self(batch.to(device)).cpu() for batch in batches])
-        return Prediction(self.window.time_ms, voltage_mV.numpy())
+        for batch in torch.from_numpy(scales.astype(np.float32)).split(size):
+            yield self(batch.to(device)).cpu().numpy()
 
     def _warn_outside(self, scales: np.ndarray) -> None:
         s = self.specification

@@ -35,14 +35,17 @@ StepSlopes = Float32[np.ndarray, "steps"]
 Starts = Float64[np.ndarray, "starts"]
 """AP starts of one trace, in ms, ascending."""
 
-ChosenStarts = Float64[np.ndarray, "windows"]
-"""The AP starts that a cell's windows are aligned to, in ms, ascending."""
+WindowTimes = Float64[np.ndarray, "windows"]
+"""A time of each window of a cell, in ms of its trace, ascending, or how long it lasts."""
 
 SampleTimes = Float64[np.ndarray, "samples"]
 """Times of a window's points in ms, 0 at the AP start."""
 
 Sampled = Float[np.ndarray, "samples"]
 """One window, in mV."""
+
+CellWindows = Float32[np.ndarray, "windows samples"]
+"""Windows, in mV: all of one cell, or one of each of several."""
 
 Windows = Float32[np.ndarray, "cells windows samples"]
 """Windows of the cells that gave all of theirs, in mV."""

@@ -1,16 +1,15 @@
-"""Windows on disk, their split and their batches."""
+"""Windows split by simulation, and their batches."""
 
 from cardioemu.data.module import SplitRule, WindowData
 from cardioemu.data.split import TEST, TRAIN, VALIDATION, split
-from cardioemu.data.window_set import WindowSet, window_set
+from cardioemu.data.training_set import TrainingSet
 
 __all__ = [
     "TEST",
     "TRAIN",
     "VALIDATION",
     "SplitRule",
+    "TrainingSet",
     "WindowData",
-    "WindowSet",
     "split",
-    "window_set",
 ]

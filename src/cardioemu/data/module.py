@@ -8,15 +8,16 @@ import pytorch_lightning as pl
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch.utils.data import DataLoader, Sampler, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from cardioemu.data.split import TEST, TRAIN, VALIDATION, split
-from cardioemu.data.window_set import WindowSet
+from cardioemu.data.training_set import Batch, EpochBatches, TrainingSet
 from cardioemu.errors import UserError
+from cardioemu.progress import progress_bar
 from cardioemu.simulation import distinct
+from cardioemu.windowing import CELLS_AT_ONCE, WindowSet
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-EVALUATION_CELLS = 64
 
 
 @dataclass(frozen=True)
@@ -71,41 +72,35 @@ class WindowData(pl.LightningDataModule):
                     "other fractions or another seed"
                 )
 
-    def part(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns scales (cells, scaled) and windows (cells, windows, samples) of one part."""
-        rows = self.rows[name]
-        return torch.tensor(self.windows.scales[rows], dtype=torch.float32), torch.from_numpy(
-            self.windows.windows(rows)
-        )
+    def training_windows(self) -> Iterator[torch.Tensor]:
+        """Reads all windows of the training part once, (windows, points) at a time, with a progress bar."""
+        rows = self.rows[TRAIN]
+        with progress_bar(len(rows), "normalise", "cell") as bar:
+            for windows in self.windows.batches(rows):
+                yield torch.from_numpy(windows).flatten(0, 1)
+                bar.update(len(windows))
 
     def train_dataloader(self) -> DataLoader:
         """Batches of (scales, window), every window once per epoch in an order made by (seed, epoch)."""
-        scales, windows = self.part(TRAIN)
-        count = windows.shape[1]
-        dataset = TensorDataset(scales.repeat_interleave(count, dim=0), windows.flatten(0, 1))
-        return DataLoader(
-            dataset, sampler=EpochBatches(len(dataset), self.rule.batch_size, self.rule.seed), batch_size=None
-        )
+        dataset = TrainingSet(self.windows, self.rows[TRAIN])
+        batches = EpochBatches(len(dataset), self.rule.batch_size, self.rule.seed, dataset.expect)
+        return DataLoader(dataset, sampler=batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
         """Batches of (scales, all windows of the cell), in the order of the design."""
-        return DataLoader(TensorDataset(*self.part(VALIDATION)), batch_size=EVALUATION_CELLS)
+        return DataLoader(CellBatches(self.windows, self.rows[VALIDATION]), batch_size=None)
 
 
-class EpochBatches(Sampler[list[int]]):
-    """Shuffled batches of indices that depend on the seed and the epoch only, so that a resumed run sees the same."""
+class CellBatches(IterableDataset[Batch]):
+    """Some cells in their order: (scales, all windows of the cell), a few cells at a time."""
 
-    def __init__(self, size: int, batch_size: int, seed: int) -> None:
-        self.size, self.batch_size, self.seed, self.epoch = size, batch_size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before every epoch."""
-        self.epoch = epoch
+    def __init__(self, windows: WindowSet, rows: np.ndarray) -> None:
+        self.windows, self.rows = windows, rows
 
     def __len__(self) -> int:
-        return -(-self.size // self.batch_size)
+        return -(-len(self.rows) // CELLS_AT_ONCE)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)
-        for i in range(0, self.size, self.batch_size):
-            yield order[i : i + self.batch_size].tolist()
+    def __iter__(self) -> Iterator[Batch]:
+        scales = torch.tensor(self.windows.scales[self.rows], dtype=torch.float32).split(CELLS_AT_ONCE)
+        for some, windows in zip(scales, self.windows.batches(self.rows), strict=True):
+            yield some, torch.from_numpy(windows)

@@ -1,18 +1,19 @@
 """Metrics, plots and the biomarkers, in the quantities electrophysiologists use."""
 
-from cardioemu.evaluation.metrics import evaluate, rmse_floor_mV, rmse_mV, window_biomarkers
+from cardioemu.evaluation.metrics import cell_errors, rmse_floor_mV, rmse_mV, summary, window_biomarkers
 from cardioemu.evaluation.plots import cell_name, cell_title, evenly, overlay, sample_traces
 from cardioemu.traces import biomarkers
 
 __all__ = [
     "biomarkers",
+    "cell_errors",
     "cell_name",
     "cell_title",
-    "evaluate",
     "evenly",
     "overlay",
     "rmse_floor_mV",
     "rmse_mV",
     "sample_traces",
+    "summary",
     "window_biomarkers",
 ]

@@ -1,10 +1,12 @@
 """How far predicted windows are from simulated ones: per cell, then over cells."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
 from cardioemu.traces import MIN_AMPLITUDE_mV, Trace, beat
-from cardioemu.types import PerCell, Predicted, Sampled, SampleTimes, Windows
+from cardioemu.types import CellWindows, PerCell, Predicted, Sampled, SampleTimes, Windows
 
 NEAR_MS = 25.0
 TIMES = ("apd50", "apd75", "apd90", "cl")
@@ -49,13 +51,29 @@ def window_biomarkers(time_ms: SampleTimes, voltage_mV: Sampled) -> dict[str, fl
     return {name: found[f"{name}_ms"] for name in TIMES[:-1]} | {"cl": cl_ms}
 
 
-def evaluate(time_ms: SampleTimes, windows: Windows, predicted: Predicted) -> dict[str, float]:
-    """Summarises the error over cells.
+def cell_errors(time_ms: SampleTimes, pairs: Iterable[tuple[Windows, Predicted]]) -> pd.DataFrame:
+    """Measures each cell's simulated windows and predicted one.
 
     Args:
-        time_ms: (samples,) of a window.
-        windows: simulated (cells, windows, samples), in mV.
-        predicted: (cells, samples), in mV.
+        time_ms: (points,) of a window.
+        pairs: simulated (cells, windows, points) and predicted (cells, points), in mV, of some cells after the other.
+
+    Returns:
+        One row per cell: `rmse_mV`, `rmse_floor_mV`, and each biomarker of `window_biomarkers`, in ms, as `apd50`, the
+        mean over the simulated windows, and as `apd50_predicted`; NaN where a window lacks it.
+    """
+    return pd.concat([_errors(time_ms, windows, predicted) for windows, predicted in pairs], ignore_index=True)
+
+
+def _errors(time_ms: SampleTimes, windows: Windows, predicted: Predicted) -> pd.DataFrame:
+    error = {"rmse_mV": rmse_mV(windows, predicted), "rmse_floor_mV": rmse_floor_mV(windows)}
+    simulated = pd.DataFrame([_mean_biomarkers(time_ms, cell) for cell in windows], columns=list(TIMES))
+    emulated = pd.DataFrame([window_biomarkers(time_ms, cell) for cell in predicted], columns=list(TIMES))
+    return pd.DataFrame(error).join(simulated).join(emulated.add_suffix("_predicted"))
+
+
+def summary(errors: pd.DataFrame) -> dict[str, float]:
+    """Summarises what `cell_errors` measured.
 
     Returns:
         `cells`; `rmse_mV_mean`, `_median`, `_p95`, `_max` over cells; `rmse_floor_mV`, the mean over cells;
@@ -63,25 +81,24 @@ def evaluate(time_ms: SampleTimes, windows: Windows, predicted: Predicted) -> di
         `apd90_cells`, `cl_cells`: how many cells the percentage counts, for a window may end before the next AP start
         and a prediction may lack an AP. A percentage that counts no cell is absent.
     """
-    error = rmse_mV(windows, predicted)
+    rmse = errors["rmse_mV"]
     result = {
-        "cells": float(len(windows)),
-        "rmse_mV_mean": float(error.mean()),
-        "rmse_mV_median": float(np.median(error)),
-        "rmse_mV_p95": float(np.quantile(error, 0.95)),
-        "rmse_mV_max": float(error.max()),
-        "rmse_floor_mV": float(rmse_floor_mV(windows).mean()),
+        "cells": float(len(errors)),
+        "rmse_mV_mean": float(rmse.mean()),
+        "rmse_mV_median": float(rmse.median()),
+        "rmse_mV_p95": float(rmse.quantile(0.95)),
+        "rmse_mV_max": float(rmse.max()),
+        "rmse_floor_mV": float(errors["rmse_floor_mV"].mean()),
     }
-    simulated = pd.DataFrame([_mean_biomarkers(time_ms, cell) for cell in windows], columns=list(TIMES))
-    emulated = pd.DataFrame([window_biomarkers(time_ms, cell) for cell in predicted], columns=list(TIMES))
-    distance = (100 * (emulated - simulated).abs() / simulated).dropna(how="all", axis="columns")
-    for name in distance:
-        result[f"{name}_mape_percent"] = float(distance[name].mean())
-        if name in ("apd90", "cl"):
-            result[f"{name}_cells"] = float(distance[name].count())
+    for name in TIMES:
+        percent = (100 * (errors[f"{name}_predicted"] - errors[name]).abs() / errors[name]).dropna()
+        if len(percent):
+            result[f"{name}_mape_percent"] = float(percent.mean())
+            if name in ("apd90", "cl"):
+                result[f"{name}_cells"] = float(len(percent))
     return result
 
 
-def _mean_biomarkers(time_ms: np.ndarray, windows: np.ndarray) -> dict[str, float]:
+def _mean_biomarkers(time_ms: SampleTimes, windows: CellWindows) -> dict[str, float]:
     found = pd.DataFrame([window_biomarkers(time_ms, window) for window in windows])
     return {name: float(found[name].mean()) for name in TIMES}

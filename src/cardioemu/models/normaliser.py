@@ -1,14 +1,13 @@
 """The output normaliser: what turns a network's numbers near zero and one into mV."""
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Float
 from pydantic import PositiveInt
 from torch import nn
 
 from cardioemu.tensors import VoltageBatch
-
-ROWS_AT_ONCE = 1024
-"""Windows summed at a time in `fit`: a memory-mapped training set is never held whole."""
 
 
 class Normaliser(nn.Module):
@@ -36,33 +35,38 @@ class Normaliser(nn.Module):
         self.std_mV.fill_(1.0)
 
     @torch.no_grad()
-    def fit(self, windows: Float[torch.Tensor, "windows samples"]) -> None:
+    def fit(self, batches: Iterable[Float[torch.Tensor, "_ samples"]]) -> None:
         """Set the mean window and the root mean square deviation from it.
 
         A set in which all windows are equal gets a standard deviation of 1 mV: the mean alone says everything about
         it, and the network's output stays in mV instead of being multiplied away.
 
         Args:
-            windows: (windows, samples) of the training part, in mV.
+            batches: (windows, samples) in mV, which together are the training part; memory holds one at a time.
 
         Raises:
             ValueError: There is no window, the windows have another length, or a value is not finite.
+
+        Source: Chan, Golub and LeVeque, Am. Stat. 37 (1983), for joining the deviations of parts.
         """
-        count, samples = windows.shape
+        samples = self.mean_mV.numel()
+        # float64: in float32 the sum of a million windows would lose the digits that the deviation needs.
+        count, mean, squares = 0, torch.zeros(samples, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+        for part in batches:
+            if part.shape[-1] != samples:
+                raise ValueError(f"The normaliser is for {samples} samples per window, these have {part.shape[-1]}.")
+            rows = part.double()
+            # Both parts about the mean of their own, and what moving them to the common mean adds.
+            own = rows.mean(0)
+            weight = len(rows) / (count + len(rows))
+            squares += (rows - own).square().sum() + count * weight * (own - mean).square().sum()
+            mean += weight * (own - mean)
+            count += len(rows)
         if count == 0:
             raise ValueError("The normaliser cannot be fitted: the training part has no windows.")
-        if samples != self.mean_mV.numel():
-            raise ValueError(f"The normaliser is for {self.mean_mV.numel()} samples per window, these have {samples}.")
-        # float64: in float32 the sum of a million windows would lose the digits that the standard deviation needs.
-        mean = torch.zeros(samples, dtype=torch.float64, device=windows.device)
-        for part in windows.split(ROWS_AT_ONCE):
-            mean += part.sum(0, dtype=torch.float64) / count
         if not mean.isfinite().all():
             raise ValueError("The normaliser cannot be fitted: the training part has values that are not finite.")
-        variance = torch.zeros((), dtype=torch.float64, device=windows.device)
-        for part in windows.split(ROWS_AT_ONCE):
-            variance += (part - mean).square().sum() / (count * samples)
-        std = variance.sqrt()
+        std = (squares / (count * samples)).sqrt()
         # Equal windows leave the rounding error of their mean, not zero; float32 data hold nothing real below this.
         noise = torch.finfo(torch.float32).eps * mean.abs().max()
         self.mean_mV.copy_(mean)

@@ -1,5 +1,7 @@
 """The seed's network: an LSTM on a sequence of length 1 and two linear dense layers."""
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Float
 from pydantic import PositiveInt
@@ -52,14 +54,14 @@ class SeedLSTM(nn.Module):
         state = self.lstm(scales.unsqueeze(1))
         return self.normaliser(self.readout(self.dense(state)))
 
-    def fit_normaliser(self, windows: Float[torch.Tensor, "windows samples"]) -> None:
+    def fit_normaliser(self, batches: Iterable[Float[torch.Tensor, "_ samples"]]) -> None:
         """Fit the normaliser to the training part; does nothing without one.
 
         Args:
-            windows: (windows, samples), in mV.
+            batches: as `Normaliser.fit` takes them.
 
         Raises:
             ValueError: As `Normaliser.fit`.
         """
         if isinstance(self.normaliser, Normaliser):
-            self.normaliser.fit(windows)
+            self.normaliser.fit(batches)

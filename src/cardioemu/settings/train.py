@@ -32,6 +32,11 @@ class TrainSettings(SimulateSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.windowing.one_cycle:
+            raise UserError(
+                "windowing.length_ms: got cycle, but model has no output for the length of a cycle, without which a "
+                "window of one cycle has no times; give a length in ms"
+            )
         need_ms, has_ms = self.windowing.shortest_trace_ms, self.simulator.duration_ms
         if need_ms > has_ms:
             raise UserError(

@@ -9,7 +9,6 @@ from cardioemu.simulation.campaigns import (
     expected,
     sample_cells,
     summary,
-    writable,
 )
 from cardioemu.simulation.cell import Cell, load_cell
 from cardioemu.simulation.designs import design
@@ -35,5 +34,4 @@ __all__ = [
     "sample_cells",
     "simulate",
     "summary",
-    "writable",
 ]

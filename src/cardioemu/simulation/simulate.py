@@ -1,12 +1,12 @@
 """The one call behind which every solver stands."""
 
-import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cardioemu.errors import UserError
+from cardioemu.machine import cores
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.equations import recorded_variables
 from cardioemu.simulation.pacing import AnyProtocol
@@ -91,8 +91,3 @@ def _initial_states(cell: Cell, cells: int, given: ArrayLike | None) -> np.ndarr
             f"({cells}, {len(cell.states)}), all finite"
         )
     return np.broadcast_to(initial, (cells, len(cell.states)))
-
-
-def cores() -> int:
-    """Returns how many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,12 +4,13 @@ from cardioemu.traces.biomarkers import COLUMNS, beat, biomarkers
 from cardioemu.traces.crossings import downward_crossings, highest, lowest, steepest, upward_crossings
 from cardioemu.traces.curve import Extreme
 from cardioemu.traces.recording import SPACING_MS, Recording
-from cardioemu.traces.starts import LABELS, Label, MIN_AMPLITUDE_mV, THRESHOLD_mV
+from cardioemu.traces.starts import LABELS, REFRACTORY_MS, Label, MIN_AMPLITUDE_mV, THRESHOLD_mV
 from cardioemu.traces.trace import Trace
 
 __all__ = [
     "COLUMNS",
     "LABELS",
+    "REFRACTORY_MS",
     "SPACING_MS",
     "Extreme",
     "Label",

@@ -7,8 +7,9 @@ import pandas as pd
 
 from cardioemu.traces.crossings import check_interval
 from cardioemu.traces.cubics import Cubics
-from cardioemu.traces.curve import Points, crossings, refine, slope_maximum, value_extreme
+from cardioemu.traces.curve import Points, crossings, refine, value_extreme
 from cardioemu.traces.recording import Number
+from cardioemu.traces.starts import upstroke
 from cardioemu.traces.trace import Trace
 
 COLUMNS = (
@@ -101,12 +102,11 @@ def _measure(
     apd_from: str,
     apd_percent: Sequence[int],
 ) -> dict[str, float]:
-    before = value_extreme(cubics, since_ms, start_ms, sign=-1)
     peak = value_extreme(cubics, start_ms, end_ms, sign=1)
     mdp = value_extreme(cubics, peak.time_ms, end_ms, sign=-1)
-    upstroke = slope_maximum(cubics, before.time_ms, peak.time_ms)
+    rise = upstroke(cubics, since_ms, start_ms, peak.time_ms)
     amplitude = peak.value - mdp.value
-    zero = upstroke.time_ms if apd_from == "upstroke" else peak.time_ms
+    zero = rise.time_ms if apd_from == "upstroke" else peak.time_ms
     falling = points.around(peak.time_ms, end_ms)
     apds = {
         f"apd{percent}_ms": _fall(cubics, falling, peak.value - percent / 100 * amplitude, peak.time_ms, end_ms) - zero
@@ -118,7 +118,7 @@ def _measure(
         "mdp_mV": mdp.value,
         "peak_mV": peak.value,
         "amplitude_mV": amplitude,
-        "dvdt_max_V_s": upstroke.value,
+        "dvdt_max_V_s": rise.value,
     }
 
 

@@ -1,15 +1,17 @@
-"""AP starts and the three labels of a cell."""
+"""AP starts, upstrokes and the three labels of a cell: what counts as an AP, and where it begins, for all who ask."""
 
 from typing import Literal, get_args
 
 import numpy as np
 
 from cardioemu.traces.cubics import Cubics
-from cardioemu.traces.curve import crossings, refine
+from cardioemu.traces.curve import Extreme, crossings, refine, slope_maximum, value_extreme
+from cardioemu.traces.recording import Number
 from cardioemu.types import Starts
 
 THRESHOLD_mV = -40.0
 MIN_AMPLITUDE_mV = 40.0
+REFRACTORY_MS = 50.0
 RECENT_MS = 2000.0
 
 Label = Literal["fires", "stops", "quiescent"]
@@ -17,23 +19,60 @@ LABELS: tuple[Label, ...] = get_args(Label)
 
 
 def ap_starts(cubics: Cubics) -> Starts:
-    """Find the AP starts: upward crossings of -40 mV by an AP of at least 40 mV.
+    """Find the AP starts: upward crossings of -40 mV by an AP of at least 40 mV, 50 ms or more after the last.
 
     The amplitude that counts is the largest V from the crossing to the next upward crossing (or the end), minus the
     smallest V between the previous upward crossing (or the beginning) and this one. So neither an oscillation around
-    -40 mV nor an early afterdepolarisation that takes off from the plateau is a start.
+    -40 mV nor an early afterdepolarisation that takes off from the plateau is a start; nor is one that takes off
+    lower, within the refractory time.
 
     Returns:
         Times in ms, ascending, solved on the continuous curve to 1e-9 ms.
 
-    Source: DESIGN, section 2 (AP start).
+    Source: DESIGN, section 2 (AP start); the refractory time is ours (docs/decisions/0011).
     """
     points = refine(cubics)
     upward = crossings(cubics, points, THRESHOLD_mV, rising=True)
     segments = np.concatenate([[0], upward.after])
     lowest_before = np.minimum.reduceat(points.value, segments)[:-1]
     highest_after = np.maximum.reduceat(points.value, segments)[1:]
-    return upward.time_ms[highest_after - lowest_before >= MIN_AMPLITUDE_mV]
+    return _not_refractory(upward.time_ms[highest_after - lowest_before >= MIN_AMPLITUDE_mV])
+
+
+def _not_refractory(times_ms: Starts) -> Starts:
+    kept: list[float] = []
+    for time_ms in times_ms.tolist():
+        if not kept or time_ms - kept[-1] >= REFRACTORY_MS:
+            kept.append(time_ms)
+    return np.array(kept, dtype=np.float64)
+
+
+def upstrokes(cubics: Cubics, starts_ms: Starts) -> Starts:
+    """Find the time of the largest dV/dt of the AP of each AP start, where an AP may also be said to begin.
+
+    Args:
+        cubics: of the trace.
+        starts_ms: its AP starts (starts,).
+
+    Returns:
+        Times in ms (starts,), exact on the continuous curve.
+    """
+    times = starts_ms.tolist()
+    ends = [*times[1:], float(cubics.knot_ms[-1])]
+    found = []
+    for since, start, end in zip([0.0, *times], times, ends, strict=False):
+        peak = value_extreme(cubics, start, end, sign=1)
+        found.append(upstroke(cubics, since, start, peak.time_ms).time_ms)
+    return np.array(found, dtype=np.float64)
+
+
+def upstroke(cubics: Cubics, since_ms: Number, start_ms: Number, peak_ms: Number) -> Extreme:
+    """Find the largest dV/dt (V/s) of one AP: between the smallest V of [since_ms, start_ms] and the peak.
+
+    Source: reference biomarkers.json (dvdt_max).
+    """
+    diastole = value_extreme(cubics, since_ms, start_ms, sign=-1)
+    return slope_maximum(cubics, diastole.time_ms, peak_ms)
 
 
 def label_of(starts_ms: Starts, duration_ms: float | int) -> Label:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline
 
 from cardioemu.traces.recording import Recording, Times
-from cardioemu.traces.starts import Label, ap_starts, label_of
+from cardioemu.traces.starts import Label, ap_starts, label_of, upstrokes
 from cardioemu.types import Starts, StepSlopes, StepValues
 
 
@@ -88,6 +88,11 @@ class Trace(Recording):
     def starts_ms(self) -> Starts:
         """AP starts in ms (starts,), ascending; those before the failure if the trace failed. See `ap_starts`."""
         return ap_starts(self.cubics())
+
+    @cached_property
+    def upstrokes_ms(self) -> Starts:
+        """Times of the largest dV/dt of the same APs in ms (starts,). See `upstrokes`."""
+        return upstrokes(self.cubics(), self.starts_ms)
 
     @cached_property
     def label(self) -> Label | None:

@@ -1,6 +1,22 @@
-"""Windows cut from traces: pure functions."""
+"""Windows cut from traces, and kept on disk."""
 
-from cardioemu.windowing.cut import WINDOWED, cut
-from cardioemu.windowing.rule import WindowRule, choose_starts
+from cardioemu.windowing.cut import WINDOWED, Cut, cut
+from cardioemu.windowing.cutting import window_set
+from cardioemu.windowing.places import Places, about_starts, choose, one_after_another, places
+from cardioemu.windowing.rule import WindowRule
+from cardioemu.windowing.window_set import CELLS_AT_ONCE, WindowSet
 
-__all__ = ["WINDOWED", "WindowRule", "choose_starts", "cut"]
+__all__ = [
+    "CELLS_AT_ONCE",
+    "WINDOWED",
+    "Cut",
+    "Places",
+    "WindowRule",
+    "WindowSet",
+    "about_starts",
+    "choose",
+    "cut",
+    "one_after_another",
+    "places",
+    "window_set",
+]

@@ -1,30 +1,52 @@
 """Cutting the windows of one trace."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from cardioemu.traces import Trace
-from cardioemu.windowing.rule import WindowRule, choose_starts
+from cardioemu.windowing.places import Places, places
+from cardioemu.windowing.rule import WindowRule
 
 WINDOWED, TOO_FEW, FAILED = "windowed", "too few windows", "failed"
 
 
-def cut(trace: Trace, rule: WindowRule) -> tuple[np.ndarray | None, str]:
-    """Cuts a cell's windows out of its continuous trace, aligned to the interpolated AP starts.
+class Cut(NamedTuple):
+    """What a cell gives: its outcome, and if that is "windowed", (count, points) float32 in mV and their places."""
+
+    outcome: str
+    windows: np.ndarray | None = None
+    places: Places | None = None
+
+
+def cut(trace: Trace, rule: WindowRule, cell: int = 0) -> Cut:
+    """Cuts a cell's windows out of its continuous trace.
 
     Only a cell that fires and gives all `rule.count` windows takes part in the trace loss; any other gives none, and
     one of few reasons, so that they can be counted.
 
+    Args:
+        trace: of the cell.
+        rule: how many windows, where, and of which points.
+        cell: its number in the design.
+
     Returns:
-        (count, samples) float32 in mV and "windowed", or None and "failed" (its status says why), "stops", "quiescent",
-        or "too few windows" for a cell that fires but has not `rule.count` AP starts whose windows fit.
+        The outcome "windowed" with the windows, or without them "failed" (its status says why), "stops", "quiescent",
+        or "too few windows" for a cell that fires but has not `rule.count` places where a window fits.
     """
     if trace.status != "ok":
-        return None, FAILED
+        return Cut(FAILED)
     if trace.label != "fires":
-        return None, str(trace.label)
-    starts_ms = choose_starts(trace.starts_ms, trace.duration_ms, rule)
-    if len(starts_ms) < rule.count:
-        return None, TOO_FEW
-    # A last point may miss the end of the trace by rounding.
-    time_ms = np.minimum(starts_ms[:, None] + rule.time_ms, trace.duration_ms)
-    return trace.voltage_mV(np.maximum(time_ms, 0.0)).astype(np.float32), WINDOWED
+        return Cut(str(trace.label))
+    found = places(trace, rule, cell)
+    if len(found.begin_ms) < rule.count:
+        return Cut(TOO_FEW)
+    time_ms = found.begin_ms[:, None] + np.multiply.outer(found.length_ms / rule.samples, np.arange(rule.samples))
+    # A first or last point may miss the end of the trace by rounding.
+    voltage_mV = trace.voltage_mV(np.clip(time_ms, 0.0, trace.duration_ms))
+    if rule.resample_to:
+        from scipy.signal import resample  # half a second to import, and few rules resample
+
+        voltage_mV = resample(voltage_mV, rule.resample_to, axis=1)
+    kept = voltage_mV[:, rule.trim : rule.trim + rule.points]
+    return Cut(WINDOWED, kept.astype(np.float32), found)

@@ -1,7 +1,6 @@
 """Campaigns: a design becomes a trace store, here or on a cluster."""
 
 from cardioemu.simulation.campaigns.campaign import campaign, expected
-from cardioemu.simulation.campaigns.folder import writable
 from cardioemu.simulation.campaigns.forecast import Forecast
 from cardioemu.simulation.campaigns.settings import Engine, Simulator, Solver
 from cardioemu.simulation.campaigns.summary import sample_cells, summary
@@ -15,5 +14,4 @@ __all__ = [
     "expected",
     "sample_cells",
     "summary",
-    "writable",
 ]

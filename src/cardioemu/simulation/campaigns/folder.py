@@ -1,26 +1,17 @@
-"""The folder of a campaign: what may lie in it, and who may write to it."""
+"""The folder of a campaign: what may lie in it, and whether it is as it was written."""
 
 import json
-import os
-import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from cardioemu.errors import UserError
-from cardioemu.progress import tell
+from cardioemu.machine import cores
 from cardioemu.simulation.campaigns.work import Written
-from cardioemu.simulation.simulate import cores
 from cardioemu.simulation.store.manifest import MANIFEST, MISSING, append, read_manifest
 from cardioemu.simulation.store.store import FACTS, read_facts
-from cardioemu.storage import TEMPORARY, atomic, put_in_place
-
-LOCK, HOLDER = ".lock", ".holder"
+from cardioemu.storage import atomic, put_in_place
 
 
 def refuse_foreign(folder: Path, shards: Collection[str]) -> None:
@@ -70,47 +61,6 @@ def _fault_of_facts(folder: Path, key: str) -> str | None:
     return None
 
 
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Holds a campaign's folder, which it makes, against other processes; waits for one that holds it, and says who.
-
-    Raises:
-        UserError: the folder cannot be written to.
-    """
-    with writable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            tell(f"{folder} is being simulated by {_holder(folder)}; waiting until that has ended")
-            lock.acquire()
-        try:
-            (folder / HOLDER).write_text(_myself(), encoding="utf-8")
-            _tidy(folder)  # after a kill
-            yield
-        finally:
-            _tidy(folder)
-            lock.release()
-
-
-def _tidy(folder: Path) -> None:
-    for left_over in folder.glob(f".*{TEMPORARY}"):
-        left_over.unlink(missing_ok=True)
-
-
-@contextmanager
-def writable(folder: Path) -> Iterator[None]:
-    """Turns what the disk refuses into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"data_dir: {folder} cannot be written to ({error.strerror or error}); "
-            "what is finished is kept: make room, or give another data_dir, and run the same command again"
-        ) from error
-
-
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Writes what determines the campaign of a folder."""
     with atomic(folder / FACTS) as file:
@@ -121,14 +71,3 @@ def commit(folder: Path, written: Written) -> None:
     """Lists a written shard in the manifest and gives it its name: a shard that is there is always listed."""
     append(folder, written.entry)
     put_in_place(written.temporary, folder / written.entry.shard)
-
-
-def _myself() -> str:
-    return f"process {os.getpid()} on {socket.gethostname()} since {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def _holder(folder: Path) -> str:
-    try:
-        return (folder / HOLDER).read_text(encoding="utf-8")
-    except OSError:
-        return "another process"

@@ -1,6 +1,5 @@
 """What a campaign will take, measured on a few of its cells before it begins."""
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +11,9 @@ import psutil
 import pyarrow as pa
 
 from cardioemu.errors import UserError
+from cardioemu.machine import cores, free_disk, in_words
 from cardioemu.simulation.campaigns.settings import Engine
 from cardioemu.simulation.campaigns.work import Shard, Work
-from cardioemu.simulation.simulate import cores
 from cardioemu.simulation.store.columns import to_rows
 from cardioemu.simulation.store.shards import write
 
@@ -49,12 +48,9 @@ class Forecast:
         cells, distinct, cell_s = (f"{n:,.0f}".replace(",", " ") for n in (self.cells, self.distinct, self.cell_s))
         return (
             f"{cells} cells, {distinct} of them distinct, {cell_s} s of cell life: about {_time(self.seconds)}, "
-            f"{_gb(self.disk_bytes)} of disk ({_gb(self.free_bytes)} free), {_gb(self.memory_bytes)} of memory"
+            f"{in_words(self.disk_bytes)} of disk ({in_words(self.free_bytes)} free), "
+            f"{in_words(self.memory_bytes)} of memory"
         )
-
-
-def _gb(size: float | int) -> str:
-    return f"{size / 1e9:.2g} GB" if size < 1e10 else f"{size / 1e9:.0f} GB"
 
 
 def _time(seconds: float | int) -> str:
@@ -90,7 +86,7 @@ def forecast(work: Work, shards: Sequence[Shard], engine: Engine) -> Forecast:
         cell_s=len(scales) * work.duration_ms / 1000,
         seconds=thread_s * more / (of_each * engine.processes(of_each)),
         disk_bytes=disk_bytes * more * rows / len(scales),
-        free_bytes=shutil.disk_usage(_existing(work.folder)).free,
+        free_bytes=free_disk(work.folder),
         memory_bytes=psutil.Process().memory_info().rss + COPIES * table.nbytes * more / len(shards),
     )
 
@@ -103,13 +99,10 @@ def check_room(expected: Forecast, folder: Path) -> None:
     """
     if SPARE * expected.disk_bytes > expected.free_bytes:
         raise UserError(
-            f"data_dir: the traces will take {_gb(expected.disk_bytes)}, but {folder} has {_gb(expected.free_bytes)} "
-            "free; make room, give another data_dir, or simulate fewer cells or a shorter time"
+            f"data_dir: the traces will take {in_words(expected.disk_bytes)}, but {folder} has "
+            f"{in_words(expected.free_bytes)} free; make room, give another data_dir, "
+            "or simulate fewer cells or a shorter time"
         )
-
-
-def _existing(folder: Path) -> Path:
-    return next(path for path in [folder, *folder.absolute().parents] if path.exists())
 
 
 def _size(table: pa.Table) -> int:

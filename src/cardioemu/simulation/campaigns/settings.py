@@ -10,12 +10,12 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from cardioemu.errors import UserError
+from cardioemu.machine import cores
 from cardioemu.simulation.campaigns import jobs
 from cardioemu.simulation.cell import Cell, load_cell
 from cardioemu.simulation.equations import recorded_variables
 from cardioemu.simulation.pacing import Pacing
 from cardioemu.simulation.pacing.schedule import schedule
-from cardioemu.simulation.simulate import cores
 from cardioemu.simulation.solvers.rodas.compiler import find_compiler
 
 LOCAL = "local"

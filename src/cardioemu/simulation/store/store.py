@@ -1,7 +1,7 @@
 """The trace store: a folder of Parquet shards with one row per cell, readable without us."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,12 @@ class TraceStore:
         """Paths of the shards."""
         return [self.folder / name for name in self.entries]
 
-    def cells(self) -> pd.DataFrame:
-        """Reads what is known of every cell but its trace, one row per row of the design.
+    def cells(self, shards: Sequence[Path] | None = None) -> pd.DataFrame:
+        """Reads what is known of every cell, or of those of some shards, but its trace: one row per row of the design.
 
         Columns: `cell`, the scales, `status`, `label`, `beats` (complete ones), and `cl_ms` and `apd90_ms` of the last.
         """
-        tables = [read_cells(shard, self.scaled) for shard in self.shards]
+        tables = [read_cells(shard, self.scaled) for shard in (self.shards if shards is None else shards)]
         return pd.concat(tables, ignore_index=True).sort_values("cell", ignore_index=True)
 
     def traces(self, shard: Path) -> Iterator[tuple[int, Trace]]:

@@ -1,0 +1,72 @@
+"""Folders that one process at a time fills, and what a disk refuses said in a sentence."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cardioemu.errors import UserError
+from cardioemu.progress import tell
+from cardioemu.storage import TEMPORARY
+
+LOCK, HOLDER = ".lock", ".holder"
+
+
+@contextmanager
+def held(folder: Path, doing: str) -> Iterator[None]:
+    """Holds a folder, which it makes, against other processes; waits for one that holds it, and says who.
+
+    Args:
+        folder: the folder.
+        doing: what is done to it, for the sentence "FOLDER is being ... by".
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    with writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tell(f"{folder} is being {doing} by {_holder(folder)}; waiting until that has ended")
+            lock.acquire()
+        try:
+            (folder / HOLDER).write_text(_myself(), encoding="utf-8")
+            _tidy(folder)  # after a kill
+            yield
+        finally:
+            _tidy(folder)
+            lock.release()
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Turns what the disk refuses into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"data_dir: {folder} cannot be written to ({error.strerror or error}); "
+            "what is finished is kept: make room, or give another data_dir, and run the same command again"
+        ) from error
+
+
+def _tidy(folder: Path) -> None:
+    for left_over in folder.rglob(f".*{TEMPORARY}"):
+        left_over.unlink(missing_ok=True)
+
+
+def _myself() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()} since {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _holder(folder: Path) -> str:
+    try:
+        return (folder / HOLDER).read_text(encoding="utf-8")
+    except OSError:
+        return "another process"

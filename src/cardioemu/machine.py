@@ -1,0 +1,64 @@
+"""What this machine has for this process: cores, memory, room on its disks."""
+
+import os
+import shutil
+from pathlib import Path
+
+import psutil
+
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def cores() -> int:
+    """Returns how many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Returns the bytes of memory that this process may still take: of the machine, or of a control group's limit.
+
+    What the system could drop, pages of files, counts as free.
+    """
+    return min([int(psutil.virtual_memory().available), *_left_in_groups()])
+
+
+def free_disk(folder: Path) -> int:
+    """Returns the bytes that may still be written to the disk of a folder, which need not exist yet."""
+    existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
+    return shutil.disk_usage(existing).free
+
+
+def in_words(size: float | int) -> str:
+    """Writes a number of bytes in GB, with two or three digits that count."""
+    gb = size / 1e9
+    return f"{gb:.0f} GB" if gb >= 10 else f"{gb:.2g} GB"
+
+
+def _left_in_groups() -> list[int]:
+    """Reads what the memory limits of this process's control groups (Linux, version 1 and 2) leave."""
+    groups = Path("/proc/self/cgroup")
+    left = []
+    for line in groups.read_text(encoding="utf-8").splitlines() if groups.exists() else []:
+        _, controllers, name = line.split(":", 2)
+        if controllers == "":
+            root, limit, used, dropped = CGROUPS, "memory.max", "memory.current", ("file",)
+        elif "memory" in controllers.split(","):
+            root, limit, used = CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            dropped = ("total_cache",)
+        else:
+            continue
+        group = root / name.lstrip("/")
+        for folder in [group, *group.parents]:
+            if folder.is_relative_to(root):
+                left += _left(folder, limit, used, dropped)
+    return left
+
+
+def _left(folder: Path, limit: str, used: str, dropped: tuple[str, ...]) -> list[int]:
+    try:
+        most = int((folder / limit).read_text(encoding="utf-8"))
+        taken = int((folder / used).read_text(encoding="utf-8"))
+        counts = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
+        return [most - taken + sum(int(counts[name]) for name in dropped)]
+    except (OSError, KeyError, ValueError):  # no such file, or "max"
+        return []

@@ -1,0 +1,95 @@
+"""The windows of a trace store on disk: memory-mapped shards and a table of what became of every cell."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cardioemu.errors import UserError
+from cardioemu.types import CellWindows, Scales, Windows
+from cardioemu.windowing.cut import WINDOWED
+from cardioemu.windowing.shards import Shard
+
+CELLS, WINDOWS = "cells", "windows"  # folders with one file per shard of the traces
+CELLS_AT_ONCE = 64
+
+
+class WindowSet:
+    """The windows cut from one trace store by one rule, opened from its folder.
+
+    `cells` has one row per row of the design: `cell`, the scales, `status`, `label`, the `outcome` ("windowed", or why
+    the cell gives no windows), and for windowed cells `begin_ms` and `length_ms` of each window in the trace, and the
+    `shard` and `row` where the windows lie.
+
+    Raises:
+        UserError: the table is damaged.
+    """
+
+    def __init__(self, folder: Path, scaled: tuple[str, ...], key: str) -> None:
+        self.folder, self.scaled, self.key = folder, scaled, key
+        try:
+            self.cells = pd.read_parquet(folder / CELLS).sort_values("cell", ignore_index=True)
+        except (OSError, ValueError) as error:  # pyarrow's errors among them
+            raise UserError(
+                f"{folder / CELLS} is damaged ({error}); delete {folder} and run the same command again"
+            ) from error
+
+    @property
+    def scales(self) -> Scales:
+        """Scale vectors of all cells (cells, scaled)."""
+        return np.ascontiguousarray(self.cells[list(self.scaled)].to_numpy(dtype=float))
+
+    @cached_property
+    def count(self) -> int:
+        """Windows of each windowed cell."""
+        return next(iter(self._shards.values())).windows.shape[1]
+
+    @property
+    def bytes_per_cell(self) -> int:
+        """Bytes of the windows of one cell."""
+        return next(iter(self._shards.values())).windows[0].nbytes
+
+    @property
+    def windowed(self) -> np.ndarray:
+        """Whether a cell gave its windows (cells,)."""
+        return (self.cells["outcome"] == WINDOWED).to_numpy()
+
+    def outcomes(self) -> dict[str, int]:
+        """Counts what became of the cells, most frequent first; the counts add up to the design."""
+        return {str(name): int(count) for name, count in self.cells["outcome"].value_counts().items()}
+
+    def windows(self, rows: np.ndarray) -> Windows:
+        """Reads all windows of some windowed cells: (cells, windows, points) float32 in mV."""
+        return np.stack([self._shards[shard].windows[row] for shard, row in self._where(rows)])
+
+    def batches(self, rows: np.ndarray) -> Iterator[Windows]:
+        """Reads the same, a few cells at a time, so that memory never holds more."""
+        for i in range(0, len(rows), CELLS_AT_ONCE):
+            self.expect(rows[i + CELLS_AT_ONCE : i + 2 * CELLS_AT_ONCE])
+            yield self.windows(rows[i : i + CELLS_AT_ONCE])
+
+    def pick(self, rows: np.ndarray, numbers: np.ndarray) -> CellWindows:
+        """Reads one window of each of some windowed cells: (rows, points), window `numbers[i]` of cell `rows[i]`."""
+        where = zip(self._where(rows), numbers.tolist(), strict=True)
+        return np.stack([self._shards[shard].windows[row, number] for (shard, row), number in where])
+
+    def expect(self, rows: np.ndarray, numbers: np.ndarray | None = None) -> None:
+        """Has the system begin to read what `windows` or `pick` will ask for soon; returns at once."""
+        for i, (shard, row) in enumerate(self._where(rows)):
+            of_cell = self._shards[shard].windows[row]
+            self._shards[shard].expect(of_cell if numbers is None else of_cell[numbers[i]])
+
+    @cached_property
+    def _shards(self) -> dict[str, Shard]:
+        names = self.cells["shard"].dropna().unique()
+        return {str(name): Shard(self.folder / WINDOWS / f"{name}.npy") for name in names}
+
+    @cached_property
+    def _places(self) -> list[tuple[str, int]]:
+        rows = self.cells["row"].fillna(-1).to_numpy(int).tolist()
+        return list(zip(self.cells["shard"].fillna(""), rows, strict=True))
+
+    def _where(self, rows: np.ndarray) -> list[tuple[str, int]]:
+        return [self._places[row] for row in rows.tolist()]

@@ -1,0 +1,158 @@
+"""Windows on disk: cut once, in parallel, taken up where a kill has left them, read as they were cut."""
+
+import os
+from dataclasses import fields, replace
+from importlib import import_module
+
+import numpy as np
+import pytest
+from small_campaign import DURATION, MANY, SOLVER
+from tiny_job import RULE
+
+from cardioemu import UserError
+from cardioemu.simulation import Solver, campaign, design, load_cell
+from cardioemu.windowing import WindowRule, cut, window_set
+
+cutting = import_module("cardioemu.windowing.cutting")
+SMALL_RULE = WindowRule(length_ms=50.0, samples=100, count=2, offset_ms=10.0, settle_ms=0.0)
+
+
+@pytest.fixture
+def store(cell, small_shards, tmp_path):
+    """Traces in six shards."""
+    return campaign(cell, MANY[::7], DURATION, SOLVER, tmp_path / "traces")
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def cut_one_by_one(store, rule):
+    return {cell: cut(trace, rule, cell) for shard in store.shards for cell, trace in store.traces(shard)}
+
+
+def test_windows_on_disk_are_those_of_their_traces(store, tmp_path):
+    for rule in (SMALL_RULE, replace(SMALL_RULE, choose="random"), replace(SMALL_RULE, resample_to=30, trim=3)):
+        found, expected = window_set(store, rule, tmp_path / "windows"), cut_one_by_one(store, rule)
+        assert found.cells["cell"].tolist() == sorted(expected)
+        np.testing.assert_array_equal(found.scales, store.cells()[list(store.scaled)])
+        assert found.cells["outcome"].tolist() == [expected[cell].outcome for cell in sorted(expected)]
+        rows = np.flatnonzero(found.windowed)
+        assert len(rows) > 4
+        windows = found.windows(rows)
+        assert windows.shape == (len(rows), 2, rule.points)
+        assert (found.count, found.bytes_per_cell) == (2, windows[0].nbytes)
+        np.testing.assert_array_equal(windows, [expected[row].windows for row in rows])
+        for column in ("begin_ms", "length_ms"):
+            kept = np.stack(found.cells[column].to_numpy()[rows])
+            np.testing.assert_array_equal(kept, [getattr(expected[row].places, column) for row in rows])
+
+
+def test_windows_come_in_the_order_asked_for(windows):
+    rows = np.flatnonzero(windows.windowed)
+    everything = windows.windows(rows)
+    np.testing.assert_array_equal(windows.windows(rows[::-1]), everything[::-1])
+    np.testing.assert_array_equal(np.concatenate(list(windows.batches(rows))), everything)
+    twice, numbers = np.concatenate([rows, rows[::-1]]), np.arange(2 * len(rows)) % 3
+    windows.expect(twice, numbers)
+    where = np.concatenate([np.arange(len(rows)), np.arange(len(rows))[::-1]])
+    np.testing.assert_array_equal(windows.pick(twice, numbers), everything[where, numbers])
+
+
+def test_a_window_set_is_cut_once(traces, tmp_path):
+    first = window_set(traces, RULE, tmp_path)
+    before = times(tmp_path)
+    again = window_set(traces, RULE, tmp_path)
+    assert times(tmp_path) == before
+    assert again.key == first.key
+    assert not [path for path in before if path.suffix == ".tmp"]
+
+
+@pytest.mark.parametrize("fault", ["no table", "torn", "no windows", "no header"])
+def test_only_what_is_torn_or_gone_is_cut_again(store, tmp_path, fault):
+    first = window_set(store, SMALL_RULE, tmp_path)
+    rows = np.flatnonzero(first.windowed)
+    windows = first.windows(rows)
+    before = times(first.folder)
+    shard = sorted((first.folder / "windows").iterdir())[2]
+    if fault == "no table":
+        (first.folder / "cells" / f"{shard.stem}.parquet").unlink()
+    elif fault == "no windows":
+        shard.unlink()
+    else:
+        os.truncate(shard, 10 if fault == "no header" else shard.stat().st_size - 1)
+    again = window_set(store, SMALL_RULE, tmp_path)
+    changed = {path.stem for path, time in times(first.folder).items() if before.get(path) != time}
+    assert changed - {".holder", ".lock"} == {shard.stem}
+    np.testing.assert_array_equal(again.windows(rows), windows)
+    assert again.cells.equals(first.cells)
+
+
+def test_a_cut_that_stops_keeps_its_finished_shards(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(cutting, "cores", lambda: 1)
+    whole, shards = cutting._cut_shard, []
+
+    def failing(store, shard, *rest):
+        if len(shards) == 3:
+            raise RuntimeError("stopped")
+        shards.append(shard.stem)
+        return whole(store, shard, *rest)
+
+    monkeypatch.setattr(cutting, "_cut_shard", failing)
+    with pytest.raises(RuntimeError, match="stopped"):
+        window_set(store, SMALL_RULE, tmp_path)
+    (folder,) = (path for path in tmp_path.iterdir() if path.name != "traces")
+    finished = {path: time for path, time in times(folder).items() if path.stem in shards}
+    assert len(finished) == 6
+    monkeypatch.setattr(cutting, "_cut_shard", whole)
+    found = window_set(store, SMALL_RULE, tmp_path)
+    assert finished.items() <= times(folder).items()
+    assert len(found.cells) == 12
+
+
+def test_a_disk_too_small_is_told_before(store, tmp_path, monkeypatch):
+    fire = int(store.cells()["label"].eq("fires").sum())
+    monkeypatch.setattr(cutting, "free_disk", lambda folder: fire * 2 * 100 * 4 - 1)
+    with pytest.raises(UserError, match=r"^data_dir: the windows will take .* GB, but .* free; make room"):
+        window_set(store, SMALL_RULE, tmp_path / "windows")
+    assert not list(tmp_path.glob("windows/*/windows"))
+    monkeypatch.setattr(cutting, "free_disk", lambda folder: fire * 2 * 100 * 4)
+    assert len(window_set(store, SMALL_RULE, tmp_path / "windows").cells) == 12
+
+
+def test_a_damaged_table_is_told_in_a_sentence(store, tmp_path):
+    first = window_set(store, SMALL_RULE, tmp_path)
+    table = next((first.folder / "cells").iterdir())
+    table.write_bytes(b"PAR1 not really")
+    with pytest.raises(UserError, match=r"cells is damaged \(.*\); delete .* and run the same command again"):
+        window_set(store, SMALL_RULE, tmp_path)
+
+
+CHANGES = {
+    "length_ms": {"length_ms": 480.0, "interval_ms": None},
+    "samples": {"samples": 250, "interval_ms": None},
+    "interval_ms": {"samples": 250, "interval_ms": 2.0},
+    "count": {"count": 2},
+    "offset_ms": {"offset_ms": 49.0},
+    "settle_ms": {"settle_ms": 501.0},
+    "start": {"start": "upstroke"},
+    "align": {"align": "sample"},
+    "choose": {"choose": "last"},
+    "seed": {"choose": "random", "seed": 1},
+    "resample_to": {"resample_to": 100},
+    "trim": {"trim": 1},
+}
+
+
+def test_every_field_of_the_rule_changes_the_key(traces, windows, tmp_path):
+    assert set(CHANGES) == {field.name for field in fields(RULE)}
+    keys = {name: window_set(traces, replace(RULE, **change), tmp_path).key for name, change in CHANGES.items()}
+    assert keys["samples"] == keys["interval_ms"]  # 250 points in 500 ms, said in two ways
+    assert len({windows.key, *keys.values()}) == len(CHANGES)
+
+
+def test_traces_and_version_change_the_key(traces, windows, tmp_path, monkeypatch):
+    other = campaign(load_cell("akwaboah2021"), design("sobol", n=4), 2500.0, Solver(threads=1), tmp_path)
+    assert window_set(other, RULE, tmp_path).key != windows.key
+    monkeypatch.setattr(cutting, "VERSION", -1)
+    assert window_set(traces, RULE, tmp_path).key != windows.key
