@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,16 @@ from omegaconf import DictConfig
 from cardioemu.config import build, plain, reopen, save
 from cardioemu.data import TEST, TRAIN, WindowData
 from cardioemu.emulator import Specification, load_emulator
+from cardioemu.errors import UserError
 from cardioemu.evaluation import cell_errors, cell_title, evenly, overlay, summary
 from cardioemu.launch import launch
 from cardioemu.models import parameter_table
 from cardioemu.overrides import fixed, swept
+from cardioemu.progress import tell
 from cardioemu.settings.train import TrainSettings
 from cardioemu.storage import atomic
 from cardioemu.tracking import Run
-from cardioemu.training import BEST, EmulatorModule, EpochMetrics, fit
+from cardioemu.training import BEST, EmulatorModule, EpochMetrics, TrainingJob, fit
 from cardioemu.windowing import window_set
 
 
@@ -30,12 +32,16 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
     settings = build(config, TrainSettings)
     if settings.dry_run:
         return plan(settings)
+    memory = job(settings, folder)
+    check_memory(memory, settings)
 
     with settings.tracking.run(folder.name, plain(config), folder) as run:
         save(config, folder)
         traces = settings.traces()
         windows = window_set(traces, settings.windowing, settings.data_dir / "windows")
-        data = WindowData(windows, settings.data)
+        found = memory.preflight()
+        data = WindowData(windows, settings.data, found.hold_bytes)
+        print(replace(found, data=data.held_bytes))
         describe_data(data, {"traces.key": traces.key, "windows.key": windows.key}, run)
 
         pl.seed_everything(settings.seed, verbose=False)
@@ -68,7 +74,37 @@ def plan(settings: TrainSettings) -> dict[str, float]:
     print(f"cut {settings.windowing.count} windows of {settings.windowing.points} samples from each cell that fires")
     table = parameter_table(network)
     print(table.to_string())
+    memory = job(settings, settings.runs_dir)
+    print(memory.preflight())
+    if sentence := memory.misfit():
+        tell(sentence)
     return {"parameters": float(table["parameters"]["total"])}
+
+
+def job(settings: TrainSettings, folder: Path) -> TrainingJob:
+    """Says all that the memory of this training hangs on."""
+    return TrainingJob(
+        settings.model,
+        settings.optimizer,
+        inputs=settings.scales.shape[1],
+        points=settings.windowing.points,
+        windows=settings.windowing.count,
+        batch_size=settings.data.batch_size,
+        trainer=settings.trainer,
+        folder=folder,
+    )
+
+
+def check_memory(memory: TrainingJob, settings: TrainSettings) -> None:
+    """Refuses a training that cannot fit, before any of it is allocated, or warns.
+
+    Raises:
+        UserError: it does not fit, and nobody wants it all the same.
+    """
+    if sentence := memory.misfit():
+        if settings.memory_check == "refuse":
+            raise UserError(sentence)
+        tell(sentence)
 
 
 def describe_data(data: WindowData, keys: dict[str, str], run: Run) -> None:

@@ -1,122 +1,95 @@
-"""Which AP starts become windows, and what is cut there, against hand counts and V in closed form."""
-
-from fractions import Fraction
+"""What is cut from a trace, against V in closed form and against the reference's own traces."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize_scalar
 from tiny_job import RULE
 from trace_shapes import LogisticAPs, smooth_steps, trace_of
 
-from cardioemu.windowing import WINDOWED, WindowRule, choose_starts, cut
+from cardioemu.windowing import WINDOWED, Cut, WindowRule, cut
 
-STARTS = np.array([100.0, 600.0, 1100.0, 1600.0, 2100.0])
-
-
-def rule(count, length=300, offset=50.0, settle=500.0, interval=1.0):
-    return WindowRule(
-        samples=int(length / interval) + 1, interval_ms=interval, count=count, offset_ms=offset, settle_ms=settle
-    )
+# The interpolation and rounding errors of LogisticAPs, with the slope of 25 mV/ms times 1e-6 ms.
+CLOSE_mV = 2e-4
+SHAPE = LogisticAPs([200, 700.3, 1200.123])
+RISES = [brentq(lambda t: float(SHAPE.V(t)) + 40, up - 10, up + 10, xtol=1e-12) for up in SHAPE.ups]
 
 
-@pytest.mark.parametrize(
-    ("count", "chosen"),
-    [(1, [600]), (2, [600, 2100]), (3, [600, 1100, 2100]), (4, [600, 1100, 1600, 2100]), (9, [600, 1100, 1600, 2100])],
-)
-def test_the_table_of_the_docstring(count, chosen):
-    assert choose_starts(STARTS, 2500.0, rule(count)).tolist() == chosen
+def rule(**changes):
+    return WindowRule(**{"length_ms": 300.5, "interval_ms": 0.5, "count": 2, "settle_ms": 300.0} | changes)
 
 
-@pytest.mark.parametrize(
-    ("changes", "duration", "chosen"),
-    [
-        ({}, 2350.0, [600, 1100, 1600, 2100]),  # the last window ends exactly at the end
-        ({}, 2349.999, [600, 1100, 1600]),
-        ({"settle": 600.0}, 2500.0, [600, 1100, 1600, 2100]),  # a start exactly at the end of settling
-        ({"settle": 600.001}, 2500.0, [1100, 1600, 2100]),
-        ({"settle": 0.0}, 2500.0, [100, 600, 1100, 1600, 2100]),
-        ({"settle": 0.0, "offset": 0.0}, 2400.0, [100, 600, 1100, 1600, 2100]),
-        ({"settle": 0.0, "offset": 100.0}, 2500.0, [100, 600, 1100, 1600, 2100]),  # a window from time 0 on
-        ({"settle": 0.0, "offset": 100.1}, 2500.0, [600, 1100, 1600, 2100]),  # one that would begin before it
-        ({"offset": 400.0}, 2500.0, [600, 1100, 1600, 2100]),  # windows that end before their AP start
-        ({"length": 2501}, 2500.0, []),
-        ({"settle": 2200.0}, 2500.0, []),
-    ],
-)
-def test_what_fits(changes, duration, chosen):
-    assert choose_starts(STARTS, duration, rule(9, **changes)).tolist() == chosen
+def windows_of(window_rule, shape=SHAPE):
+    found = cut(shape.trace(), window_rule)
+    assert found.outcome == WINDOWED
+    assert found.windows.dtype == np.float32
+    return found.windows
 
 
-def test_no_start_gives_no_window():
-    assert choose_starts(np.array([]), 2500.0, rule(3)).tolist() == []
-
-
-def test_spread_is_exact_whatever_the_numbers():
-    for fits in range(1, 61):
-        starts = 1000.0 + 500 * np.arange(fits)
-        for count in range(2, fits + 1):
-            chosen = choose_starts(starts, starts[-1] + 250.0, rule(count))
-            # Even places from first to last, each rounded to a whole one, half down.
-            places = [Fraction(i * (fits - 1), count - 1) for i in range(count)]
-            whole = [int(place) + (place % 1 > Fraction(1, 2)) for place in places]
-            assert chosen.tolist() == starts[whole].tolist(), (fits, count)
-
-
-@given(
-    st.lists(st.floats(0, 5000), max_size=20, unique=True).map(sorted),
-    st.integers(1, 8),
-    st.floats(0, 2000),
-    st.floats(0, 100),
-)
-def test_chosen_windows_lie_in_the_trace(starts, count, settle, offset):
-    chosen = choose_starts(np.array(starts, dtype=float), 5000.0, rule(count, offset=offset, settle=settle))
-    fit = [s for s in starts if s >= settle and s - offset >= 0 and s - offset + 300 <= 5000]
-    assert len(chosen) == min(count, len(fit))
-    assert set(chosen) <= set(fit)
-    assert (np.diff(chosen) > 0).all()
-    if fit:
-        assert chosen[0] == fit[0]
-        assert count == 1 or chosen[-1] == fit[-1]
-
-
-def test_times_of_a_window():
-    seed = WindowRule(samples=10000, interval_ms=0.05, count=3)
-    assert seed.time_ms.shape == (10000,)
-    assert seed.time_ms[[0, 1000]] == pytest.approx([-50, 0], abs=1e-12)
-    assert seed.length_ms == pytest.approx(499.95)
-    assert seed.shortest_trace_ms == pytest.approx(1000 + 449.95)
-    assert rule(1, settle=0.0, offset=100.0).shortest_trace_ms == 300
-
-
-def test_the_shortest_trace_holds_one_window_and_no_shorter_one_does():
-    for settle, offset in ((1000.0, 50.0), (0.0, 50.0), (20.0, 50.0), (0.0, 0.0)):
-        r = rule(1, settle=settle, offset=offset)
-        best = np.array([max(settle, offset)])
-        assert len(choose_starts(best, r.shortest_trace_ms, r)) == 1
-        for start in (*best, *(best + 1), *(best - 1)):
-            assert len(choose_starts(np.array([start]), r.shortest_trace_ms - 1e-6, r)) == 0
-
-
-def test_cut_is_v_in_closed_form():
-    shape = LogisticAPs([200, 700.3, 1200.123])
-    windows, outcome = cut(shape.trace(), rule(2, settle=300.0, interval=0.5))
-    starts = [brentq(lambda t: float(shape.V(t)) + 40, up - 10, up + 10, xtol=1e-12) for up in (700.3, 1200.123)]
+def test_interpolated_windows_are_v_in_closed_form():
     time_ms = np.arange(601) * 0.5 - 50
-    assert outcome == WINDOWED
-    assert windows.dtype == np.float32
-    # 2e-4 mV: the interpolation and rounding errors of LogisticAPs, with the slope of 25 mV/ms times 1e-6 ms.
-    np.testing.assert_allclose(windows, shape.V(np.add.outer(starts, time_ms)), atol=2e-4)
+    expected = SHAPE.V(np.add.outer(RISES[1:], time_ms))
+    np.testing.assert_allclose(windows_of(rule()), expected, atol=CLOSE_mV)
+
+
+def test_windows_aligned_to_the_upstroke():
+    found = cut(SHAPE.trace(), rule(start="upstroke"))
+    for begin_ms, up in zip(found.places.begin_ms, SHAPE.ups[1:], strict=True):
+        steepest = minimize_scalar(lambda t: -float(SHAPE.dVdt(t)), bounds=(up - 1, up + 1), method="bounded").x
+        assert begin_ms + 50 == pytest.approx(steepest, abs=1e-3)
+    expected = SHAPE.V(np.add.outer(found.places.begin_ms, np.arange(601) * 0.5))
+    np.testing.assert_allclose(found.windows, expected, atol=CLOSE_mV)
+
+
+def test_windows_aligned_to_a_sample_have_the_start_just_before_time_0():
+    window_rule = rule(align="sample")
+    zero = int(window_rule.offset_ms / window_rule.interval_ms)
+    for window, start in zip(windows_of(window_rule), RISES[1:], strict=True):
+        first = np.ceil(start / 0.5) * 0.5  # the first sample of a trace kept every 0.5 ms that lies above -40 mV
+        np.testing.assert_allclose(window, SHAPE.V(first + window_rule.time_ms), atol=CLOSE_mV)
+        assert window[zero] >= -40 > window[zero - 1]
+
+
+def test_windows_without_alignment_follow_each_other():
+    found = windows_of(rule(align="none", length_ms=400.0, choose="first"))
+    np.testing.assert_allclose(found.ravel(), SHAPE.V(300 + 0.5 * np.arange(1600)), atol=CLOSE_mV)
+
+
+def test_a_window_of_one_cycle_ends_where_the_next_begins():
+    found = cut(SHAPE.trace(), rule(length_ms="cycle", interval_ms=None, samples=700, offset_ms=20.0, settle_ms=0.0))
+    np.testing.assert_allclose(found.places.length_ms, np.diff(RISES), atol=1e-6)
+    for window, begin, length in zip(found.windows, np.subtract(RISES, 20), np.diff(RISES), strict=False):
+        np.testing.assert_allclose(window, SHAPE.V(begin + length / 700 * np.arange(700)), atol=CLOSE_mV)
+
+
+def test_overlapping_windows_hold_the_same_v_where_they_overlap():
+    # AP starts 500 ms apart, in windows of 600 ms from 50 ms before each: 100 ms are in two of them.
+    shape = LogisticAPs([200, 700, 1200], duration=1900.0)
+    found = cut(shape.trace(), rule(length_ms=600.0, samples=6000, interval_ms=None, count=3, settle_ms=0.0))
+    apart = np.diff(found.places.begin_ms)
+    np.testing.assert_allclose(apart, 500, atol=1e-6)
+    for first, second in zip(found.windows, found.windows[1:], strict=False):
+        np.testing.assert_allclose(first[5000:], second[:1000], atol=CLOSE_mV)
+
+
+def test_fourier_resampling_and_trimming():
+    plain = rule(length_ms=600.0, samples=1200, interval_ms=None, count=1, settle_ms=0.0)
+    resampled = rule(length_ms=600.0, samples=1200, interval_ms=None, count=1, settle_ms=0.0, resample_to=500, trim=5)
+    (whole,), (found,) = windows_of(plain), windows_of(resampled)
+    spectrum = np.fft.rfft(whole.astype(float))[:251]
+    spectrum[250] = 2 * spectrum[250].real  # of both signs of the highest frequency that is left
+    expected = np.fft.irfft(spectrum, 500) * 500 / 1200
+    np.testing.assert_allclose(found, expected[5:-5], atol=1e-4)
+    assert resampled.time_ms.shape == found.shape == (490,)
+    # Away from the jump that Fourier sees between the ends, the new points lie on the old curve.
+    middle = slice(60, -60)
+    np.testing.assert_allclose(found[middle], SHAPE.V(RISES[0] + resampled.time_ms)[middle], atol=0.5)
 
 
 def test_a_window_may_reach_both_ends():
-    shape = LogisticAPs([60.0], duration=360.0)
-    trace = shape.trace()
-    start = trace.starts_ms[0]
-    reach = WindowRule(samples=11, interval_ms=trace.duration_ms / 10, count=1, offset_ms=start, settle_ms=0.0)
-    windows, _ = cut(trace, reach)
-    np.testing.assert_allclose(windows[0], shape.V(np.linspace(0, 360, 11)), atol=2e-4)
+    trace = LogisticAPs([60.0], duration=360.0).trace()
+    reach = WindowRule(samples=11, interval_ms=trace.duration_ms / 10, offset_ms=trace.starts_ms[0], settle_ms=0.0)
+    (window,) = cut(trace, reach).windows
+    np.testing.assert_allclose(window, LogisticAPs([60.0], duration=360.0).V(np.linspace(0, 360, 11)), atol=CLOSE_mV)
 
 
 AP = [(100, -80), (102, 0), (200, 0), (220, -80)]
@@ -133,7 +106,7 @@ AP = [(100, -80), (102, 0), (200, 0), (220, -80)]
     ],
 )
 def test_reasons_for_no_windows(trace, outcome):
-    assert cut(trace, rule(2, settle=0.0)) == (None, outcome)
+    assert cut(trace, rule(settle_ms=0.0)) == Cut(outcome)
 
 
 def test_real_windows_are_aligned(windows):

@@ -22,7 +22,7 @@ from cardioemu.storage import atomic
 
 VERSION_BASE = "1.3"
 CONFIG = "config.yaml"
-CHANGEABLE = ("trainer", "evaluation", "tracking")
+CHANGEABLE = ("trainer", "evaluation", "tracking", "memory_check")
 Schema = TypeVar("Schema")
 
 

@@ -132,11 +132,12 @@ class Emulator(nn.Module):
                 yield pair
                 bar.update(len(pair[0]))
 
-    @torch.no_grad()
     def _batches(self, scales: Scales, size: int) -> Iterator[Predicted]:
         device = next(self.network.parameters()).device
         for batch in torch.from_numpy(scales.astype(np.float32)).split(size):
-            yield self(batch.to(device)).cpu().numpy()
+            with torch.no_grad():
+                predicted = self(batch.to(device))
+            yield predicted.cpu().numpy()
 
     def _warn_outside(self, scales: np.ndarray) -> None:
         s = self.specification

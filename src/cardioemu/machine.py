@@ -22,6 +22,12 @@ def free_memory() -> int:
     return min([int(psutil.virtual_memory().available), *_left_in_groups()])
 
 
+def resident() -> int:
+    """Returns the bytes of memory that this process has for itself: what no file could give back."""
+    memory = psutil.Process().memory_info()
+    return int(memory.rss - getattr(memory, "shared", 0))
+
+
 def free_disk(folder: Path) -> int:
     """Returns the bytes that may still be written to the disk of a folder, which need not exist yet."""
     existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
@@ -29,9 +35,9 @@ def free_disk(folder: Path) -> int:
 
 
 def in_words(size: float | int) -> str:
-    """Writes a number of bytes in GB, with two or three digits that count."""
+    """Writes a number of bytes in GB, with three digits that count."""
     gb = size / 1e9
-    return f"{gb:.0f} GB" if gb >= 10 else f"{gb:.2g} GB"
+    return f"{gb:.0f} GB" if gb >= 100 else f"{gb:.3g} GB"
 
 
 def _left_in_groups() -> list[int]:

@@ -13,3 +13,6 @@ ScaleBatch = Float[torch.Tensor, "batch scaled"]
 
 VoltageBatch = Float[torch.Tensor, "batch samples"]
 """Output of every network: one window per scale vector, in mV."""
+
+WindowBatch = Float[torch.Tensor, "batch windows samples"]
+"""All windows of each cell of a batch, in mV."""

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset
 
 from cardioemu.data.split import TEST, TRAIN, VALIDATION, split
 from cardioemu.data.training_set import Batch, EpochBatches, TrainingSet
@@ -52,14 +52,15 @@ class WindowData(pl.LightningDataModule):
     Args:
         windows: the windows of a campaign.
         rule: how they are shared out and batched.
+        hold_bytes: the training windows are held in memory if they take no more; others are read as they are needed.
 
     Raises:
         UserError: a part is left without a single cell with windows.
     """
 
-    def __init__(self, windows: WindowSet, rule: SplitRule) -> None:
+    def __init__(self, windows: WindowSet, rule: SplitRule, hold_bytes: int = 0) -> None:
         super().__init__()
-        self.windows, self.rule = windows, rule
+        self.windows, self.rule, self.hold_bytes = windows, rule, hold_bytes
         scales = windows.scales
         part = split(scales, rule.validation, rule.test, rule.seed)
         once = np.isin(np.arange(len(scales)), distinct(scales)[1])
@@ -72,6 +73,12 @@ class WindowData(pl.LightningDataModule):
                     "other fractions or another seed"
                 )
 
+    @property
+    def held_bytes(self) -> int:
+        """How much of the training windows is held in memory: all or nothing."""
+        nbytes = len(self.rows[TRAIN]) * self.windows.bytes_per_cell
+        return nbytes if nbytes <= self.hold_bytes else 0
+
     def training_windows(self) -> Iterator[torch.Tensor]:
         """Reads all windows of the training part once, (windows, points) at a time, with a progress bar."""
         rows = self.rows[TRAIN]
@@ -82,7 +89,7 @@ class WindowData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches of (scales, window), every window once per epoch in an order made by (seed, epoch)."""
-        dataset = TrainingSet(self.windows, self.rows[TRAIN])
+        dataset = TrainingSet(self.windows, self.rows[TRAIN], hold=self.held_bytes > 0)
         batches = EpochBatches(len(dataset), self.rule.batch_size, self.rule.seed, dataset.expect)
         return DataLoader(dataset, sampler=batches, batch_size=None)
 
@@ -91,16 +98,16 @@ class WindowData(pl.LightningDataModule):
         return DataLoader(CellBatches(self.windows, self.rows[VALIDATION]), batch_size=None)
 
 
-class CellBatches(IterableDataset[Batch]):
+class CellBatches(Dataset[Batch]):
     """Some cells in their order: (scales, all windows of the cell), a few cells at a time."""
 
     def __init__(self, windows: WindowSet, rows: np.ndarray) -> None:
         self.windows, self.rows = windows, rows
+        self.scales = torch.tensor(windows.scales[rows], dtype=torch.float32).split(CELLS_AT_ONCE)
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // CELLS_AT_ONCE)
+        return len(self.scales)
 
-    def __iter__(self) -> Iterator[Batch]:
-        scales = torch.tensor(self.windows.scales[self.rows], dtype=torch.float32).split(CELLS_AT_ONCE)
-        for some, windows in zip(scales, self.windows.batches(self.rows), strict=True):
-            yield some, torch.from_numpy(windows)
+    def __getitem__(self, number: int) -> Batch:
+        """Returns scales (batch, scaled) and windows (batch, windows, points)."""
+        return self.scales[number], torch.from_numpy(self.windows.batch(self.rows, number))

@@ -7,10 +7,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from cardioemu.machine import free_memory
 from cardioemu.windowing import WindowSet
 
-HELD_PART = 0.25  # of the free memory; beyond that the pages of the system's cache are of more use
 BATCHES_AHEAD = 4
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -22,19 +20,13 @@ class TrainingSet(Dataset[Batch]):
     Args:
         windows: the set they belong to.
         rows: windowed cells; one that stands twice trains twice.
-        hold: whether to hold the windows in memory; None: if they take at most a quarter of what is free.
+        hold: whether to hold the windows in memory.
     """
 
-    def __init__(self, windows: WindowSet, rows: np.ndarray, hold: bool | None = None) -> None:
+    def __init__(self, windows: WindowSet, rows: np.ndarray, hold: bool) -> None:
         self.windows, self.rows, self.count = windows, rows, windows.count
         self.scales = torch.tensor(windows.scales[rows], dtype=torch.float32)
-        fits = self.nbytes <= HELD_PART * free_memory()
-        self.held = torch.from_numpy(windows.windows(rows)).flatten(0, 1) if (fits if hold is None else hold) else None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all windows."""
-        return len(self.rows) * self.windows.bytes_per_cell
+        self.held = torch.from_numpy(windows.windows(rows)).flatten(0, 1) if hold else None
 
     def __len__(self) -> int:
         return len(self.rows) * self.count

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
@@ -23,12 +23,13 @@ class TrainSettings(SimulateSettings):
     data: SplitRule
     model: partial[Any]
     optimizer: Callable[..., Any]
-    trainer: Callable[..., Any]
+    trainer: partial[Any]
     evaluation: Callable[..., Any]
     tracking: Tracking
     seed: NonNegativeInt
     runs_dir: Path
     resume: Path | None
+    memory_check: Literal["refuse", "warn"]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,7 +3,19 @@
 from cardioemu.training.callbacks import EpochMetrics, Figures
 from cardioemu.training.checkpoints import BEST, LAST
 from cardioemu.training.module import EmulatorModule
+from cardioemu.training.preflight import Preflight, TrainingJob
 from cardioemu.training.rmsprop import KerasRMSprop
 from cardioemu.training.trainer import fit, make_trainer
 
-__all__ = ["BEST", "LAST", "EmulatorModule", "EpochMetrics", "Figures", "KerasRMSprop", "fit", "make_trainer"]
+__all__ = [
+    "BEST",
+    "LAST",
+    "EmulatorModule",
+    "EpochMetrics",
+    "Figures",
+    "KerasRMSprop",
+    "Preflight",
+    "TrainingJob",
+    "fit",
+    "make_trainer",
+]

@@ -8,9 +8,20 @@ import torch
 from torch import nn
 
 from cardioemu.emulator import CHECKPOINT_KEY, Specification
-from cardioemu.tensors import ScaleBatch, VoltageBatch
+from cardioemu.tensors import ScaleBatch, VoltageBatch, WindowBatch
 
 Batch = Sequence[torch.Tensor]
+
+
+def loss_mV2(network: nn.Module, scales: ScaleBatch, windows: VoltageBatch) -> torch.Tensor:
+    """Returns the mean squared error of a batch of one window per scale vector, in mV^2."""
+    return nn.functional.mse_loss(network(scales), windows)
+
+
+def cell_rmse_mV(network: nn.Module, scales: ScaleBatch, windows: WindowBatch) -> torch.Tensor:
+    """Returns the RMSE of each cell (batch,) over all its windows and points, in mV."""
+    error = network(scales).unsqueeze(1) - windows
+    return error.square().mean(dim=(1, 2)).sqrt()
 
 
 class EmulatorModule(pl.LightningModule):
@@ -43,15 +54,14 @@ class EmulatorModule(pl.LightningModule):
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
         """Returns the loss of a batch of (scales, window)."""
         scales, windows = batch
-        loss = nn.functional.mse_loss(self(scales), windows)
+        loss = loss_mV2(self, scales, windows)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(scales))
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Adds the cells of a batch of (scales, all windows of the cell) to val/rmse_mV, the mean over cells."""
         scales, windows = batch
-        error = self(scales).unsqueeze(1) - windows
-        rmse_mV = error.square().mean(dim=(1, 2)).sqrt()
+        rmse_mV = cell_rmse_mV(self, scales, windows)
         self.log("val/rmse_mV", rmse_mV.mean(), prog_bar=True, batch_size=len(scales))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -26,9 +26,10 @@ def _unless_none(value: Any, check: Callable[[Any], Any]) -> Any:
 
 
 def _length(value: Any) -> Any:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
-    if number or value in ("cycle", None):
+    if value in ("cycle", None):
         return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
+        return float(value)
     raise ValueError("it must be a length in ms above 0, or cycle")
 
 
@@ -62,7 +63,7 @@ class WindowRule:
         trim: points dropped at each end, at last.
 
     Raises:
-        UserError: settings that contradict each other.
+        ValueError: settings that are not allowed, or that contradict each other.
     """
 
     length_ms: Length = cast(float, None)
@@ -96,15 +97,15 @@ class WindowRule:
         if self.align != "interpolated":
             raise UserError(f"windowing.align: got {self.align}, but length_ms=cycle needs interpolated AP starts")
 
-    def _complete(self, length_ms: float) -> None:
+    def _complete(self, length_ms: float | None) -> None:
         samples, interval_ms = self.samples, self.interval_ms
         if sum(given is None for given in (length_ms, samples, interval_ms)) > 1:
             raise UserError("windowing: give two of length_ms, samples and interval_ms; the third follows from them")
-        if samples is None:
+        if samples is None and length_ms is not None:
             samples = round(length_ms / interval_ms)
-        elif interval_ms is None:
+        if interval_ms is None and length_ms is not None:
             interval_ms = length_ms / samples
-        elif length_ms is None:
+        if length_ms is None:
             length_ms = samples * interval_ms
         if abs(samples * interval_ms - length_ms) > AGREE * length_ms:
             raise UserError(

@@ -66,9 +66,13 @@ class WindowSet:
 
     def batches(self, rows: np.ndarray) -> Iterator[Windows]:
         """Reads the same, a few cells at a time, so that memory never holds more."""
-        for i in range(0, len(rows), CELLS_AT_ONCE):
-            self.expect(rows[i + CELLS_AT_ONCE : i + 2 * CELLS_AT_ONCE])
-            yield self.windows(rows[i : i + CELLS_AT_ONCE])
+        return (self.batch(rows, number) for number in range(-(-len(rows) // CELLS_AT_ONCE)))
+
+    def batch(self, rows: np.ndarray, number: int) -> Windows:
+        """Reads one of these batches, and has the system begin to read the next."""
+        begin, end = number * CELLS_AT_ONCE, (number + 1) * CELLS_AT_ONCE
+        self.expect(rows[end : end + CELLS_AT_ONCE])
+        return self.windows(rows[begin:end])
 
     def pick(self, rows: np.ndarray, numbers: np.ndarray) -> CellWindows:
         """Reads one window of each of some windowed cells: (rows, points), window `numbers[i]` of cell `rows[i]`."""

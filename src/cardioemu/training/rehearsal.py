@@ -1,0 +1,117 @@
+"""What training takes of memory, found by going through its steps with tensors that have shapes but no memory."""
+
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from cardioemu.training.module import cell_rmse_mV, loss_mV2
+
+STEPS = 2  # in the first the optimiser makes its state, the second is like all others
+
+
+class Rehearsal(NamedTuple):
+    """Bytes that the parts of training take.
+
+    Attributes:
+        network: parameters and buffers.
+        building: the most while the network is built and initialised, the network included.
+        gradients: of the parameters that get one.
+        optimizer: what it keeps from step to step.
+        working: the most beside these three in a step or in validation: the batch, activations, what the optimiser
+            makes in between.
+    """
+
+    network: int
+    building: int
+    gradients: int
+    optimizer: int
+    working: int
+
+    @property
+    def training(self) -> int:
+        """The most in a step."""
+        return self.network + self.gradients + self.optimizer + self.working
+
+
+def rehearse(
+    make_network: Callable[[], nn.Module],
+    make_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+    *,
+    inputs: int,
+    points: int,
+    batch_size: int,
+    cells: int,
+    windows: int,
+    mixed: bool,
+) -> Rehearsal:
+    """Builds a network, takes two training steps and validates, in fractions of a second whatever its size.
+
+    Args:
+        make_network: builds the network, initialised.
+        make_optimizer: makes the optimiser of its parameters.
+        inputs: scaled conductances.
+        points: of a window.
+        batch_size: windows of a training batch.
+        cells: cells of a validation batch.
+        windows: of each of these cells.
+        mixed: whether forward passes are in bfloat16 where that is accurate enough.
+    """
+    with FakeTensorMode(), _Live() as live:
+        network = make_network()
+        building, of_network = live.most, live.now
+        optimizer = make_optimizer(network.parameters())
+        for _ in range(STEPS):
+            live.most = live.now
+            batch = torch.empty(batch_size, inputs), torch.empty(batch_size, points)
+            with _arithmetic(mixed):
+                loss = loss_mV2(network, *batch)
+            optimizer.zero_grad()
+            loss.backward()
+            del loss
+            optimizer.step()
+            del batch
+        kept, most = live.now, live.most
+        gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
+        live.most = live.now
+        with torch.no_grad(), _arithmetic(mixed):
+            cell_rmse_mV(network, torch.empty(cells, inputs), torch.empty(cells, windows, points))
+        most = max(most, live.most)
+    return Rehearsal(of_network, building, gradients, kept - of_network - gradients, most - kept)
+
+
+def _arithmetic(mixed: bool) -> AbstractContextManager[Any]:
+    return torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext()
+
+
+class _Live(TorchDispatchMode):
+    """Counts the bytes of the storages that are alive, and the most there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        self.most = max(self.most, self.now)
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage._cdata not in self._known:
+            self._known.add(storage._cdata)
+            self.now += storage.nbytes()
+            weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
+
+    def _forget(self, key: int, nbytes: int) -> None:
+        self._known.discard(key)
+        self.now -= nbytes
