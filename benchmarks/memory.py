@@ -1,4 +1,6 @@
-"""What `train.py` says that it will take of memory, and what it takes: python benchmarks/memory.py
+"""What `train.py` says that it will take of memory, and what it takes.
+
+    python benchmarks/memory.py
 
 Each run is a process of its own, looked at every 5 ms from outside: RssAnon, the memory that no file could give back.
 What the run predicts is the line "at most" of the table that it prints before it trains. Prints both and their ratio.

@@ -17,6 +17,7 @@ from cardioemu.config import build, check, plain, reopen, save
 from cardioemu.settings.evaluate import EvaluateSettings
 from cardioemu.settings.simulate import SimulateSettings
 from cardioemu.settings.train import TrainSettings
+from cardioemu.windowing import WindowRule
 
 CONF = ROOT / "conf"
 JOBS = {"train": TrainSettings, "simulate": SimulateSettings, "evaluate": EvaluateSettings}
@@ -48,7 +49,11 @@ def test_every_option_builds(name, group, option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / CELLS).write_text("INa,ICaL,IK1,IKr,IKur\n0.5,1,1,1,1\n")
     changes = [f"{group}={option}", *([f"design.path={CELLS}"] if option == "file" else [])]
-    if group == "windowing":  # each with the traces that are long enough for it
+    if option == "beat":  # which the networks there are cannot learn
+        return
+    if option == "rule":  # which leaves the window to say
+        changes += ["windowing.length_ms=500", "windowing.samples=100"]
+    elif group == "windowing":  # each with the traces that are long enough for it
         changes.append(f"experiment={option}")
     if option == "gpu" and not torch.cuda.is_available():
         with pytest.raises(UserError, match=r"^trainer.accelerator: got 'gpu'; no CUDA device is visible"):
@@ -66,20 +71,25 @@ def test_every_file_is_an_option_of_some_job():
 
 
 def test_presets_fit_their_traces():
-    for name, samples, interval_ms, duration_ms in (
-        ("seed_points", 10000, 0.05, 5000),
-        ("seed_literal", 10000, 1.0, 100000),
+    for name, samples, interval_ms, count, points, duration_ms in (
+        ("seed_points", 10000, 0.05, 3, 10000, 5000),
+        ("seed_literal", 10000, 1.0, 3, 10000, 100000),
+        ("followup", 12000, 0.05, 4, 4900, 5000),
     ):
         settings = build(config_of("train", f"experiment={name}"), TrainSettings)
         rule = settings.windowing
-        assert (rule.samples, rule.interval_ms, rule.count, rule.offset_ms, rule.settle_ms) == (
-            samples,
-            interval_ms,
-            3,
-            50,
-            1000,
-        )
+        assert (rule.samples, rule.interval_ms, rule.count, rule.points) == (samples, interval_ms, count, points)
+        assert (rule.offset_ms, rule.settle_ms, rule.align, rule.start) == (50, 1000, "interpolated", "threshold")
         assert settings.simulator.duration_ms == duration_ms
+
+
+def test_beat_is_one_steady_cycle_and_needs_a_network_that_knows_how_long():
+    config = config_of("train", "windowing=beat", "simulator.duration_ms=25000")
+    rule = WindowRule(**{key: value for key, value in plain(config)["windowing"].items() if key != "_target_"})
+    assert rule.one_cycle
+    assert (rule.samples, rule.count, rule.offset_ms, rule.settle_ms, rule.choose) == (10000, 1, 0, 20000, "last")
+    with pytest.raises(UserError, match=r"^windowing.length_ms: got cycle, but model has no output for the length of"):
+        build(config, TrainSettings)
 
 
 def test_a_setting_reaches_the_part_it_names():
@@ -147,7 +157,12 @@ def test_a_mistake_of_a_sweep(argument, empty, monkeypatch, capsys):
         (["model=foo"], "model: got 'foo'; it must be one of seed_lstm"),
         (["model=null"], "model: got None; it must be one of seed_lstm"),
         (["~model"], "model: this must be given"),
-        (["~windowing.samples"], "windowing.samples: this must be given"),
+        (["~data.batch_size"], "data.batch_size: this must be given"),
+        (["windowing.interval_ms=0.1"], "windowing: length_ms 500 is not samples x interval_ms = 10000 x 0.1; change "
+         "one of them, or set it to null to let it follow from the other two"),
+        (["windowing.length_ms=circle"],
+         "windowing.length_ms: got 'circle'; it must be a length in ms above 0, or cycle"),
+        (["memory_check=ignore"], "memory_check: got 'ignore'; it must be 'refuse' or 'warn'"),
         (["modle=seed_lstm"], "modle: there is no such setting; did you mean model?"),
         (["model.normalise=12"], "model.normalise: got 12; it must be a valid boolean, unable to interpret input"),
         (
@@ -177,8 +192,8 @@ def test_a_mistake_of_a_sweep(argument, empty, monkeypatch, capsys):
         (["hydra.nonsense=1"], None),
         (["model._target_=cardioemu.models.SedLSTM"], None),
         (["simulator.model=nowhere.mmt"], None),
-        (["simulator.duration_ms=2900", "windowing.samples=40001"],
-         "simulator.duration_ms: got 2900, but a window of 2000 ms after settling for 1000 ms needs at least 2950; "
+        (["simulator.duration_ms=2900", "windowing.length_ms=2000"],
+         "simulator.duration_ms: got 2900, but a window of 2000 ms after settling for 1000 ms needs at least 2949.8; "
          "simulate longer or cut shorter windows"),
     ],
 )  # fmt: skip
@@ -204,7 +219,7 @@ def test_a_sweep_is_checked_as_a_whole(empty):
     told = mistakes("model.hidden=3,-4,5,-6", "trainer.max_epochs=range(1,3)", sweep=True)
     assert told == [f"model.hidden: got {value}; it must be greater than 0" for value in (-4, -6)]
     (told,) = mistakes("windowing=seed_points,foo", sweep=True)
-    assert told == "windowing: got 'foo'; it must be one of seed_literal, seed_points"
+    assert told == "windowing: got 'foo'; it must be one of beat, followup, rule, seed_literal, seed_points"
 
 
 def test_jobs_of_a_sweep():
@@ -225,7 +240,7 @@ def test_launchers_can_be_chosen(empty):
     ("script", "arguments", "sentence"),
     [
         ("evaluate.py", [], "checkpoint: this must be given, as checkpoint=..."),
-        ("train.py", ["simulator.duration_ms=1000"], "simulator.duration_ms: got 1000, but a window of 499.95 ms after "
+        ("train.py", ["simulator.duration_ms=1000"], "simulator.duration_ms: got 1000, but a window of 500 ms after "
          "settling for 1000 ms needs at least 1449.95; simulate longer or cut shorter windows"),
         ("train.py", ["resume=nowhere"], "resume: got nowhere, which is no run folder (it has no config.yaml)"),
         ("train.py", ["-m", "resume=nowhere"], "resume: a sweep cannot be resumed as one; resume its runs one by one"),

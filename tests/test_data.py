@@ -16,7 +16,6 @@ from cardioemu.data.training_set import EpochBatches
 from cardioemu.simulation import Solver, campaign, design, load_cell
 from cardioemu.windowing import window_set
 
-training_set = import_module("cardioemu.data.training_set")
 PARTS = {TRAIN, VALIDATION, TEST}
 levels = st.sampled_from([0.0, 0.2, 1.0, 1.8])
 tables = st.lists(st.lists(levels, min_size=3, max_size=3), min_size=1, max_size=40).map(
@@ -93,7 +92,6 @@ def test_training_windows_are_the_same_held_or_streamed(windows, data, hold):
     dataset = TrainingSet(windows, rows, hold)
     assert (dataset.held is not None) == hold
     assert len(dataset) == 3 * len(rows)
-    assert dataset.nbytes == windows.windows(rows).nbytes
     order = np.random.default_rng(0).permutation(len(dataset)).tolist()
     dataset.expect(order)
     scales, found = dataset[order]
@@ -104,12 +102,17 @@ def test_training_windows_are_the_same_held_or_streamed(windows, data, hold):
     )
 
 
-def test_held_where_it_takes_a_quarter_of_what_is_free(windows, data, monkeypatch):
-    rows = data.rows[TRAIN]
-    size = len(rows) * 3 * 200 * 4
-    for free, held in ((4 * size, True), (4 * size - 1, False)):
-        monkeypatch.setattr(training_set, "free_memory", lambda free=free: free)
-        assert (TrainingSet(windows, rows).held is not None) == held
+def test_held_where_they_take_no_more_than_may_be_held(windows, data):
+    size = len(data.rows[TRAIN]) * 3 * 200 * 4
+    assert data.held_bytes == 0
+    batches = [torch.cat([w for _, w in data.train_dataloader()])]
+    for hold_bytes, held in ((size, size), (size - 1, 0)):
+        again = WindowData(windows, SPLIT, hold_bytes)
+        loader = again.train_dataloader()
+        assert again.held_bytes == held
+        assert (loader.dataset.held is not None) == bool(held)
+        batches.append(torch.cat([w for _, w in loader]))
+    assert all(torch.equal(batches[0], other) for other in batches[1:])
 
 
 def test_training_batches_hold_every_window_once(data):

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "emulator": {"models", "simulation", "windowing"},
     "evaluation": {"traces"},
     "tracking": set(),
-    "training": {"data", "evaluation", "emulator", "models"},
+    "training": {"data", "evaluation", "emulator", "models", "windowing"},
     "overrides": set(),
     "config": {"overrides"},
     "launch": {"config", "overrides"},

@@ -1,10 +1,11 @@
-"""AP starts and labels."""
+"""AP starts, upstrokes and labels."""
 
+import numpy as np
 import pytest
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize_scalar
 from trace_shapes import REFERENCE_TIME_MS, LogisticAPs, reference, s_inverse, smooth_steps
 
-from cardioemu.traces import Trace
+from cardioemu.traces import Trace, biomarkers
 
 
 def test_starts_of_logistic_action_potentials():
@@ -13,6 +14,44 @@ def test_starts_of_logistic_action_potentials():
     # The interpolation error, 4e-6 mV, and the rounding to float32, 4e-6 mV, over the slope of 25 mV/ms.
     assert shape.trace().starts_ms == pytest.approx(exact, abs=1e-6)
     assert shape.trace().label == "fires"
+
+
+def test_upstrokes_of_logistic_action_potentials():
+    for shift in np.linspace(0, 0.1, 7):  # wherever the steps lie
+        shape = LogisticAPs([100 + shift, 433.3, 1000.123])
+        trace = shape.trace()
+        exact = [
+            minimize_scalar(lambda t, s=shape: -float(s.dVdt(t)), bounds=(up - 1, up + 1), method="bounded").x
+            for up in shape.ups
+        ]
+        assert trace.upstrokes_ms == pytest.approx(exact, abs=1e-3)
+        assert trace.dvdt_mV_per_ms(trace.upstrokes_ms) == pytest.approx(biomarkers(trace)["dvdt_max_V_s"][0], abs=1e-4)
+
+
+def test_upstrokes_are_those_of_the_starts():
+    # A steeper rise below the threshold, before the diastole; one after the peak; none where nothing starts.
+    trace = smooth_steps(
+        (0, -70), (1, -60), (50, -80), (60, 20), (65, 0), (66, 19), (100, -80), (200, -60), (1000, -80)
+    )
+    assert trace.starts_ms == pytest.approx([50 + 10 * s_inverse(0.4)])
+    assert trace.upstrokes_ms == pytest.approx([55])
+    assert smooth_steps((0, -80), (1000, -80)).upstrokes_ms.tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("rises", "starts"),
+    [
+        ([100, 149.9], [100]),
+        ([100, 150], [100, 150]),
+        ([100, 130, 160], [100, 160]),  # 60 ms after the last that counts
+        ([100, 130, 149, 199], [100, 199]),
+        ([100, 149, 155, 205], [100, 155, 205]),
+    ],
+)
+def test_refractory_time(rises, starts):
+    corners = [corner for t in rises for corner in ((t - 2, -80), (t + 2, 0))]  # each of 80 mV, half way at t
+    trace = smooth_steps((0, -80), *corners, (rises[-1] + 20, -80), (1000, -80))
+    assert trace.starts_ms == pytest.approx(starts, abs=1e-9)
 
 
 AP = [(100, -80), (102, 0), (200, 0), (220, -80)]  # AP start at 101

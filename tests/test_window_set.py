@@ -1,13 +1,16 @@
 """Windows on disk: cut once, in parallel, taken up where a kill has left them, read as they were cut."""
 
 import os
+import subprocess
+import sys
+import time
 from dataclasses import fields, replace
 from importlib import import_module
 
 import numpy as np
 import pytest
 from small_campaign import DURATION, MANY, SOLVER
-from tiny_job import RULE
+from tiny_job import RULE, environment
 
 from cardioemu import UserError
 from cardioemu.simulation import Solver, campaign, design, load_cell
@@ -82,7 +85,7 @@ def test_only_what_is_torn_or_gone_is_cut_again(store, tmp_path, fault):
     else:
         os.truncate(shard, 10 if fault == "no header" else shard.stat().st_size - 1)
     again = window_set(store, SMALL_RULE, tmp_path)
-    changed = {path.stem for path, time in times(first.folder).items() if before.get(path) != time}
+    changed = {path.stem for path, at in times(first.folder).items() if before.get(path) != at}
     assert changed - {".holder", ".lock"} == {shard.stem}
     np.testing.assert_array_equal(again.windows(rows), windows)
     assert again.cells.equals(first.cells)
@@ -102,12 +105,49 @@ def test_a_cut_that_stops_keeps_its_finished_shards(store, tmp_path, monkeypatch
     with pytest.raises(RuntimeError, match="stopped"):
         window_set(store, SMALL_RULE, tmp_path)
     (folder,) = (path for path in tmp_path.iterdir() if path.name != "traces")
-    finished = {path: time for path, time in times(folder).items() if path.stem in shards}
+    finished = {path: at for path, at in times(folder).items() if path.stem in shards}
     assert len(finished) == 6
     monkeypatch.setattr(cutting, "_cut_shard", whole)
     found = window_set(store, SMALL_RULE, tmp_path)
     assert finished.items() <= times(folder).items()
     assert len(found.cells) == 12
+
+
+CUTTING = """
+import sys
+from pathlib import Path
+from cardioemu.simulation import TraceStore
+from cardioemu.windowing import WindowRule, window_set
+
+if __name__ == "__main__":
+    rule = WindowRule(length_ms=50.0, samples=20000, count=2, offset_ms=10.0, settle_ms=0.0)
+    window_set(TraceStore(Path(sys.argv[1])), rule, Path(sys.argv[2]))
+"""
+
+
+def test_a_cut_that_is_killed_goes_on(cell, small_shards, tmp_path):
+    store = campaign(cell, MANY, DURATION, SOLVER, tmp_path / "traces")
+    assert len(store.shards) == 40
+    script = tmp_path / "cutting.py"
+    script.write_text(CUTTING)
+    arguments = [sys.executable, script, store.folder, tmp_path / "windows"]
+    with subprocess.Popen(arguments, env=environment(), stderr=subprocess.DEVNULL) as process:
+        while len(list(tmp_path.glob("windows/*/cells/*.parquet"))) < 10:
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.kill()
+    time.sleep(1)  # its workers end what they are at
+    finished = {path.stem for path in tmp_path.glob("windows/*/cells/*.parquet")}
+    assert len(finished) < 40
+    before = {path: at for path, at in times(tmp_path / "windows").items() if path.stem in finished}
+    subprocess.run(arguments, env=environment(), check=True, stderr=subprocess.DEVNULL)
+    assert before.items() <= times(tmp_path / "windows").items()
+    rule = replace(SMALL_RULE, samples=20000, interval_ms=None)
+    found = window_set(store, rule, tmp_path / "windows")
+    rows = np.flatnonzero(found.windowed)
+    expected = cut_one_by_one(store, rule)
+    np.testing.assert_array_equal(found.windows(rows), [expected[row].windows for row in rows])
+    assert not list(tmp_path.glob("windows/*/*/.*.tmp"))
 
 
 def test_a_disk_too_small_is_told_before(store, tmp_path, monkeypatch):

@@ -158,7 +158,8 @@ def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any
         UserError: the file is damaged, or no checkpoint of this program.
     """
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
+        # Mapped: the weights come from the file as they are used, beside those of a network in training if need be.
+        content = torch.load(path, map_location=map_location, weights_only=True, mmap=True)
     except Exception as error:
         said = str(error).partition(". ")[0]
         raise UserError(f"checkpoint: {path} cannot be read, it is damaged or of another program ({said})") from error

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,16 @@ def _run_under_hydra(job: Job, conf: Path) -> None:
                 sys.exit(2)
             raise
         finally:
-            if folder != Path.cwd() and not any(folder.iterdir()):  # a dry run or a mistake wrote nothing
-                folder.rmdir()
+            _remove_if_empty(folder)  # a dry run or a mistake wrote nothing
 
     task()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Removes an empty folder, and those around it that are empty then, inside the current folder."""
+    here = Path.cwd()
+    with suppress(OSError):  # not empty, or another process was quicker
+        for outer in [folder, *folder.parents]:
+            if outer == here or outer in here.parents:
+                break
+            outer.rmdir()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-CGROUPS = Path("/sys/fs/cgroup")
+GROUPS_OF_PROCESS, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
@@ -42,29 +42,25 @@ def in_words(size: float | int) -> str:
 
 def _left_in_groups() -> list[int]:
     """Reads what the memory limits of this process's control groups (Linux, version 1 and 2) leave."""
-    groups = Path("/proc/self/cgroup")
     left = []
-    for line in groups.read_text(encoding="utf-8").splitlines() if groups.exists() else []:
+    lines = GROUPS_OF_PROCESS.read_text(encoding="utf-8").splitlines() if GROUPS_OF_PROCESS.exists() else []
+    for line in lines:
         _, controllers, name = line.split(":", 2)
         if controllers == "":
-            root, limit, used, dropped = CGROUPS, "memory.max", "memory.current", ("file",)
+            root, files = GROUPS, ("memory.max", "memory.current", "file")
         elif "memory" in controllers.split(","):
-            root, limit, used = CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-            dropped = ("total_cache",)
+            root, files = GROUPS / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache")
         else:
             continue
         group = root / name.lstrip("/")
-        for folder in [group, *group.parents]:
-            if folder.is_relative_to(root):
-                left += _left(folder, limit, used, dropped)
-    return left
+        left += [_left(folder, *files) for folder in [group, *group.parents] if folder.is_relative_to(root)]
+    return [size for size in left if size is not None]
 
 
-def _left(folder: Path, limit: str, used: str, dropped: tuple[str, ...]) -> list[int]:
+def _left(folder: Path, limit: str, used: str, of_files: str) -> int | None:
     try:
-        most = int((folder / limit).read_text(encoding="utf-8"))
-        taken = int((folder / used).read_text(encoding="utf-8"))
+        most, taken = (int((folder / name).read_text(encoding="utf-8")) for name in (limit, used))
         counts = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
-        return [most - taken + sum(int(counts[name]) for name in dropped)]
+        return max(most - taken + int(counts[of_files]), 0)
     except (OSError, KeyError, ValueError):  # no such file, or "max"
-        return []
+        return None

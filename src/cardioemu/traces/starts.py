@@ -39,7 +39,7 @@ def ap_starts(cubics: Cubics) -> Starts:
     return _not_refractory(upward.time_ms[highest_after - lowest_before >= MIN_AMPLITUDE_mV])
 
 
-def _not_refractory(times_ms: Starts) -> Starts:
+def _not_refractory(times_ms: np.ndarray) -> Starts:
     kept: list[float] = []
     for time_ms in times_ms.tolist():
         if not kept or time_ms - kept[-1] >= REFRACTORY_MS:

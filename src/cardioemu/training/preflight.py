@@ -16,7 +16,7 @@ from cardioemu.windowing import CELLS_AT_ONCE
 PLACES = ("host", "GPU", "disk")
 NAMES = {"host": "host memory", "GPU": "GPU memory", "disk": "disk for checkpoints"}
 MIXED = "bf16-mixed"
-LATER = 90_000_000  # what the program itself still loads and draws after this: plots, MLflow, threads
+LATER = 30_000_000  # what the program itself still loads and draws after this: plots, MLflow, threads
 CUDA = 700_000_000  # context and workspaces of the libraries on a GPU
 HELD_PART = 0.5  # of the memory that the run leaves
 

@@ -1,0 +1,93 @@
+"""What the machine has for this process, with control groups as Linux shows them."""
+
+import mmap
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cardioemu import machine
+
+GB = 10**9
+
+
+def group(folder, names, limit, used, files):
+    folder.mkdir(parents=True, exist_ok=True)
+    most, taken, of_files = names
+    (folder / most).write_text(f"{limit}\n")
+    (folder / taken).write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"anon 5\n{of_files} {files}\n")
+
+
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache")
+V2 = ("memory.max", "memory.current", "file")
+
+
+@pytest.mark.parametrize(
+    ("membership", "groups", "left"),
+    [
+        ("0::/a/b\n", {"a/b": (V2, 6 * GB, 2 * GB, GB)}, 5 * GB),
+        ("0::/a/b\n", {"a/b": (V2, "max", 2 * GB, GB), "a": (V2, 4 * GB, 3 * GB, 0)}, GB),  # a limit further up
+        ("0::/a\n", {"a": (V2, "max", 2 * GB, GB)}, None),
+        ("0::/a\n", {"a": (V2, GB, 2 * GB, 0)}, 0),  # a limit that was lowered
+        ("7:cpu:/x\n4:cpuset,memory:/a\n0::/\n", {"memory/a": (V1, 6 * GB, 2 * GB, GB)}, 5 * GB),
+        ("4:memory:/gone\n", {}, None),
+    ],
+)
+def test_free_memory_in_a_control_group(membership, groups, left, tmp_path, monkeypatch):
+    (tmp_path / "cgroup").write_text(membership)
+    for name, numbers in groups.items():
+        group(tmp_path / "groups" / name, *numbers)
+    monkeypatch.setattr(machine, "GROUPS_OF_PROCESS", tmp_path / "cgroup")
+    monkeypatch.setattr(machine, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 50 * GB}))
+    assert machine.free_memory() == (50 * GB if left is None else left)
+
+
+def test_free_memory_in_a_real_control_group():
+    folder = Path("/sys/fs/cgroup/memory/cardioemu-test")
+    try:
+        folder.mkdir(exist_ok=True)
+        (folder / "memory.limit_in_bytes").write_text(str(2 * GB))
+    except OSError:
+        pytest.skip("no control group may be made here")
+    code = "from cardioemu.machine import free_memory; print(free_memory())"
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            preexec_fn=lambda: (folder / "cgroup.procs").write_text(str(os.getpid())),
+        )
+    finally:
+        folder.rmdir()
+    assert GB < int(result.stdout) < 2 * GB
+
+
+def test_resident_memory_is_what_no_file_could_give_back(tmp_path):
+    before = machine.resident()
+    own = bytearray(os.urandom(1)) * 100_000_000
+    assert machine.resident() - before == pytest.approx(1e8, rel=0.05)
+    del own
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1) * 50_000_000)
+    before = machine.resident()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert sum(mapped[i] for i in range(0, 50_000_000, 4096)) == 0
+        assert machine.resident() - before < 1e7
+
+
+def test_free_disk_of_a_folder_that_is_not_there_yet(tmp_path):
+    found = machine.free_disk(tmp_path / "not" / "yet")
+    assert found == pytest.approx(psutil.disk_usage(str(tmp_path)).free, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(5.61e7, "0.0561 GB"), (7.7e9, "7.7 GB"), (24.71e9, "24.7 GB"), (117.4e9, "117 GB")]
+)
+def test_bytes_in_words(size, words):
+    assert machine.in_words(size) == words

@@ -1,0 +1,224 @@
+"""Whether a training fits: hand-counted networks, measured runs, and what is said of one that does not fit."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+from tiny_job import ROOT, TINY, command, environment, run_cli
+from torch import nn
+
+from cardioemu import UserError
+from cardioemu.models import SeedLSTM
+from cardioemu.training import KerasRMSprop, Preflight, TrainingJob, make_trainer
+from cardioemu.training.rehearsal import Rehearsal, rehearse
+
+preflight = import_module("cardioemu.training.preflight")
+GB = 10**9
+SIZES = {"inputs": 5, "points": 7, "batch_size": 4, "cells": 3, "windows": 2, "mixed": False}
+NETWORK, RECURRENT = 4 * (24 * 5 + 24 * 6 + 24 + 42 + 49), 4 * 24 * 6  # of hidden=6, samples=7, without normaliser
+
+
+def seed(**changes):
+    return partial(SeedLSTM, **{"samples": 7, "hidden": 6, "normalise": False} | changes)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "per_gradient", "more"),
+    [
+        (KerasRMSprop, 1, 0),
+        (partial(torch.optim.SGD, lr=0.1), 0, 0),
+        (partial(torch.optim.SGD, lr=0.1, momentum=0.9), 1, 0),
+        (torch.optim.Adam, 2, 6 * 4),  # and a step counter for each of the six parameters with a gradient
+    ],
+)
+def test_what_is_kept_by_hand(optimizer, per_gradient, more):
+    found = rehearse(seed(), optimizer, **SIZES)
+    # The recurrent kernel is never read: it gets no gradient, and the optimiser keeps nothing of it.
+    assert found.network == NETWORK
+    assert found.gradients == NETWORK - RECURRENT
+    assert found.optimizer == per_gradient * found.gradients + more
+    assert found.training == found.network + found.gradients + found.optimizer + found.working
+
+
+def test_buffers_count():
+    assert rehearse(seed(normalise=True), KerasRMSprop, **SIZES).network == NETWORK + 4 * (7 + 1)
+
+
+class Squares(nn.Module):
+    """w s w: two products are kept for the gradient, and nothing else is made on the way forward."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(1000))
+
+    def forward(self, scales):
+        return (scales.sum() * self.w * self.w)[None, :].expand(len(scales), -1)
+
+
+def test_the_work_of_a_step_by_hand():
+    sizes = SIZES | {"points": 1000, "batch_size": 1, "windows": 1, "cells": 1}
+    found = rehearse(Squares, partial(torch.optim.SGD, lr=0.1, foreach=False), **sizes)
+    assert (found.network, found.gradients, found.optimizer) == (4000, 4000, 0)
+    # Vectors of 1000 floats: at least batch, s w, its square and the gradient of that, at most twice as many.
+    assert 4 * 4000 <= found.working <= 8 * 4000
+    assert rehearse(Squares, partial(torch.optim.SGD, lr=0.1), **sizes | {"batch_size": 1000}).working > 1000 * 4000
+
+
+def test_mixed_precision_adds_a_copy_of_the_weights_and_halves_activations():
+    def working(mixed, **changes):
+        return rehearse(seed(hidden=64), partial(torch.optim.SGD, lr=0.1), **SIZES | {"mixed": mixed} | changes).working
+
+    assert working(mixed=True) > working(mixed=False)
+    assert working(mixed=True, batch_size=10**5) < working(mixed=False, batch_size=10**5)
+
+
+def test_a_rehearsal_allocates_nothing():
+    rehearse(seed(), KerasRMSprop, **SIZES)  # imports
+    before = psutil.Process().memory_info().rss
+    found = rehearse(seed(hidden=100_000), KerasRMSprop, **SIZES)
+    assert found.network > 160 * GB
+    assert found.building > 3 * found.network / 2
+    assert psutil.Process().memory_info().rss - before < 5e7
+
+
+REHEARSAL = Rehearsal(network=4 * GB, building=9 * GB, gradients=2 * GB, optimizer=3 * GB, working=GB)
+
+
+def test_the_table_by_hand():
+    found = Preflight(REHEARSAL, False, {"host": 20 * GB, "GPU": 0, "disk": 15 * GB}, program=GB)
+    later = preflight.LATER
+    assert found.needs == {"host": 11 * GB + later, "GPU": 0, "disk": 18 * GB}  # best and last, and the next last
+    assert found.short == ["disk"]
+    assert found.hold_bytes == (20 * GB - 11 * GB - later) // 2
+    assert replace(found, data=2 * GB).needs["host"] == 13 * GB + later
+    assert replace(found, data=2 * GB).hold_bytes == found.hold_bytes
+    lines = [line.split() for line in str(replace(found, data=2 * GB)).splitlines()]
+    assert lines[0] == ["host", "disk"]
+    assert ["parameters", "4", "GB"] in lines
+    assert ["windows", "held", "2", "GB"] in lines
+    assert lines[-2] == ["at", "most", "13.1", "GB", "18", "GB"]
+    assert lines[-1] == ["there", "is", "20", "GB", "15", "GB"]
+    # Where building takes more than all of training, that is the most.
+    large = replace(found, rehearsal=REHEARSAL._replace(building=30 * GB))
+    assert large.needs["host"] == 31 * GB + later
+    assert large.short == ["host", "disk"]
+    assert large.hold_bytes == 0
+
+
+def test_the_table_of_a_gpu_by_hand():
+    found = Preflight(REHEARSAL, True, {"host": 20 * GB, "GPU": 10 * GB, "disk": 50 * GB}, program=GB, data=2 * GB)
+    # The network is built on the host, and trained on the GPU.
+    assert found.needs["host"] == 10 * GB + preflight.LATER
+    assert found.needs["GPU"] == 10 * GB + preflight.CUDA
+    assert found.short == ["GPU"]
+    assert str(found).splitlines()[0].split() == ["host", "GPU", "disk"]
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    """A training of about 0.6 GB, on a machine with 1 GB that is free; the test may take more of it away."""
+    machine = SimpleNamespace(memory=GB, disk=GB)
+    monkeypatch.setattr(preflight, "resident", lambda: 0)
+    monkeypatch.setattr(preflight, "LATER", 0)
+    monkeypatch.setattr(preflight, "free_memory", lambda: machine.memory)
+    monkeypatch.setattr(preflight, "free_disk", lambda folder: machine.disk)
+    trainer = partial(make_trainer, max_epochs=1, accelerator="cpu", precision="32-true")
+    model = partial(SeedLSTM, hidden=2000)
+    job = TrainingJob(
+        model, KerasRMSprop, inputs=5, points=1000, windows=3, batch_size=4096, trainer=trainer, folder=tmp_path
+    )
+    assert job.misfit() is None
+    return SimpleNamespace(machine=machine, job=job)
+
+
+def with_setting(job, name, value):
+    return {
+        "model.hidden": lambda: replace(job, model=partial(job.model.func, hidden=int(value))),
+        "data.batch_size": lambda: replace(job, batch_size=int(value)),
+        "trainer.precision": lambda: replace(
+            job, trainer=partial(job.trainer.func, **job.trainer.keywords | {"precision": value})
+        ),
+    }[name]()
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "memory", "named"), [(4096, 0.25, {"model.hidden", "data.batch_size"}), (1, 0.05, {"model.hidden"})]
+)
+def test_what_is_said_to_fit_fits_and_a_tenth_more_does_not(job, batch_size, memory, named):
+    job.job, job.machine.memory = replace(job.job, batch_size=batch_size), int(memory * GB)
+    sentence = job.job.misfit()
+    assert re.match(r"memory_check: the run takes 0\.\d+ GB of host memory, of which 0\.\d+ GB are there; ", sentence)
+    assert sentence.endswith("would fit (memory_check=warn goes on regardless)")
+    told = dict(re.findall(r"(\w+\.\w+)=([\w-]+)", sentence))
+    assert set(told) - {"trainer.precision"} == named
+    for name, value in told.items():
+        assert with_setting(job.job, name, value).misfit() is None
+        if name != "trainer.precision":
+            assert with_setting(job.job, name, 1.1 * int(value)).misfit() is not None
+
+
+def test_where_nothing_would_fit(job):
+    job.machine.memory = 1000
+    assert "; no smaller batch or network would fit (" in job.job.misfit()
+
+
+def test_a_disk_too_small_for_the_checkpoints(job):
+    job.machine.disk = 10**7
+    sentence = job.job.misfit()
+    assert " GB of disk for checkpoints, of which 0.01 GB are there; model.hidden=" in sentence
+    assert "host memory" not in sentence
+    assert "data.batch_size" not in sentence
+
+
+def test_refuse_or_warn(job, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT))
+    train = import_module("train")
+    job.machine.memory = 10**8
+    with pytest.raises(UserError, match=r"^memory_check: the run takes"):
+        train.check_memory(job.job, SimpleNamespace(memory_check="refuse"))
+    train.check_memory(job.job, SimpleNamespace(memory_check="warn"))
+    assert capsys.readouterr().err.startswith("memory_check: the run takes")
+
+
+def test_a_run_that_cannot_fit_is_refused_before_it_allocates(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    anonymous = import_module("memory").anonymous
+    peak = 0
+    arguments = command(*TINY, "model.hidden=200000", "data.batch_size=1")
+    with subprocess.Popen(arguments, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            peak = max(peak, anonymous(process.pid))
+        sentence = process.stderr.read().splitlines()[-1]
+    assert process.returncode == 2
+    assert re.match(r"memory_check: the run takes 2\d{3} GB of host memory, .* model\.hidden=\d+ would fit", sentence)
+    assert peak < GB  # of 800 GB of parameters, nothing
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_a_dry_run_shows_the_table_and_what_does_not_fit(tmp_path):
+    result = run_cli(*TINY, "model.hidden=200000", "dry_run=true", cwd=tmp_path)
+    assert re.search(r"^parameters +80\d GB *$", result.stdout, re.MULTILINE)
+    assert "model.hidden=" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("model.hidden=8",),
+        ("model.hidden=1500", "data.batch_size=8"),
+        ("model.hidden=500", "data.batch_size=500", "windowing.samples=20000", "design.n=256"),
+    ],
+    ids=["small", "wide", "batches"],
+)
+def test_what_a_run_says_is_what_it_takes(changes, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    predicted, peak = import_module("memory").measured((*TINY, "trainer.max_epochs=1", *changes), tmp_path / "run")
+    assert predicted == pytest.approx(peak, rel=0.15)
