@@ -175,6 +175,9 @@ def test_a_disk_too_small_for_the_checkpoints(job):
     assert " GB of disk for checkpoints, of which 0.01 GB are there; model.hidden=" in sentence
     assert "host memory" not in sentence
     assert "data.batch_size" not in sentence
+    # The checkpoints of a run that is resumed make room for their successors.
+    (job.job.folder / "last.ckpt").write_bytes(bytes(10**9))
+    assert job.job.misfit() is None
 
 
 def test_refuse_or_warn(job, monkeypatch, capsys):

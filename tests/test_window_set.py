@@ -168,6 +168,16 @@ def test_a_damaged_table_is_told_in_a_sentence(store, tmp_path):
         window_set(store, SMALL_RULE, tmp_path)
 
 
+def test_a_damaged_shard_of_the_traces_is_told_in_a_sentence(store, tmp_path):
+    shard = store.shards[3]
+    damaged = bytearray(shard.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    shard.write_bytes(damaged)
+    with pytest.raises(UserError, match=rf"{shard.name} is damaged or gone \(.*\); run its campaign again"):
+        window_set(store, SMALL_RULE, tmp_path)
+    assert not list(tmp_path.glob(f"*/cells/{shard.stem}*"))
+
+
 CHANGES = {
     "length_ms": {"length_ms": 480.0, "interval_ms": None},
     "samples": {"samples": 250, "interval_ms": None},

@@ -120,10 +120,11 @@ class TrainingJob:
             windows=self.windows,
             mixed=self.trainer.keywords["precision"] == MIXED,
         )
+        replaced = sum(path.stat().st_size for path in self.folder.glob("*.ckpt"))  # of a run that is resumed
         free = {
             "host": free_memory() + program,
             "GPU": torch.cuda.mem_get_info()[0] if gpu else 0,
-            "disk": free_disk(self.folder),
+            "disk": free_disk(self.folder) + replaced,
         }
         return Preflight(rehearsal, gpu, free, program)
 
