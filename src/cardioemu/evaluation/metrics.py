@@ -14,8 +14,9 @@ TIMES = ("apd50", "apd75", "apd90", "cl")
 
 def rmse_mV(windows: Windows, predicted: Predicted) -> PerCell:
     """Returns the RMSE of each cell over all its windows and samples, in mV."""
-    error = predicted[:, None, :].astype(np.float64) - windows
-    return np.sqrt(np.mean(error**2, axis=(1, 2)))
+    # Cell by cell: the float64 copy of many windows is large.
+    errors = (p.astype(np.float64) - w for w, p in zip(windows, predicted, strict=True))
+    return np.array([np.sqrt(np.mean(error**2)) for error in errors], dtype=np.float64)
 
 
 def rmse_floor_mV(windows: Windows) -> PerCell:

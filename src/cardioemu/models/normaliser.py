@@ -9,6 +9,9 @@ from torch import nn
 
 from cardioemu.tensors import VoltageBatch
 
+ROWS_AT_ONCE = 32
+"""Windows turned to float64 at a time in `fit`."""
+
 
 class Normaliser(nn.Module):
     """The affine map from a network's output to mV, with the mean window and one standard deviation as buffers.
@@ -52,7 +55,7 @@ class Normaliser(nn.Module):
         samples = self.mean_mV.numel()
         # float64: in float32 the sum of a million windows would lose the digits that the deviation needs.
         count, mean, squares = 0, torch.zeros(samples, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-        for part in batches:
+        for part in (part for batch in batches for part in batch.split(ROWS_AT_ONCE)):
             if part.shape[-1] != samples:
                 raise ValueError(f"The normaliser is for {samples} samples per window, these have {part.shape[-1]}.")
             rows = part.double()
