@@ -117,7 +117,7 @@ def test_the_forecast_of_what_is_left(cell, tmp_path):
 
 
 def test_a_disk_that_cannot_hold_it_stops_the_campaign(cell, tmp_path, monkeypatch, simulated):
-    monkeypatch.setattr(forecast.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(forecast, "free_disk", lambda folder: 1000)
     with pytest.raises(UserError, match=r"^data_dir: the traces will take .* but .* has 1e-06 GB free; make room"):
         run(cell, tmp_path)
     assert simulated == []

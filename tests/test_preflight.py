@@ -103,7 +103,7 @@ def test_the_table_by_hand():
     assert lines[0] == ["host", "disk"]
     assert ["parameters", "4", "GB"] in lines
     assert ["windows", "held", "2", "GB"] in lines
-    assert lines[-2] == ["at", "most", "13.1", "GB", "18", "GB"]
+    assert lines[-2] == ["at", "most", "13", "GB", "18", "GB"]
     assert lines[-1] == ["there", "is", "20", "GB", "15", "GB"]
     # Where building takes more than all of training, that is the most.
     large = replace(found, rehearsal=REHEARSAL._replace(building=30 * GB))

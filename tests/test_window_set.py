@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from importlib import import_module
 
@@ -69,6 +70,26 @@ def test_a_window_set_is_cut_once(traces, tmp_path):
     assert times(tmp_path) == before
     assert again.key == first.key
     assert not [path for path in before if path.suffix == ".tmp"]
+
+
+def test_what_another_process_cut_while_this_one_waited_is_not_cut_again(store, tmp_path, monkeypatch):
+    held = cutting.held
+
+    @contextmanager
+    def waiting(folder, doing):
+        with held(folder, doing):
+            monkeypatch.setattr(cutting, "held", lambda *_: nullcontext())
+            window_set(store, SMALL_RULE, tmp_path)
+        before.update({path: at for path, at in times(folder).items() if path.suffix != ""})
+        with held(folder, doing):
+            yield
+
+    before = {}
+    monkeypatch.setattr(cutting, "held", waiting)
+    found = window_set(store, SMALL_RULE, tmp_path)
+    assert len(before) == 12
+    assert before.items() <= times(found.folder).items()
+    assert len(found.cells) == 12
 
 
 @pytest.mark.parametrize("fault", ["no table", "torn", "no windows", "no header"])

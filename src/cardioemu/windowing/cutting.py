@@ -49,9 +49,9 @@ def window_set(store: TraceStore, rule: WindowRule, folder: Path) -> WindowSet:
     here = folder / key
     if _missing(store, here):
         with held(here, "cut"):
-            missing = _missing(store, here)  # the one who held it may have cut them
-            _check_room(store, rule, here, missing)
-            _cut_all(store, rule, here, missing)
+            if missing := _missing(store, here):  # the one who held it may have cut them
+                _check_room(store, rule, here, missing)
+                _cut_all(store, rule, here, missing)
     return WindowSet(here, store.scaled, key)
 
 
