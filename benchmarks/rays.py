@@ -23,7 +23,7 @@ def highest_mV(trace: Trace) -> float:
 RULES = {
     "fires: an AP start in the last 2 s": lambda trace: trace.label == "fires",
     "an AP start anywhere": lambda trace: len(trace.starts_ms) > 0,
-    "gives three windows of 500 ms": lambda trace: cut(trace, WINDOWS)[1] == WINDOWED,
+    "gives three windows of 500 ms": lambda trace: cut(trace, WINDOWS).outcome == WINDOWED,
     "V above 0 mV in the last 2 s": lambda trace: highest_mV(trace) > 0,
     "V above 20 mV in the last 2 s": lambda trace: highest_mV(trace) > 20,
 }
