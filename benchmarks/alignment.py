@@ -8,13 +8,14 @@ relative tolerance of 1e-8, with `scipy` from SciPy at the same; the beats from 
 """
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from cardioemu.simulation import load_cell, simulate
 from cardioemu.traces import Trace
-from cardioemu.windowing import WindowRule, about_starts, cut, one_after_another
+from cardioemu.windowing import WindowRule, cut, places
 
 SETTLE_MS, DURATION_MS, RTOL = 20_000.0, 25_000.0, 1e-8
 NEAR_MS = 2.0
@@ -29,14 +30,9 @@ ALIGNMENTS = {
 
 def windows_of(trace: Trace, **how: object) -> tuple[np.ndarray, np.ndarray]:
     """Cuts every window of 500 ms after 20 s; returns their times and voltages."""
-    rule = WindowRule(length_ms=500.0, settle_ms=SETTLE_MS, choose="first", **how)
-    fit = (
-        one_after_another(trace.duration_ms, rule)
-        if rule.align == "none"
-        else about_starts(trace.starts_ms, trace.duration_ms, rule)
-    )
-    rule = WindowRule(length_ms=500.0, settle_ms=SETTLE_MS, choose="first", count=len(fit.begin_ms), **how)
-    return rule.time_ms, cut(trace, rule).windows
+    rule = WindowRule(length_ms=500.0, settle_ms=SETTLE_MS, count=1000, **how)
+    fit = len(places(trace, rule).begin_ms)
+    return rule.time_ms, cut(trace, replace(rule, count=fit)).windows
 
 
 def apart_mV(time_ms: np.ndarray, windows: np.ndarray) -> float:

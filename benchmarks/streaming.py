@@ -13,7 +13,6 @@ DATA_DIR keeps traces and windows, 20 GB, for the next time; without it they are
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from memory import anonymous
 
 CGROUP = Path("/sys/fs/cgroup/memory")
 LIMIT = 6 * 10**9
@@ -112,8 +113,7 @@ def measured(data_dir: Path, held: bool, epochs: int, group: Path | None = None)
     peak = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=join) as process:
         while process.poll() is None:
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            peak = max(peak, *(1024 * int(kb) for kb in re.findall(r"RssAnon:\s+(\d+)", status)), 0)
+            peak = max(peak, anonymous(process.pid))
             time.sleep(0.02)
         assert process.stdout
         said = process.stdout.read()

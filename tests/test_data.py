@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_job import RULE, SPLIT
+from tiny_job import RULE, SPLIT, whole
 
 from cardioemu import UserError
 from cardioemu.data import TEST, TRAIN, VALIDATION, TrainingSet, WindowData, split
@@ -55,12 +55,6 @@ def test_rays_are_split_as_311_vectors():
     assert (count(VALIDATION), count(TEST), count(TRAIN)) == (47, 47, 217)  # 0.15 * 311 = 46.65
     assert (split(scales, 0.15, 0.15, 0)[(scales == 1).all(axis=1)] == TRAIN).all()
     assert sides(scales, 0.15, 0.15, 1) != found
-
-
-def whole(data, name):
-    """Scales and all windows of a part."""
-    rows = data.rows[name]
-    return torch.tensor(data.windows.scales[rows], dtype=torch.float32), torch.from_numpy(data.windows.windows(rows))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from tiny_job import RULE
+from tiny_job import RULE, whole
 
 from cardioemu import UserError, load_emulator, progress
 from cardioemu.data import TRAIN, VALIDATION
@@ -23,12 +23,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated"),
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
 ]
-
-
-def whole(data, name):
-    rows = data.rows[name]
-    scales = torch.tensor(data.windows.scales[rows], dtype=torch.float32)
-    return scales, torch.from_numpy(data.windows.windows(rows))
 
 
 def make_module(data, lr=0.001, seed=0):

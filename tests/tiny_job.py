@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
 from mlflow import MlflowClient
 
 from cardioemu.data import SplitRule
@@ -66,3 +67,9 @@ def run_of(folder, cwd):
 def share_data(job, cwd):
     """Overrides with which a run in another folder uses the traces and windows of the tiny job."""
     return (*TINY, f"data_dir={job.cwd / 'data'}")
+
+
+def whole(data, name):
+    """Scales and all windows of a part."""
+    rows = data.rows[name]
+    return torch.tensor(data.windows.scales[rows], dtype=torch.float32), torch.from_numpy(data.windows.windows(rows))

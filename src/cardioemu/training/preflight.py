@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +106,10 @@ class TrainingJob:
     trainer: partial[Any]
     folder: Path
 
-    def preflight(self) -> Preflight:
-        """Reckons what the job takes, and measures what is there; allocates nothing."""
-        gpu = self.trainer.keywords["accelerator"] == "gpu"
-        program = resident()
-        rehearsal = rehearse(
+    @cached_property
+    def rehearsal(self) -> Rehearsal:
+        """What the network and its training take; allocates nothing."""
+        return rehearse(
             partial(self.model, inputs=self.inputs, samples=self.points),
             self.optimizer,
             inputs=self.inputs,
@@ -120,13 +119,18 @@ class TrainingJob:
             windows=self.windows,
             mixed=self.trainer.keywords["precision"] == MIXED,
         )
+
+    def preflight(self) -> Preflight:
+        """Measures what this process has and what is there now, beside what the job takes."""
+        gpu = self.trainer.keywords["accelerator"] == "gpu"
+        program = resident()
         replaced = sum(path.stat().st_size for path in self.folder.glob("*.ckpt"))  # of a run that is resumed
         free = {
             "host": free_memory() + program,
             "GPU": torch.cuda.mem_get_info()[0] if gpu else 0,
             "disk": free_disk(self.folder) + replaced,
         }
-        return Preflight(rehearsal, gpu, free, program)
+        return Preflight(self.rehearsal, gpu, free, program)
 
     def misfit(self) -> str | None:
         """Says in a sentence what the job lacks and what would fit; None if it fits."""
