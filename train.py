@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,14 +16,16 @@ from cardioemu.data import TEST, TRAIN, WindowData
 from cardioemu.emulator import Specification, load_emulator
 from cardioemu.errors import UserError
 from cardioemu.evaluation import cell_errors, cell_title, evenly, overlay, summary
+from cardioemu.folders import held
 from cardioemu.launch import launch
+from cardioemu.machine import rank
 from cardioemu.models import parameter_table
 from cardioemu.overrides import fixed, swept
 from cardioemu.progress import tell
 from cardioemu.settings.train import TrainSettings
 from cardioemu.storage import atomic
 from cardioemu.tracking import Run
-from cardioemu.training import BEST, EmulatorModule, EpochMetrics, TrainingJob, fit
+from cardioemu.training import BEST, EmulatorModule, EpochMetrics, TrainingJob, fit, resumable, smooth
 from cardioemu.windowing import window_set
 
 
@@ -35,25 +37,29 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
     memory = job(settings, folder)
     check_memory(memory, settings)
 
-    with settings.tracking.run(folder.name, plain(config), folder) as run:
+    with run_folder(folder), settings.tracking.run(folder.name, plain(config), folder) as run:
         save(config, folder)
         traces = settings.traces()
         windows = window_set(traces, settings.windowing, settings.data_dir / "windows")
         found = memory.preflight()
-        data = WindowData(windows, settings.data, found.hold_bytes)
-        print(replace(found, data=data.held_bytes))
+        data = WindowData(windows, settings.data, found.room)
+        print(replace(found, held=data.held))
         describe_data(data, {"traces.key": traces.key, "windows.key": windows.key}, run)
 
         pl.seed_everything(settings.seed, verbose=False)
-        module = make_module(settings, data)
+        module = make_module(settings, data, begun=resumable(folder) is not None)
         figures = settings.evaluation(
             data, settings.windowing.time_ms, lambda f, epoch: run.image(f, "prediction", epoch)
         )
         epochs = EpochMetrics(run.metrics)
         trainer = settings.trainer(folder, [epochs, figures])
         fit(trainer, module, data)
+        if rank() > 0:  # the rest is for one process
+            return epochs.last
 
         metrics = epochs.last | {"val/rmse_mV_best": float(trainer.checkpoint_callbacks[0].best_model_score)}
+        if settings.smoothing:
+            metrics |= smooth(folder / BEST, data)
         metrics |= test(data, folder, run)
         with atomic(folder / "metrics.json") as file:
             file.write_text(json.dumps(metrics, indent=2), encoding="utf-8")
@@ -116,13 +122,20 @@ def describe_data(data: WindowData, keys: dict[str, str], run: Run) -> None:
     run.params({f"cells.{part}": len(rows) for part, rows in data.rows.items()})
 
 
-def make_module(settings: TrainSettings, data: WindowData) -> EmulatorModule:
-    """Builds the network, fits its normaliser to the training part, and notes what its inputs and outputs mean."""
+def make_module(settings: TrainSettings, data: WindowData, begun: bool) -> EmulatorModule:
+    """Builds the network, fits its normaliser to the training part, and notes what its inputs and outputs mean.
+
+    Of a run that has begun a checkpoint has all numbers: none are drawn or fitted.
+    """
     cell = settings.cell
     scales = data.windows.scales[data.rows[TRAIN]]
     sizes = {"samples": settings.windowing.points, "inputs": len(cell.scaled)}
-    network = settings.model(**sizes)
-    network.fit_normaliser(data.training_windows())
+    with torch.device("meta") if begun else nullcontext():
+        network = settings.model(**sizes)
+    if begun:
+        network.to_empty(device="cpu")
+    else:
+        network.fit_normaliser(data.training_windows())
     specification = Specification(
         network=type(network).__name__,
         settings=sizes | settings.model.keywords,
@@ -133,7 +146,7 @@ def make_module(settings: TrainSettings, data: WindowData) -> EmulatorModule:
         cell=asdict(settings.simulator) | {"variant": cell.variant, "scaled": dict(cell.scaled_constants)},
         windows=data.windows.key,
     )
-    return EmulatorModule(network, settings.optimizer, specification)
+    return EmulatorModule(network, settings.optimizer, settings.schedule, specification, settings.seed)
 
 
 def test(data: WindowData, folder: Path, run: Run) -> dict[str, float]:
@@ -168,9 +181,20 @@ def report(metrics: dict[str, float], folder: Path, run: Run) -> None:
     print(f"compare runs make ui, then http://127.0.0.1:5000/{run.page}")
 
 
+def run_folder(folder: Path) -> AbstractContextManager[None]:
+    """Keeps other processes out of the run folder, except those that train with this one."""
+    return held(folder, "trained", "runs_dir") if rank() == 0 else nullcontext()
+
+
 @contextmanager
 def sweep(settings: TrainSettings, overrides: Sequence[str]) -> Iterator[list[str]]:
-    """Opens the run that the runs of a sweep stand under."""
+    """Opens the run that the runs of a sweep stand under.
+
+    Raises:
+        UserError: its runs are to be trained by several processes each.
+    """
+    if settings.processes > 1:
+        raise UserError("trainer.devices: a sweep trains each run in one process; give 1 device on 1 node, or no -m")
     if settings.dry_run:
         yield []
         return

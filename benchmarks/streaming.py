@@ -37,7 +37,7 @@ def train(data_dir: str, held: bool, epochs: int) -> None:
 
     from cardioemu.data import SplitRule, TrainingSet, WindowData
     from cardioemu.emulator import Specification
-    from cardioemu.models import SeedLSTM
+    from cardioemu.models import LSTMNetwork
     from cardioemu.simulation import Solver, campaign, design, load_cell
     from cardioemu.training import EmulatorModule, KerasRMSprop, fit, make_trainer
     from cardioemu.windowing import WindowRule, window_set
@@ -67,9 +67,9 @@ def train(data_dir: str, held: bool, epochs: int) -> None:
     if held:
         data.rows["train"] = rows[:: len(rows) * windows.count // HELD_WINDOWS]
         data.hold_bytes = 2**62
-    network = SeedLSTM(samples=10_000, hidden=256)
+    network = LSTMNetwork(samples=10_000, hidden=256)
     network.normaliser.fit([TrainingSet(windows, rows[:64], hold=False)[list(range(256))][1]])
-    specification = Specification("SeedLSTM", {}, [], [], [], {}, {}, "")
+    specification = Specification("LSTMNetwork", {}, [], [], [], {}, {}, "")
     speed = Speed()
     with tempfile.TemporaryDirectory() as run:
         trainer = make_trainer(Path(run), [speed], max_epochs=epochs, accelerator="cpu", precision="32-true")

@@ -10,7 +10,7 @@ from tiny_job import RULE
 
 from cardioemu import Emulator, UserError, load_emulator
 from cardioemu.emulator import Specification
-from cardioemu.models import SeedLSTM
+from cardioemu.models import LSTMNetwork
 
 SCALED = ["ICaL", "IK1", "IKr", "IKur", "INa"]
 
@@ -19,7 +19,7 @@ SCALED = ["ICaL", "IK1", "IKr", "IKur", "INa"]
 def emulator():
     torch.manual_seed(0)
     specification = Specification(
-        network="SeedLSTM",
+        network="LSTMNetwork",
         settings={"samples": 200, "inputs": 5, "hidden": 8},
         scaled=SCALED,
         lowest=[0.0, 0.1, 0.2, 0.3, 0.4],
@@ -28,7 +28,7 @@ def emulator():
         cell={"name": "akwaboah2021", "variant": "program", "scaled": None},
         windows="0" * 16,
     )
-    return Emulator(SeedLSTM(samples=200, inputs=5, hidden=8), specification)
+    return Emulator(LSTMNetwork(samples=200, inputs=5, hidden=8), specification)
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_the_trained_range_is_named(emulator):
 
 def test_gradient_through_forward(emulator):
     scales = torch.tensor([[1.0, 0.8, 0.5, 1.2, 0.9]], dtype=torch.float64, requires_grad=True)
-    double = Emulator(SeedLSTM(samples=200, inputs=5, hidden=8).double(), emulator.specification)
+    double = Emulator(LSTMNetwork(samples=200, inputs=5, hidden=8).double(), emulator.specification)
     double(scales)[0, 30].backward()
     with torch.no_grad():
         step = 1e-6 * torch.eye(5, dtype=torch.float64)

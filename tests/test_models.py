@@ -9,7 +9,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from cardioemu.models import LSTM, NETWORKS, Dense, Normaliser, SeedLSTM, parameter_table
+from cardioemu.models import LSTM, NETWORKS, Dense, LSTMNetwork, Normaliser, parameter_table
 
 torch.set_num_threads(1)
 
@@ -97,7 +97,7 @@ def test_initialisation_is_keras():
 def test_seed_has_its_840_310_000_parameters(normalise):
     before = torch.get_rng_state()
     with torch.device("meta"):
-        network = SeedLSTM(samples=10_000, hidden=12_000, normalise=normalise)
+        network = LSTMNetwork(samples=10_000, hidden=12_000, normalise=normalise)
         table = parameter_table(network)
         assert network(torch.empty(16, 5)).shape == (16, 10_000)
     assert all(tensor.is_meta for tensor in network.state_dict().values())
@@ -115,10 +115,10 @@ def test_parameter_table_counts_a_shared_parameter_once():
 
 
 def test_network_built_on_meta_is_loaded_or_initialised_later():
-    network, z, scales = SeedLSTM(samples=7, hidden=6), torch.randn(4, 7), torch.rand(4, 5)
+    network, z, scales = LSTMNetwork(samples=7, hidden=6), torch.randn(4, 7), torch.rand(4, 5)
     network.fit_normaliser([torch.randn(9, 7)])
     with torch.device("meta"):
-        later = SeedLSTM(samples=7, hidden=6)
+        later = LSTMNetwork(samples=7, hidden=6)
     later.load_state_dict(network.state_dict(), assign=True)
     assert torch.equal(later(scales), network(scales))
     later.to("meta").to_empty(device="cpu")
@@ -131,7 +131,7 @@ def test_network_built_on_meta_is_loaded_or_initialised_later():
 
 
 def test_seed_equals_the_definition():
-    network = SeedLSTM(samples=7, inputs=3, hidden=4).double()
+    network = LSTMNetwork(samples=7, inputs=3, hidden=4).double()
     windows = 30 * torch.randn(9, 7, dtype=torch.float64) - 60
     network.fit_normaliser(windows.split(4))
     scales = torch.rand(6, 3, dtype=torch.float64)
@@ -144,7 +144,7 @@ def test_seed_equals_the_definition():
 
 
 def test_output_is_differentiable_with_respect_to_scales():
-    network = SeedLSTM(samples=3, hidden=4).double()
+    network = LSTMNetwork(samples=3, hidden=4).double()
     scales = torch.rand(2, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(network, scales)
     network(scales).sum().backward()
@@ -152,7 +152,7 @@ def test_output_is_differentiable_with_respect_to_scales():
 
 
 def test_bare_seed_has_no_normaliser():
-    network = SeedLSTM(samples=7, hidden=4, normalise=False)
+    network = LSTMNetwork(samples=7, hidden=4, normalise=False)
     scales = torch.rand(4, 5)
     before = network(scales)
     network.fit_normaliser([torch.randn(9, 7)])
@@ -202,7 +202,7 @@ def test_normaliser_refuses_in_a_sentence_and_keeps_its_state(windows, sentence)
 
 def test_networks_are_named_after_their_class_and_carry_a_schema():
     assert all(name == network.__name__ for name, network in NETWORKS.items())
-    hints = get_type_hints(SeedLSTM.__init__, include_extras=True)
+    hints = get_type_hints(LSTMNetwork.__init__, include_extras=True)
     for name in ("samples", "inputs", "hidden"):
         with pytest.raises(ValidationError):
             TypeAdapter(hints[name]).validate_python(0)

@@ -15,7 +15,7 @@ from tiny_job import ROOT, TINY, command, environment, run_cli
 from torch import nn
 
 from cardioemu import UserError
-from cardioemu.models import SeedLSTM
+from cardioemu.models import LSTMNetwork
 from cardioemu.training import KerasRMSprop, Preflight, TrainingJob, make_trainer
 from cardioemu.training.rehearsal import Rehearsal, rehearse
 
@@ -26,7 +26,7 @@ NETWORK, RECURRENT = 4 * (24 * 5 + 24 * 6 + 24 + 42 + 49), 4 * 24 * 6  # of hidd
 
 
 def seed(**changes):
-    return partial(SeedLSTM, **{"samples": 7, "hidden": 6, "normalise": False} | changes)
+    return partial(LSTMNetwork, **{"samples": 7, "hidden": 6, "normalise": False} | changes)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def job(tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, "free_memory", lambda: machine.memory)
     monkeypatch.setattr(preflight, "free_disk", lambda folder: machine.disk)
     trainer = partial(make_trainer, max_epochs=1, accelerator="cpu", precision="32-true")
-    model = partial(SeedLSTM, hidden=2000)
+    model = partial(LSTMNetwork, hidden=2000)
     job = TrainingJob(
         model, KerasRMSprop, inputs=5, points=1000, windows=3, batch_size=4096, trainer=trainer, folder=tmp_path
     )

@@ -15,7 +15,7 @@ from cardioemu import UserError, load_emulator, progress
 from cardioemu.data import TRAIN, VALIDATION
 from cardioemu.emulator import Specification
 from cardioemu.evaluation import rmse_mV
-from cardioemu.models import SeedLSTM
+from cardioemu.models import LSTMNetwork
 from cardioemu.training import BEST, LAST, EmulatorModule, EpochMetrics, Figures, KerasRMSprop, fit, make_trainer
 
 # As training/trainer.py has it; pytest puts its own filters over them.
@@ -27,11 +27,11 @@ pytestmark = [
 
 def make_module(data, lr=0.001, seed=0):
     torch.manual_seed(seed)
-    network = SeedLSTM(samples=200, hidden=8)
+    network = LSTMNetwork(samples=200, hidden=8)
     network.fit_normaliser(data.training_windows())
     scales = data.windows.scales[data.rows[TRAIN]]
     specification = Specification(
-        network="SeedLSTM",
+        network="LSTMNetwork",
         settings={"samples": 200, "inputs": 5, "hidden": 8},
         scaled=list(data.windows.scaled),
         lowest=scales.min(0).tolist(),

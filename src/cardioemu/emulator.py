@@ -1,6 +1,7 @@
 """The trained network with all that is needed to use it: what goes in, what comes out, where it holds."""
 
 import warnings
+import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from cardioemu.errors import UserError
-from cardioemu.models import NETWORKS
+from cardioemu.models import NETWORKS, gaussian_smoothed
 from cardioemu.progress import progress_bar
 from cardioemu.simulation import checked_scales
 from cardioemu.tensors import ScaleBatch, VoltageBatch
@@ -36,6 +37,7 @@ class Specification:
         window: the `WindowRule` of its output.
         cell: the arguments of the `Simulator` that its cells came from.
         windows: key of the windows it was trained on.
+        sigma_points: standard deviation of the Gaussian that smooths its predictions; 0: none does.
     """
 
     network: str
@@ -46,6 +48,7 @@ class Specification:
     window: dict[str, Any]
     cell: dict[str, Any]
     windows: str
+    sigma_points: float = 0.0
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -95,8 +98,7 @@ class Emulator(nn.Module):
 
     def forward(self, scales: ScaleBatch) -> VoltageBatch:
         """Returns the windows (batch, samples) in mV of scale vectors (batch, scaled), differentiable."""
-        output: torch.Tensor = self.network(scales)
-        return output
+        return gaussian_smoothed(self.network(scales), self.specification.sigma_points)
 
     def predict(self, scales: ArrayLike) -> Prediction:
         """Predicts the window of each scale vector.
@@ -114,12 +116,13 @@ class Emulator(nn.Module):
         self._warn_outside(table)
         return Prediction(self.window.time_ms, np.concatenate(list(self._batches(table, BATCH))))
 
-    def against(self, windows: WindowSet, rows: np.ndarray) -> Iterator[tuple[Windows, Predicted]]:
+    def against(self, windows: WindowSet, rows: np.ndarray, doing: str = "test") -> Iterator[tuple[Windows, Predicted]]:
         """Predicts some windowed cells and reads what was simulated, a few cells at a time, with a progress bar.
 
         Args:
             windows: of the same rule as this emulator's.
             rows: the cells.
+            doing: what the progress bar says.
 
         Yields:
             Simulated (cells, windows, points) and predicted (cells, points), in mV.
@@ -127,7 +130,7 @@ class Emulator(nn.Module):
         scales = windows.scales[rows]
         self._warn_outside(scales)
         predicted = self._batches(scales, CELLS_AT_ONCE)
-        with progress_bar(len(rows), "test", "cell") as bar:
+        with progress_bar(len(rows), doing, "cell") as bar:
             for pair in zip(windows.batches(rows), predicted, strict=True):
                 yield pair
                 bar.update(len(pair[0]))
@@ -155,9 +158,13 @@ def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any
     """Reads tensors and plain values; nothing in the file is executed.
 
     Raises:
-        UserError: the file is damaged, or no checkpoint of this program.
+        UserError: the file is damaged, down to a single bit, or no checkpoint of this program.
     """
     try:
+        # torch writes a checksum of every tensor but does not look at it when it reads.
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"{damaged} does not match its checksum")
         # Mapped: the weights come from the file as they are used, beside those of a network in training if need be.
         content = torch.load(path, map_location=map_location, weights_only=True, mmap=True)
     except Exception as error:

@@ -17,17 +17,18 @@ LOCK, HOLDER = ".lock", ".holder"
 
 
 @contextmanager
-def held(folder: Path, doing: str) -> Iterator[None]:
+def held(folder: Path, doing: str, setting: str = "data_dir") -> Iterator[None]:
     """Holds a folder, which it makes, against other processes; waits for one that holds it, and says who.
 
     Args:
         folder: the folder.
         doing: what is done to it, for the sentence "FOLDER is being ... by".
+        setting: by which the user chose it.
 
     Raises:
         UserError: the folder cannot be written to.
     """
-    with writable(folder):
+    with writable(folder, setting):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
         try:
@@ -45,14 +46,14 @@ def held(folder: Path, doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def writable(folder: Path) -> Iterator[None]:
+def writable(folder: Path, setting: str = "data_dir") -> Iterator[None]:
     """Turns what the disk refuses into a sentence."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"data_dir: {folder} cannot be written to ({error.strerror or error}); "
-            "what is finished is kept: make room, or give another data_dir, and run the same command again"
+            f"{setting}: {folder} cannot be written to ({error.strerror or error}); "
+            f"what is finished is kept: make room, or give another {setting}, and run the same command again"
         ) from error
 
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from cardioemu.config import VERSION_BASE, build, check
 from cardioemu.errors import UserError
+from cardioemu.machine import rank
 
 Job = Callable[[DictConfig, Path], Any]
 Sweep = Callable[[Any, Sequence[str]], AbstractContextManager[Sequence[str]]]
@@ -40,6 +41,8 @@ def launch(
     """
     arguments = get_args_parser().parse_args()
     begun = next((o.partition("=")[2] for o in arguments.overrides if o.startswith("resume=")), "")
+    if rank() > 0:  # of several processes that train together one speaks
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     try:
         if arguments.cfg or arguments.info or arguments.help or arguments.hydra_help:
             _run_under_hydra(job, conf)

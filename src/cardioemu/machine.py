@@ -14,6 +14,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def rank() -> int:
+    """Returns the number of this process among those that train one network together; 0 where it is alone.
+
+    Lightning, torchrun and SLURM say it by these names, from the start of a process on.
+    """
+    return next((int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), 0)
+
+
 def free_memory() -> int:
     """Returns the bytes of memory that this process may still take: of the machine, or of a control group's limit.
 

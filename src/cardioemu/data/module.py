@@ -1,6 +1,6 @@
 """The windows of a campaign as batches for training, validation and test."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -52,15 +52,16 @@ class WindowData(pl.LightningDataModule):
     Args:
         windows: the windows of a campaign.
         rule: how they are shared out and batched.
-        hold_bytes: the training windows are held in memory if they take no more; others are read as they are needed.
+        room: how much memory the training windows may take, by place ("GPU", "host"), in the order of preference; they
+            are held in the first that has room for all of them, else read as they are needed.
 
     Raises:
         UserError: a part is left without a single cell with windows.
     """
 
-    def __init__(self, windows: WindowSet, rule: SplitRule, hold_bytes: int = 0) -> None:
+    def __init__(self, windows: WindowSet, rule: SplitRule, room: Mapping[str, int] | None = None) -> None:
         super().__init__()
-        self.windows, self.rule, self.hold_bytes = windows, rule, hold_bytes
+        self.windows, self.rule, self.room = windows, rule, room or {}
         scales = windows.scales
         part = split(scales, rule.validation, rule.test, rule.seed)
         once = np.isin(np.arange(len(scales)), distinct(scales)[1])
@@ -74,10 +75,10 @@ class WindowData(pl.LightningDataModule):
                 )
 
     @property
-    def held_bytes(self) -> int:
-        """How much of the training windows is held in memory: all or nothing."""
+    def held(self) -> dict[str, int]:
+        """Bytes of the training windows in the place that holds them: all or nothing."""
         nbytes = len(self.rows[TRAIN]) * self.windows.bytes_per_cell
-        return nbytes if nbytes <= self.hold_bytes else 0
+        return dict.fromkeys([place for place, room in self.room.items() if nbytes <= room][:1], nbytes)
 
     def training_windows(self) -> Iterator[torch.Tensor]:
         """Reads all windows of the training part once, (windows, points) at a time, with a progress bar."""
@@ -88,9 +89,22 @@ class WindowData(pl.LightningDataModule):
                 bar.update(len(windows))
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of (scales, window), every window once per epoch in an order made by (seed, epoch)."""
-        dataset = TrainingSet(self.windows, self.rows[TRAIN], hold=self.held_bytes > 0)
-        batches = EpochBatches(len(dataset), self.rule.batch_size, self.rule.seed, dataset.expect)
+        """Batches of (scales, window, rows), every window once per epoch in an order made by (seed, epoch).
+
+        Of several processes that train together each gets its shares of every batch.
+        """
+        devices = {"GPU": self.trainer.strategy.root_device if self.trainer else None, "host": torch.device("cpu")}
+        dataset = TrainingSet(self.windows, self.rows[TRAIN], next((devices[place] for place in self.held), None))
+        together = (
+            {
+                "parts": self.trainer.accumulate_grad_batches,
+                "processes": self.trainer.world_size,
+                "rank": self.trainer.global_rank,
+            }
+            if self.trainer
+            else {}
+        )
+        batches = EpochBatches(len(dataset), self.rule.batch_size, self.rule.seed, dataset.expect, **together)
         return DataLoader(dataset, sampler=batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader:

@@ -3,11 +3,12 @@
 from torch import nn
 
 from cardioemu.models.layers import LSTM, Dense
+from cardioemu.models.lstm_network import LSTMNetwork
 from cardioemu.models.normaliser import Normaliser
 from cardioemu.models.parameters import parameter_table
-from cardioemu.models.seed_lstm import SeedLSTM
+from cardioemu.models.smoothing import gaussian_smoothed
 
-NETWORKS: dict[str, type[nn.Module]] = {"SeedLSTM": SeedLSTM}
+NETWORKS: dict[str, type[nn.Module]] = {"LSTMNetwork": LSTMNetwork}
 """The only classes a checkpoint may name."""
 
-__all__ = ["LSTM", "NETWORKS", "Dense", "Normaliser", "SeedLSTM", "parameter_table"]
+__all__ = ["LSTM", "NETWORKS", "Dense", "LSTMNetwork", "Normaliser", "gaussian_smoothed", "parameter_table"]

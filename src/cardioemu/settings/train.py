@@ -23,6 +23,7 @@ class TrainSettings(SimulateSettings):
     data: SplitRule
     model: partial[Any]
     optimizer: Callable[..., Any]
+    schedule: Callable[..., Any]
     trainer: partial[Any]
     evaluation: Callable[..., Any]
     tracking: Tracking
@@ -30,6 +31,7 @@ class TrainSettings(SimulateSettings):
     runs_dir: Path
     resume: Path | None
     memory_check: Literal["refuse", "warn"]
+    smoothing: bool
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,6 +40,11 @@ class TrainSettings(SimulateSettings):
                 "windowing.length_ms: got cycle, but model has no output for the length of a cycle, without which a "
                 "window of one cycle has no times; give a length in ms"
             )
+        if self.processes > 1 and self.trainer.keywords["strategy"] == "single":
+            raise UserError(
+                f"trainer.strategy: got single for {self.processes} processes (trainer.devices times trainer.nodes); "
+                "use ddp or fsdp"
+            )
         need_ms, has_ms = self.windowing.shortest_trace_ms, self.simulator.duration_ms
         if need_ms > has_ms:
             raise UserError(
@@ -45,3 +52,8 @@ class TrainSettings(SimulateSettings):
                 f"settling for {self.windowing.settle_ms:g} ms needs at least {need_ms:g}; "
                 "simulate longer or cut shorter windows"
             )
+
+    @property
+    def processes(self) -> int:
+        """How many train together."""
+        return int(self.trainer.keywords["devices"] * self.trainer.keywords["nodes"])

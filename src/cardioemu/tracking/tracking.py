@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 from sqlalchemy.exc import SQLAlchemyError
 
 from cardioemu.errors import UserError
+from cardioemu.machine import rank
 from cardioemu.tracking.provenance import git_state, machine, packages
 
 RUN_ID = "mlflow_run_id"
@@ -79,7 +80,12 @@ class Tracking:
             name: shown in the UI where `run_name` is not set.
             config: the resolved config, recorded as flat params.
             folder: the run folder, which remembers the run's id for a later resume.
+
+        Of several processes that train together the first records the run.
         """
+        if rank() > 0:
+            yield Unrecorded()
+            return
         client, experiment_id = self.client()
         remembered = folder / RUN_ID if folder else None
         if remembered and remembered.exists():
@@ -152,6 +158,25 @@ class Run:
     def file(self, path: Path, folder: str | None = None) -> None:
         """Records a copy of a file."""
         self.client.log_artifact(self.id, str(path), folder)
+
+
+class Unrecorded(Run):
+    """What a process is given whose run another records."""
+
+    def __init__(self) -> None:
+        self.id = ""
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Records nothing."""
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Records nothing."""
+
+    def image(self, figure: Figure, key: str, step: int) -> None:
+        """Records nothing."""
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        """Records nothing."""
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Training: the LightningModule, optimiser, callbacks and checkpoints."""
 
 from cardioemu.training.callbacks import EpochMetrics, Figures
-from cardioemu.training.checkpoints import BEST, LAST
+from cardioemu.training.checkpoints import BEST, LAST, resumable
 from cardioemu.training.module import EmulatorModule
 from cardioemu.training.preflight import Preflight, TrainingJob
 from cardioemu.training.rmsprop import KerasRMSprop
+from cardioemu.training.smoothing import smooth
 from cardioemu.training.trainer import fit, make_trainer
 
 __all__ = [
@@ -18,4 +19,6 @@ __all__ = [
     "TrainingJob",
     "fit",
     "make_trainer",
+    "resumable",
+    "smooth",
 ]

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from matplotlib.figure import Figure
 from pydantic import PositiveInt
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 
 from cardioemu.data import VALIDATION, WindowData
 from cardioemu.errors import UserError
@@ -44,13 +44,28 @@ class EpochMetrics(Callback):
         self.last = state_dict["last"]
 
 
+class Patience(EarlyStopping):
+    """Stops training when val/rmse_mV has not improved for some epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__("val/rmse_mV", patience=epochs, check_on_train_epoch_end=True)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A run that had stopped for this is done when it is resumed."""
+        trainer.should_stop = self.wait_count >= self.patience
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up the count, not the patience: that may be changed on the way."""
+        super().load_state_dict(state_dict | {"patience": self.patience})
+
+
 class Progress(Callback):
     """One bar over all batches of all epochs, so that the time left is that of the whole training."""
 
     def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         """Begins where a resumed run stands."""
         self.bar = progress_bar(int(trainer.num_training_batches) * (trainer.max_epochs or 0), "train", "batch")
-        self.bar.update(trainer.global_step)
+        self.bar.update(trainer.global_step * trainer.accumulate_grad_batches)
         self.bar.unpause()
 
     def on_train_batch_end(self, *_: Any) -> None:

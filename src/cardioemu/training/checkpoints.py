@@ -6,26 +6,73 @@ from typing import Any
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch.utils._pytree import tree_leaves
 
 from cardioemu.emulator import read_checkpoint
-from cardioemu.storage import atomic
+from cardioemu.errors import UserError
+from cardioemu.machine import free_disk, in_words
+from cardioemu.progress import tell
+from cardioemu.storage import atomic, flush
 
-BEST, LAST = "best.ckpt", "last.ckpt"
+BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Saves so that a kill leaves the old checkpoint or the new one; loads tensors and plain values only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Writes a checkpoint in place of `path`."""
-        with atomic(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        """Writes a checkpoint in place of `path`; the last one that training can go on from becomes the previous one.
+
+        Raises:
+            UserError: the disk has no room, or refuses; what is there is kept.
+        """
+        path = Path(path)
+        size = sum(leaf.nbytes for leaf in tree_leaves(checkpoint) if isinstance(leaf, torch.Tensor))
+        if size > free_disk(path.parent):
+            raise _not_saved(path, f"it takes {in_words(size)}, of which {in_words(free_disk(path.parent))} are free")
+        try:
+            with atomic(path) as temporary:
+                torch.save(checkpoint, temporary)
+                flush(temporary)
+                if path.name == LAST and path.exists():
+                    path.replace(path.with_name(PREVIOUS))
+        except (OSError, RuntimeError) as error:  # torch's writer turns the one into the other
+            raise _not_saved(path, str(error).partition("\n")[0]) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
         """Reads a checkpoint; `weights_only` is not negotiable."""
         return read_checkpoint(path, map_location)
+
+
+def _not_saved(path: Path, why: str) -> UserError:
+    return UserError(
+        f"runs_dir: {path} cannot be saved ({why}); make room, then resume={path.parent} goes on from the last epoch "
+        "that was saved"
+    )
+
+
+def resumable(folder: Path) -> Path | None:
+    """Finds the newest checkpoint of a run folder that training can go on from; None where there is none yet.
+
+    Raises:
+        UserError: there are some, and all are damaged.
+    """
+    damages = []
+    for path in (folder / LAST, folder / PREVIOUS):
+        if path.exists():
+            try:
+                read_checkpoint(path)
+            except UserError as error:
+                damages.append(str(error))
+                continue
+            for damage in damages:
+                tell(f"{damage}; going on from {path.name}")
+            return path
+    if damages:
+        raise UserError("\n".join(damages))
+    return None
 
 
 class Checkpoint(ModelCheckpoint):

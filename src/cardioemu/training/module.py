@@ -1,21 +1,24 @@
 """The LightningModule: loss, optimiser and validation of any network."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.optim.lr_scheduler import LRScheduler
 
+from cardioemu.data import Batch, SharedBatch
 from cardioemu.emulator import CHECKPOINT_KEY, Specification
 from cardioemu.tensors import ScaleBatch, VoltageBatch, WindowBatch
 
-Batch = Sequence[torch.Tensor]
 
-
-def loss_mV2(network: nn.Module, scales: ScaleBatch, windows: VoltageBatch) -> torch.Tensor:
-    """Returns the mean squared error of a batch of one window per scale vector, in mV^2."""
-    return nn.functional.mse_loss(network(scales), windows)
+def summed_error_mV2(network: nn.Module, scales: ScaleBatch, windows: VoltageBatch) -> torch.Tensor:
+    """Returns the mean squared error of each window over its points, summed over a batch of windows, in mV^2."""
+    return nn.functional.mse_loss(network(scales), windows, reduction="sum") / windows.shape[1]
 
 
 def cell_rmse_mV(network: nn.Module, scales: ScaleBatch, windows: WindowBatch) -> torch.Tensor:
@@ -30,39 +33,65 @@ class EmulatorModule(pl.LightningModule):
     Args:
         network: (batch, scaled) -> (batch, samples).
         optimizer: makes the optimiser of the network's parameters.
+        schedule: makes the course of its learning rate over the epochs.
         specification: written into every checkpoint, so that `load_emulator` needs nothing else.
+        seed: of what a network draws while it trains.
     """
 
     def __init__(
         self,
         network: nn.Module,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        schedule: Callable[[torch.optim.Optimizer], LRScheduler],
         specification: Specification,
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        self.network, self.make_optimizer, self.specification = network, optimizer, specification
+        self.network, self.make_optimizer, self.make_schedule = network, optimizer, schedule
+        self.specification, self.seed = specification, seed
 
     def forward(self, scales: ScaleBatch) -> VoltageBatch:
         """Returns the windows (batch, samples) in mV of scale vectors (batch, scaled)."""
         output: torch.Tensor = self.network(scales)
         return output
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Makes the optimiser."""
-        return self.make_optimizer(self.network.parameters())
+    def configure_model(self) -> None:
+        """Shards the network, layer by layer, where the strategy shards; Lightning calls this in every process."""
+        if self.device_mesh is not None:
+            mesh = self.device_mesh["data_parallel"]
+            for layer in self.network.modules():
+                if next(layer.parameters(recurse=False), None) is not None:
+                    fully_shard(layer, mesh=mesh)
+            fully_shard(self.network, mesh=mesh)
 
-    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        """Returns the loss of a batch of (scales, window)."""
-        scales, windows = batch
-        loss = loss_mV2(self, scales, windows)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(scales))
-        return loss
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Makes the optimiser and the course of its learning rate."""
+        optimizer = self.make_optimizer(self.network.parameters())
+        schedule = {"scheduler": self.make_schedule(optimizer), "interval": "epoch", "monitor": "val/rmse_mV"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[typeddict-item]
+
+    def on_train_epoch_start(self) -> None:
+        """Lets random numbers depend on seed, epoch and process only, so that a resumed run draws the same."""
+        numbers = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank))
+        torch.manual_seed(int(numbers.generate_state(1)[0]))
+
+    def training_step(self, batch: SharedBatch, _: int) -> torch.Tensor:
+        """Returns the loss of a share of a batch: (scales, window, rows to divide by)."""
+        scales, windows, rows = batch
+        total = summed_error_mV2(self, scales, windows)
+        if len(scales):
+            how: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True}
+            self.log("train/loss", total / len(scales), batch_size=len(scales), **how)
+        return total / rows
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Adds the cells of a batch of (scales, all windows of the cell) to val/rmse_mV, the mean over cells."""
+        """Adds the cells of a batch of (scales, all windows of the cell) to val/rmse_mV, the mean over cells.
+
+        Every process validates all cells: so all come to the same number, and decide alike.
+        """
         scales, windows = batch
         rmse_mV = cell_rmse_mV(self, scales, windows)
-        self.log("val/rmse_mV", rmse_mV.mean(), prog_bar=True, batch_size=len(scales))
+        self.log("val/rmse_mV", rmse_mV.mean(), batch_size=len(scales))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the specification, as plain values."""

@@ -1,7 +1,7 @@
 """Whether a run fits: what it takes of host, GPU and disk, held against what is there before it takes any."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -30,27 +30,31 @@ class Preflight:
         gpu: whether it trains on one.
         free: what is there of each of `PLACES`; of the host, what this process has already included.
         program: what this process had before.
-        data: training windows held in memory.
+        processes: that train together on this machine; on GPUs, each on its own.
+        shards: parts into which the network, its gradients and the optimiser's state are divided over processes.
+        held: training windows held in memory, by place, in each process.
     """
 
     rehearsal: Rehearsal
     gpu: bool
     free: Mapping[str, int]
     program: int
-    data: int = 0
+    processes: int = 1
+    shards: int = 1
+    held: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def parts(self) -> dict[str, dict[str, int]]:
-        """What there is at once in training, by part and place."""
+        """What there is at once in training in one process, by part and place."""
         r, device = self.rehearsal, "GPU" if self.gpu else "host"
         return {
             "program": {"host": self.program + LATER} | ({"GPU": CUDA} if self.gpu else {}),
-            "parameters": {device: r.network},
-            "gradients": {device: r.gradients},
-            "optimiser state": {device: r.optimizer},
+            "parameters": {device: r.network // self.shards},
+            "gradients": {device: r.gradients // self.shards},
+            "optimiser state": {device: r.optimizer // self.shards},
             "activations and work": {device: r.working},
-            "windows held": {"host": self.data},
-            "checkpoints": {"disk": r.network + 2 * (r.network + r.optimizer)},  # best, last, and the next last
+            "windows held": dict(self.held),
+            "checkpoints": {"disk": r.network + 3 * (r.network + r.optimizer)},  # best; last, previous, the next last
         }
 
     @property
@@ -60,9 +64,9 @@ class Preflight:
 
     @property
     def needs(self) -> dict[str, int]:
-        """The most that the run takes of each place at any time."""
+        """The most that the run takes of each place at any time: of the host, all its processes together."""
         training = {place: sum(part.get(place, 0) for part in self.parts.values()) for place in PLACES}
-        return training | {"host": max(training["host"], self.initialisation)}
+        return training | {"host": self.processes * max(training["host"], self.initialisation)}
 
     @property
     def short(self) -> list[str]:
@@ -70,9 +74,11 @@ class Preflight:
         return [place for place, needed in self.needs.items() if needed > self.free[place]]
 
     @property
-    def hold_bytes(self) -> int:
-        """How much of the training windows may be held in memory: half of what the run leaves."""
-        return int(HELD_PART * max(self.free["host"] - replace(self, data=0).needs["host"], 0))
+    def room(self) -> dict[str, int]:
+        """How much of the training windows each process may hold in memory: half of what the run leaves."""
+        needs = replace(self, held={}).needs
+        left = {place: HELD_PART * max(self.free[place] - needs[place], 0) for place in ("GPU", "host")}
+        return {"GPU": int(left["GPU"]), "host": int(left["host"]) // self.processes}
 
     def __str__(self) -> str:
         begin = {"initialisation": {"host": self.initialisation}}
@@ -114,7 +120,7 @@ class TrainingJob:
             self.optimizer,
             inputs=self.inputs,
             points=self.points,
-            batch_size=self.batch_size,
+            batch_size=-(-self.batch_size // self._shares),
             cells=CELLS_AT_ONCE,
             windows=self.windows,
             mixed=self.trainer.keywords["precision"] == MIXED,
@@ -122,7 +128,8 @@ class TrainingJob:
 
     def preflight(self) -> Preflight:
         """Measures what this process has and what is there now, beside what the job takes."""
-        gpu = self.trainer.keywords["accelerator"] == "gpu"
+        trainer = self.trainer.keywords
+        gpu = trainer["accelerator"] == "gpu"
         program = resident()
         replaced = sum(path.stat().st_size for path in self.folder.glob("*.ckpt"))  # of a run that is resumed
         free = {
@@ -130,7 +137,15 @@ class TrainingJob:
             "GPU": torch.cuda.mem_get_info()[0] if gpu else 0,
             "disk": free_disk(self.folder) + replaced,
         }
-        return Preflight(self.rehearsal, gpu, free, program)
+        together = trainer["devices"] * trainer["nodes"]
+        shards = together if trainer["strategy"] == "fsdp" else 1
+        return Preflight(self.rehearsal, gpu, free, program, trainer["devices"], shards)
+
+    @property
+    def _shares(self) -> int:
+        """Into how many parts a batch goes."""
+        trainer = self.trainer.keywords
+        return int(trainer["devices"] * trainer["nodes"] * trainer["accumulate"])
 
     def misfit(self) -> str | None:
         """Says in a sentence what the job lacks and what would fit; None if it fits."""
@@ -149,10 +164,13 @@ class TrainingJob:
         keywords = self.model.keywords
         if "hidden" in keywords:
             yield self._largest("model.hidden", keywords["hidden"], lambda n: {"model": partial(self.model, hidden=n)})
+        if keywords.get("dead_weights") == "hold":
+            lighter = replace(self, model=partial(self.model, dead_weights="drop"))
+            yield None if lighter.preflight().short else "model.dead_weights=drop"
         yield self._largest("data.batch_size", self.batch_size, lambda n: {"batch_size": n})
-        precision = partial(self.trainer.func, **self.trainer.keywords | {"precision": MIXED})
-        if self.trainer.keywords["precision"] != MIXED and not replace(self, trainer=precision).preflight().short:
-            yield f"trainer.precision={MIXED}"
+        if self.trainer.keywords["precision"] != MIXED:
+            mixed = replace(self, trainer=partial(self.trainer, precision=MIXED))
+            yield None if mixed.preflight().short else f"trainer.precision={MIXED}"
 
     def _largest(self, name: str, too_large: int, change: Callable[[int], dict[str, Any]]) -> str | None:
         """Finds the largest value with two digits that count for which the job fits."""

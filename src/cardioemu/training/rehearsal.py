@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cardioemu.training.module import cell_rmse_mV, loss_mV2
+from cardioemu.training.module import cell_rmse_mV, summed_error_mV2
 
 STEPS = 2  # in the first the optimiser makes its state, the second is like all others
 
@@ -71,7 +71,7 @@ def rehearse(
             live.most = live.now
             batch = torch.empty(batch_size, inputs), torch.empty(batch_size, points)
             with _arithmetic(mixed):
-                loss = loss_mV2(network, *batch)
+                loss = summed_error_mV2(network, *batch)
             optimizer.zero_grad()
             loss.backward()
             del loss

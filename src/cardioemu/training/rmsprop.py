@@ -1,11 +1,17 @@
 """RMSprop as Keras 3 defines it; torch's own adds epsilon outside the root."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Annotated, Any, overload
 
 import torch
 from pydantic import Field, PositiveFloat
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.distributed.tensor import DTensor
 from torch.optim.optimizer import Optimizer, ParamsT
+
+BLOCK = 2**18  # numbers: 1 MB each of parameter, gradient, velocity and root
+Tensors = list[torch.Tensor]
 
 
 class KerasRMSprop(Optimizer):
@@ -54,17 +60,9 @@ class KerasRMSprop(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            # The foreach operations refuse empty lists.
-            if not parameters:
-                continue
-            gradients = [p.grad for p in parameters]
-            velocities = [self._velocity(p) for p in parameters]
-            torch._foreach_mul_(velocities, group["rho"])
-            torch._foreach_addcmul_(velocities, gradients, gradients, value=1 - group["rho"])
-            roots = torch._foreach_add(velocities, group["epsilon"])
-            torch._foreach_sqrt_(roots)
-            torch._foreach_addcdiv_(parameters, gradients, roots, value=-group["lr"])
+            rows = [[p, p.grad, self._velocity(p)] for p in group["params"] if p.grad is not None]
+            for part in _in_parts(rows):
+                _update(group, *part)
         return loss
 
     def _velocity(self, parameter: torch.Tensor) -> torch.Tensor:
@@ -72,3 +70,28 @@ class KerasRMSprop(Optimizer):
         if "velocity" not in state:
             state["velocity"] = torch.zeros_like(parameter)
         return state["velocity"]
+
+
+def _update(group: Mapping[str, Any], parameters: Tensors, gradients: Tensors, velocities: Tensors) -> None:
+    torch._foreach_mul_(velocities, group["rho"])
+    torch._foreach_addcmul_(velocities, gradients, gradients, value=1 - group["rho"])
+    roots = list(torch._foreach_add(velocities, group["epsilon"]))
+    torch._foreach_sqrt_(roots)
+    torch._foreach_addcdiv_(parameters, gradients, roots, value=-group["lr"])
+
+
+def _in_parts(rows: Sequence[Tensors]) -> Iterator[list[Tensors]]:
+    """Yields what is updated in one go: on a CPU as much as its caches hold, elsewhere all, in few kernels.
+
+    The five operations then fetch each number from memory once, not five times, and need no memory of their own.
+    """
+    rows = [[t.to_local() if isinstance(t, DTensor) else t for t in row] for row in rows]  # elementwise: own shards
+    in_blocks = [all(t.is_cpu and t.is_contiguous() for t in row) for row in rows]
+    for row in compress(rows, in_blocks):
+        flat = [t.view(-1) for t in row]
+        begins = range(0, flat[0].numel(), BLOCK)
+        for i in begins[:1] if isinstance(row[0], FakeTensor) else begins:  # in a rehearsal one stands for all
+            yield [[t[i : i + BLOCK]] for t in flat]
+    if not all(in_blocks):
+        whole = [row for row, blocks in zip(rows, in_blocks, strict=True) if not blocks]
+        yield [list(column) for column in zip(*whole, strict=True)]

@@ -10,18 +10,21 @@ import pytorch_lightning as pl
 import torch
 from pydantic import AfterValidator, PositiveInt
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from cardioemu.data import WindowData
 from cardioemu.errors import UserError
-from cardioemu.training.callbacks import Progress
-from cardioemu.training.checkpoints import LAST, AtomicCheckpointIO, checkpoint_callbacks
+from cardioemu.training.callbacks import Patience, Progress
+from cardioemu.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks, resumable
 from cardioemu.training.module import EmulatorModule
 
 # What Lightning says of devices it does not find, of other products, and of the folder that holds our config is noise.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
 warnings.filterwarnings("ignore", ".*does not have many workers")
+warnings.filterwarnings("ignore", ".*recommended to use `self.log\\('val/rmse_mV'")  # all processes have the same
 warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
 
 
@@ -39,26 +42,50 @@ def make_trainer(
     callbacks: Sequence[Callback] = (),
     *,
     max_epochs: PositiveInt,
-    accelerator: Accelerator,
-    precision: Literal["32-true", "bf16-mixed"],
+    accelerator: Accelerator = "cpu",
+    devices: PositiveInt = 1,
+    nodes: PositiveInt = 1,
+    strategy: Literal["single", "ddp", "fsdp"] = "single",
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
+    tf32: bool = False,
+    accumulate: PositiveInt = 1,
+    patience: PositiveInt | None = None,
 ) -> pl.Trainer:
-    """Makes the Trainer of one run on one device.
+    """Makes the Trainer of one run.
 
     Args:
         folder: the run folder, where the checkpoints go.
         callbacks: beside the checkpoints and the progress bar.
         max_epochs: how often every training window is seen.
-        accelerator: "cpu", or "gpu" for one CUDA device.
+        accelerator: "cpu", or "gpu" for CUDA devices.
+        devices: processes per machine, each with a CUDA device of its own.
+        nodes: machines.
+        strategy: "single" process; "ddp", each with the whole network; "fsdp", each with a part of it (FSDP2).
         precision: Lightning's name of the arithmetic.
+        tf32: whether a CUDA device may round the factors of float32 products to 10 bits.
+        accumulate: parts in which a process calculates its share of a batch, one after another.
+        patience: epochs without a better val/rmse_mV after which training stops; None: never.
     """
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    in_slurm = SLURMEnvironment.detect()
     return pl.Trainer(
         accelerator=accelerator,
-        devices=1,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=_strategy(strategy, devices * nodes),
+        use_distributed_sampler=False,
         precision=precision,
+        accumulate_grad_batches=accumulate,
         max_epochs=max_epochs,
         default_root_dir=folder,
-        callbacks=[*checkpoint_callbacks(folder), Progress(), *callbacks],
-        plugins=[AtomicCheckpointIO()],
+        callbacks=[
+            *checkpoint_callbacks(folder),
+            Progress(),
+            *([Patience(patience)] if patience else []),
+            *callbacks,
+        ],
+        # A requeued job finds its checkpoint in its run folder; Lightning would save a second one elsewhere.
+        plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if in_slurm else [])],
         logger=False,
         enable_progress_bar=False,
         num_sanity_val_steps=0,
@@ -66,17 +93,26 @@ def make_trainer(
     )
 
 
+def _strategy(name: str, processes: int) -> Strategy | str:
+    if name == "ddp":
+        return DDPStrategy(gradient_as_bucket_view=True)
+    if name == "fsdp":
+        return ModelParallelStrategy(
+            data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False
+        )
+    return "auto"
+
+
 def fit(trainer: pl.Trainer, module: EmulatorModule, data: WindowData) -> None:
-    """Trains in the trainer's run folder, from its last.ckpt on where there is one.
+    """Trains in the trainer's run folder, from its newest whole checkpoint on where there is one.
 
     Raises:
-        UserError: the run has more epochs behind it than it is to have, or its last.ckpt is damaged.
+        UserError: the run has more epochs behind it than it is to have, or its checkpoints are damaged.
         KeyboardInterrupt: stopped by Ctrl-C or SIGTERM.
     """
     folder = Path(trainer.default_root_dir)
-    last = folder / LAST
     try:
-        trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
+        trainer.fit(module, data, ckpt_path=resumable(folder), weights_only=True)
     except SystemExit as error:  # what Lightning makes of either signal, exit status 0 included
         raise KeyboardInterrupt(f"stopped; resume={folder} goes on from the last whole epoch") from error
     except MisconfigurationException as error:
