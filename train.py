@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
-from cardioemu.config import build, plain, reopen, save
+from cardioemu.config import build, check_same_run, plain, reopen, save
 from cardioemu.data import TEST, TRAIN, WindowData
 from cardioemu.emulator import Specification, load_emulator
 from cardioemu.errors import UserError
@@ -34,6 +34,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
     settings = build(config, TrainSettings)
     if settings.dry_run:
         return plan(settings)
+    check_same_run(config, folder)
     memory = job(settings, folder)
     check_memory(memory, settings)
 

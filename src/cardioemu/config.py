@@ -148,6 +148,29 @@ def save(config: DictConfig, folder: Path) -> None:
         file.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
 
 
+def check_same_run(config: DictConfig, folder: Path) -> None:
+    """Sees to it that a run folder that is used again, by a job that was requeued say, is used for the same run.
+
+    Raises:
+        UserError: the run in it was begun with other settings than those that may change on the way.
+    """
+    if not (folder / CONFIG).is_file():
+        return
+    begun, now = plain(_begun(folder)), plain(config)
+    for key in begun.keys() | now.keys():
+        if key not in CHANGEABLE and begun.get(key) != now.get(key):
+            raise UserError(
+                f"{key}: got {now.get(key)}, but the run in {folder} was begun with {begun.get(key)}; give another "
+                f"folder, or resume={folder}"
+            )
+
+
+def _begun(folder: Path) -> DictConfig:
+    config = OmegaConf.load(folder / CONFIG)
+    assert isinstance(config, DictConfig)
+    return config
+
+
 def reopen(folder: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     """Returns the config a run was begun with, changed where a run may change on its way, and its folder.
 
@@ -157,8 +180,7 @@ def reopen(folder: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise UserError(f"resume: got {folder}, which is no run folder (it has no {CONFIG})")
-    config = OmegaConf.load(path)
-    assert isinstance(config, DictConfig)
+    config = _begun(path.parent)
     for override in overrides:
         address = override.partition("=")[0]
         known = OmegaConf.select(config, address)
