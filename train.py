@@ -147,7 +147,7 @@ def make_module(settings: TrainSettings, data: WindowData, begun: bool) -> Emula
         cell=asdict(settings.simulator) | {"variant": cell.variant, "scaled": dict(cell.scaled_constants)},
         windows=data.windows.key,
     )
-    return EmulatorModule(network, settings.optimizer, settings.schedule, specification, settings.seed)
+    return EmulatorModule(network, settings.optimizer, specification, settings.schedule, settings.seed)
 
 
 def test(data: WindowData, folder: Path, run: Run) -> dict[str, float]:

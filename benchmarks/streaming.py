@@ -33,9 +33,10 @@ BATCH_SIZE = 256
 
 def train(data_dir: str, held: bool, epochs: int) -> None:
     """The process that is measured: trains, and prints samples per second of each epoch."""
+    import torch
     from pytorch_lightning.callbacks import Callback
 
-    from cardioemu.data import SplitRule, TrainingSet, WindowData
+    from cardioemu.data import SplitRule, WindowData
     from cardioemu.emulator import Specification
     from cardioemu.models import LSTMNetwork
     from cardioemu.simulation import Solver, campaign, design, load_cell
@@ -66,13 +67,13 @@ def train(data_dir: str, held: bool, epochs: int) -> None:
     rows = data.rows["train"]
     if held:
         data.rows["train"] = rows[:: len(rows) * windows.count // HELD_WINDOWS]
-        data.hold_bytes = 2**62
+        data.room = {"host": 2**62}
     network = LSTMNetwork(samples=10_000, hidden=256)
-    network.normaliser.fit([TrainingSet(windows, rows[:64], hold=False)[list(range(256))][1]])
+    network.normaliser.fit([torch.from_numpy(windows.windows(rows[:64])).flatten(0, 1)])
     specification = Specification("LSTMNetwork", {}, [], [], [], {}, {}, "")
     speed = Speed()
     with tempfile.TemporaryDirectory() as run:
-        trainer = make_trainer(Path(run), [speed], max_epochs=epochs, accelerator="cpu", precision="32-true")
+        trainer = make_trainer(Path(run), [speed], max_epochs=epochs, accelerator="cpu")
         size = len(data.rows["train"]) * windows.bytes_per_cell
         drop_caches(windows.folder)
         fit(trainer, EmulatorModule(network, KerasRMSprop, specification), data)

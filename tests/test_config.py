@@ -55,7 +55,7 @@ def test_every_option_builds(name, group, option, tmp_path, monkeypatch):
         changes += ["windowing.length_ms=500", "windowing.samples=100"]
     elif group == "windowing":  # each with the traces that are long enough for it
         changes.append(f"experiment={option}")
-    if option == "gpu" and not torch.cuda.is_available():
+    if group == "trainer" and option != "cpu" and not torch.cuda.is_available():
         with pytest.raises(UserError, match=r"^trainer.accelerator: got 'gpu'; no CUDA device is visible"):
             build(config_of(name, *changes), JOBS[name])
         return
@@ -97,7 +97,7 @@ def test_a_setting_reaches_the_part_it_names():
         config_of("train", "model.hidden=12", "optimizer.rho=0.5", "trainer.max_epochs=7", "seed=3"), TrainSettings
     )
     network = settings.model(samples=4, inputs=5)
-    assert network.lstm.hidden == 12
+    assert network.lstm[0].hidden == 12
     assert settings.optimizer(network.parameters()).defaults["rho"] == 0.5
     assert settings.data.seed == 3  # one seed for all
     assert settings.trainer.keywords["max_epochs"] == 7
@@ -154,8 +154,8 @@ def test_a_mistake_of_a_sweep(argument, empty, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["model=foo"], "model: got 'foo'; it must be one of seed_lstm"),
-        (["model=null"], "model: got None; it must be one of seed_lstm"),
+        (["model=foo"], "model: got 'foo'; it must be one of lstm2, lstm3, seed_lstm"),
+        (["model=null"], "model: got None; it must be one of lstm2, lstm3, seed_lstm"),
         (["~model"], "model: this must be given"),
         (["~data.batch_size"], "data.batch_size: this must be given"),
         (["windowing.interval_ms=0.1"], "windowing: length_ms 500 is not samples x interval_ms = 10000 x 0.1; change "
@@ -186,7 +186,8 @@ def test_a_mistake_of_a_sweep(argument, empty, monkeypatch, capsys):
         (["model.hidden"],
          "model.hidden: this is no setting=value that Hydra understands (Error parsing override 'model.hidden')"),
         (["model.hidden=3,4"], "model.hidden=3,4: several values are a sweep; add -m, or write a list as [a,b]"),
-        (["+model.depth=3"], "model.depth: there is no such setting; known are samples, inputs, hidden, normalise"),
+        (["+model.depth=3"], "model.depth: there is no such setting; known are samples, inputs, hidden, "
+             "lstm_layers, dense_layers, dead_weights, normalise"),
         (["+extra=1"], None),
         (["hydra/launcher=foo"], None),
         (["hydra.nonsense=1"], None),

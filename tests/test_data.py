@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny_job import RULE, SPLIT, whole
 
 from cardioemu import UserError
-from cardioemu.data import TEST, TRAIN, VALIDATION, TrainingSet, WindowData, split
+from cardioemu.data import TEST, TRAIN, VALIDATION, Share, TrainingSet, WindowData, split
 from cardioemu.data.training_set import EpochBatches
 from cardioemu.simulation import Solver, campaign, design, load_cell
 from cardioemu.windowing import window_set
@@ -80,15 +80,16 @@ def test_duplicates_train_once_or_as_often_as_they_stand(repeated):
     assert sorted(every) == [row for row in np.flatnonzero(repeated.windowed) if row < 16]
 
 
-@pytest.mark.parametrize("hold", [True, False])
+@pytest.mark.parametrize("hold", [torch.device("cpu"), None])
 def test_training_windows_are_the_same_held_or_streamed(windows, data, hold):
     rows = np.repeat(data.rows[TRAIN], 2)  # cells that stand twice train twice
     dataset = TrainingSet(windows, rows, hold)
-    assert (dataset.held is not None) == hold
+    assert (dataset.held is not None) == (hold is not None)
     assert len(dataset) == 3 * len(rows)
     order = np.random.default_rng(0).permutation(len(dataset)).tolist()
     dataset.expect(order)
-    scales, found = dataset[order]
+    scales, found, count = dataset[Share(order, 7.5)]
+    assert count == 7.5
     cells = [rows[i // 3] for i in order]
     np.testing.assert_array_equal(scales, windows.scales[cells].astype(np.float32))
     np.testing.assert_array_equal(
@@ -98,14 +99,19 @@ def test_training_windows_are_the_same_held_or_streamed(windows, data, hold):
 
 def test_held_where_they_take_no_more_than_may_be_held(windows, data):
     size = len(data.rows[TRAIN]) * 3 * 200 * 4
-    assert data.held_bytes == 0
-    batches = [torch.cat([w for _, w in data.train_dataloader()])]
-    for hold_bytes, held in ((size, size), (size - 1, 0)):
-        again = WindowData(windows, SPLIT, hold_bytes)
+    assert data.held == {}
+    batches = [torch.cat([w for _, w, _ in data.train_dataloader()])]
+    for room, held in (
+        ({"host": size}, {"host": size}),
+        ({"host": size - 1}, {}),
+        ({"GPU": size - 1, "host": size}, {"host": size}),
+    ):
+        again = WindowData(windows, SPLIT, room)
         loader = again.train_dataloader()
-        assert again.held_bytes == held
+        assert again.held == held
         assert (loader.dataset.held is not None) == bool(held)
-        batches.append(torch.cat([w for _, w in loader]))
+        batches.append(torch.cat([w for _, w, _ in loader]))
+    assert WindowData(windows, SPLIT, {"GPU": size, "host": size}).held == {"GPU": size}
     assert all(torch.equal(batches[0], other) for other in batches[1:])
 
 
@@ -113,8 +119,9 @@ def test_training_batches_hold_every_window_once(data):
     scales, windows = whole(data, TRAIN)
     expected = {(*s.tolist(), *w.tolist()) for s, cell in zip(scales, windows, strict=True) for w in cell}
     batches = list(data.train_dataloader())
-    assert [len(s) for s, _ in batches[:-1]] == [8] * (len(batches) - 1)
-    seen = [(*s.tolist(), *w.tolist()) for batch in batches for s, w in zip(*batch, strict=True)]
+    assert [len(s) for s, _, _ in batches[:-1]] == [8] * (len(batches) - 1)
+    assert all(rows == len(s) for s, _, rows in batches)
+    seen = [(*s.tolist(), *w.tolist()) for *batch, _ in batches for s, w in zip(*batch, strict=True)]
     assert len(seen) == len(expected) == 3 * len(scales)
     assert set(seen) == expected
 
@@ -145,7 +152,7 @@ def test_epoch_batches(size, batch_size, seed, epoch):
             list(batches)
         batches.set_epoch(epoch)
         assert len(list(batches)) == len(batches)
-        return list(batches)
+        return [share.indices for share in batches]
 
     batches = order()
     assert batches == order(before=range(3))
@@ -153,17 +160,34 @@ def test_epoch_batches(size, batch_size, seed, epoch):
     asking = EpochBatches(size, batch_size, seed, told.append)
     asking.set_epoch(epoch)
     for number, batch in enumerate(asking):
-        assert batch == batches[number]
+        assert batch == (batches[number], len(batches[number]))
         assert told == batches[: number + 5]  # four batches ahead, and this one
     assert sorted(i for batch in batches for i in batch) == list(range(size))
     assert all(len(batch) == batch_size for batch in batches[:-1])
     if size > 20:
         other = EpochBatches(size, batch_size, seed)
         other.set_epoch(epoch + 1)
-        assert list(other) != batches
+        assert [share.indices for share in other] != batches
         other = EpochBatches(size, batch_size, seed + 1)
         other.set_epoch(epoch)
-        assert list(other) != batches
+        assert [share.indices for share in other] != batches
+
+
+@given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 3), st.integers(1, 3))
+def test_shares_of_all_processes_are_the_batches(size, batch_size, parts, processes):
+    whole_batches = [share.indices for share in EpochBatches(size, batch_size, 0)]
+    shared = [
+        list(EpochBatches(size, batch_size, 0, parts=parts, processes=processes, rank=rank))
+        for rank in range(processes)
+    ]
+    # The optimiser steps after `parts` shares in every process alike.
+    assert {len(shares) for shares in shared} == {len(whole_batches) * parts}
+    for number, batch in enumerate(whole_batches):
+        of_batch = [share for shares in shared for share in shares[number * parts : (number + 1) * parts]]
+        assert sorted(i for share in of_batch for i in share.indices) == sorted(batch)
+        sizes = [len(share.indices) for share in of_batch]
+        assert max(sizes) - min(sizes) <= 1
+        assert all(share.rows == len(batch) / (parts * processes) for share in of_batch)
 
 
 @pytest.mark.parametrize(

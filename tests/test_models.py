@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
+from scipy import ndimage
 from torch import nn
 
-from cardioemu.models import LSTM, NETWORKS, Dense, LSTMNetwork, Normaliser, parameter_table
+from cardioemu.models import LSTM, NETWORKS, Dense, LSTMNetwork, Normaliser, gaussian_smoothed, parameter_table
 
 torch.set_num_threads(1)
 
@@ -76,6 +77,49 @@ def test_recurrent_kernel_is_read_and_learns_from_the_second_step_on():
     assert layer.recurrent_kernel.grad.abs().min() > 0
 
 
+def test_without_dead_weights_the_start_and_the_function_are_the_same():
+    held, dropped = (started(lambda kind=kind: LSTM(3, 40, kind), 3) for kind in ("hold", "drop"))
+    live = [0, 2, 3]  # gates
+    for name in ("kernel", "bias"):
+        gates = getattr(held, name).chunk(4)
+        assert torch.equal(getattr(dropped, name), torch.cat([gates[gate] for gate in live]))
+    assert torch.equal(held(torch.ones(2, 1, 3)), dropped(torch.ones(2, 1, 3)))
+    assert [name for name, _ in dropped.named_parameters()] == ["kernel", "bias"]
+    with pytest.raises(ValueError, match="sequences of one time step"):
+        dropped(torch.ones(2, 2, 3))
+    # The limit of glorot is that of four gates, of which three are held.
+    limit = math.sqrt(6 / (5 + 4 * 200))
+    assert 0.99 * limit < started(lambda: LSTM(5, 200, "drop"), 0).kernel.abs().max() <= limit
+
+
+def started(make, seed):
+    torch.manual_seed(seed)
+    return make()
+
+
+def test_networks_start_the_same_with_and_without_dead_weights():
+    for layers in (1, 3):
+        networks = [
+            started(lambda kind=kind, n=layers: LSTMNetwork(7, hidden=16, lstm_layers=n, dead_weights=kind), 1)
+            for kind in ("hold", "drop")
+        ]
+        scales = torch.rand(4, 5)
+        torch.testing.assert_close(networks[0](scales), networks[1](scales), rtol=1e-6, atol=1e-7)
+        count = [parameter_table(network).parameters["total"] for network in networks]
+        inputs = 5 + (layers - 1) * 16
+        assert count[0] - count[1] == 16 * inputs + layers * (4 * 16 * 16 + 16)
+
+
+def test_orthonormal_columns_are_those_of_the_qr_factorisation():
+    layer = started(lambda: LSTM(5, 60), 4)
+    torch.manual_seed(4)
+    for _ in range(4):  # of the kernel; the last gate, forget, and what follows come from a stream apart
+        torch.empty(60, 5).uniform_()
+    gaussian = torch.empty(240, 60).normal_()
+    q, r = torch.linalg.qr(gaussian.double())
+    torch.testing.assert_close(layer.recurrent_kernel.double(), q * r.diagonal().sign(), rtol=0, atol=1e-6)
+
+
 def test_empty_sequence_is_a_sentence():
     with pytest.raises(ValueError, match="at least one time step"):
         lstm64()(torch.zeros(2, 0, 3, dtype=torch.float64))
@@ -102,9 +146,44 @@ def test_seed_has_its_840_310_000_parameters(normalise):
         assert network(torch.empty(16, 5)).shape == (16, 10_000)
     assert all(tensor.is_meta for tensor in network.state_dict().values())
     assert torch.equal(before, torch.get_rng_state())
-    assert table.index.tolist() == ["lstm", "dense", "readout", "total"]
+    assert table.index.tolist() == ["lstm.0", "dense.0", "readout", "total"]
     assert table.parameters.tolist() == [576_288_000, 144_012_000, 120_010_000, 840_310_000]
-    assert table.loc["lstm", "shape"] == "kernel 48000 x 5, recurrent_kernel 48000 x 12000, bias 48000"
+    assert table.loc["lstm.0", "shape"] == "kernel 48000 x 5, recurrent_kernel 48000 x 12000, bias 48000"
+
+
+@pytest.mark.parametrize(("layers", "more"), [(1, 0), (2, 1), (3, 2)])
+def test_without_dead_weights_by_hand(layers, more):
+    with torch.device("meta"):
+        network = LSTMNetwork(10_000, 5, 12_000, lstm_layers=layers, dense_layers=3, dead_weights="drop")
+    table = parameter_table(network).parameters
+    assert table["lstm.0"] == 3 * 12_000 * (5 + 1) == 216_000
+    assert [table[f"lstm.{i + 1}"] for i in range(more)] == [3 * 12_000 * (12_000 + 1)] * more
+    assert table["total"] == 216_000 + more * 36_000 * 12_001 + 2 * 144_012_000 + 120_010_000
+
+
+def test_lstm3_equals_the_definition():
+    network = LSTMNetwork(samples=7, inputs=3, hidden=4, lstm_layers=3, dense_layers=3, normalise=False).double()
+    scales = torch.rand(6, 3, dtype=torch.float64)
+    x = scales.numpy()
+    for layer in network.lstm:
+        x = numpy_lstm(layer, x[:, None])
+    for layer in (*network.dense, network.readout):
+        x = x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+    assert (len(network.lstm), len(network.dense)) == (3, 2)
+    np.testing.assert_allclose(network(scales).detach(), x, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.3, 1.0, 2.5, 7.6])
+def test_smoothing_is_that_of_scipy(sigma):
+    windows = torch.randn(3, 90, dtype=torch.float64, requires_grad=True)
+    smoothed = gaussian_smoothed(windows, sigma)
+    expected = ndimage.gaussian_filter1d(windows.detach().numpy(), sigma, axis=1) if sigma else windows.detach().numpy()
+    np.testing.assert_allclose(smoothed.detach(), expected, rtol=1e-12, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda v: gaussian_smoothed(v, sigma), windows[:, :12])
+
+
+def test_smoothing_keeps_what_is_level_even_where_the_window_is_short():
+    torch.testing.assert_close(gaussian_smoothed(torch.full((2, 5), -73.0), 30.0), torch.full((2, 5), -73.0))
 
 
 def test_parameter_table_counts_a_shared_parameter_once():
@@ -124,7 +203,7 @@ def test_network_built_on_meta_is_loaded_or_initialised_later():
     later.to("meta").to_empty(device="cpu")
     for tensor in later.state_dict().values():
         tensor.fill_(math.nan)
-    for layer in (later.lstm, later.dense, later.readout, later.normaliser):
+    for layer in (*later.lstm, *later.dense, later.readout, later.normaliser):
         layer.reset_parameters()
     assert later(scales).isfinite().all()
     assert torch.equal(later.normaliser(z), z)
@@ -135,8 +214,8 @@ def test_seed_equals_the_definition():
     windows = 30 * torch.randn(9, 7, dtype=torch.float64) - 60
     network.fit_normaliser(windows.split(4))
     scales = torch.rand(6, 3, dtype=torch.float64)
-    x = numpy_lstm(network.lstm, scales.numpy()[:, None])
-    for layer in (network.dense, network.readout):
+    x = numpy_lstm(network.lstm[0], scales.numpy()[:, None])
+    for layer in (*network.dense, network.readout):
         x = x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
     data = windows.numpy()
     expected = data.mean(0) + np.sqrt(np.mean((data - data.mean(0)) ** 2)) * x

@@ -21,6 +21,14 @@ from cardioemu.training.rehearsal import Rehearsal, rehearse
 
 preflight = import_module("cardioemu.training.preflight")
 GB = 10**9
+ALONE = {
+    "accelerator": "cpu",
+    "devices": 1,
+    "nodes": 1,
+    "strategy": "single",
+    "precision": "32-true",
+    "accumulate": 1,
+}
 SIZES = {"inputs": 5, "points": 7, "batch_size": 4, "cells": 3, "windows": 2, "mixed": False}
 NETWORK, RECURRENT = 4 * (24 * 5 + 24 * 6 + 24 + 42 + 49), 4 * 24 * 6  # of hidden=6, samples=7, without normaliser
 
@@ -84,7 +92,7 @@ def test_a_rehearsal_allocates_nothing():
     before = psutil.Process().memory_info().rss
     found = rehearse(seed(hidden=100_000), KerasRMSprop, **SIZES)
     assert found.network > 160 * GB
-    assert found.building > 3 * found.network / 2
+    assert found.building > found.network
     assert psutil.Process().memory_info().rss - before < 5e7
 
 
@@ -94,31 +102,48 @@ REHEARSAL = Rehearsal(network=4 * GB, building=9 * GB, gradients=2 * GB, optimiz
 def test_the_table_by_hand():
     found = Preflight(REHEARSAL, False, {"host": 20 * GB, "GPU": 0, "disk": 15 * GB}, program=GB)
     later = preflight.LATER
-    assert found.needs == {"host": 11 * GB + later, "GPU": 0, "disk": 18 * GB}  # best and last, and the next last
+    assert found.needs == {
+        "host": 11 * GB + later,
+        "GPU": 0,
+        "disk": 25 * GB,
+    }  # best, and three of the others
     assert found.short == ["disk"]
-    assert found.hold_bytes == (20 * GB - 11 * GB - later) // 2
-    assert replace(found, data=2 * GB).needs["host"] == 13 * GB + later
-    assert replace(found, data=2 * GB).hold_bytes == found.hold_bytes
-    lines = [line.split() for line in str(replace(found, data=2 * GB)).splitlines()]
+    assert found.room == {"GPU": 0, "host": (20 * GB - 11 * GB - later) // 2}
+    holding = replace(found, held={"host": 2 * GB})
+    assert holding.needs["host"] == 13 * GB + later
+    assert holding.room == found.room
+    lines = [line.split() for line in str(holding).splitlines()]
     assert lines[0] == ["host", "disk"]
     assert ["parameters", "4", "GB"] in lines
     assert ["windows", "held", "2", "GB"] in lines
-    assert lines[-2] == ["at", "most", "13", "GB", "18", "GB"]
+    assert lines[-2] == ["at", "most", "13", "GB", "25", "GB"]
     assert lines[-1] == ["there", "is", "20", "GB", "15", "GB"]
     # Where building takes more than all of training, that is the most.
     large = replace(found, rehearsal=REHEARSAL._replace(building=30 * GB))
     assert large.needs["host"] == 31 * GB + later
     assert large.short == ["host", "disk"]
-    assert large.hold_bytes == 0
+    assert large.room["host"] == 0
 
 
 def test_the_table_of_a_gpu_by_hand():
-    found = Preflight(REHEARSAL, True, {"host": 20 * GB, "GPU": 10 * GB, "disk": 50 * GB}, program=GB, data=2 * GB)
+    found = Preflight(REHEARSAL, True, {"host": 20 * GB, "GPU": 10 * GB, "disk": 50 * GB}, program=GB)
+    found = replace(found, held={"host": 2 * GB})
     # The network is built on the host, and trained on the GPU.
     assert found.needs["host"] == 10 * GB + preflight.LATER
     assert found.needs["GPU"] == 10 * GB + preflight.CUDA
     assert found.short == ["GPU"]
     assert str(found).splitlines()[0].split() == ["host", "GPU", "disk"]
+    assert replace(found, free=found.free | {"GPU": 21 * GB}).room["GPU"] == (11 * GB - preflight.CUDA) // 2
+
+
+def test_the_table_of_several_processes_by_hand():
+    one = Preflight(REHEARSAL, False, {"host": 50 * GB, "GPU": 0, "disk": 50 * GB}, program=GB)
+    four = replace(one, processes=4)
+    assert four.needs == {"host": 4 * one.needs["host"], "GPU": 0, "disk": 25 * GB}
+    # Sharded, the 9 GB of network, gradients and optimiser state count a quarter each; building does not.
+    sharded = replace(four, shards=4, rehearsal=REHEARSAL._replace(building=GB))
+    assert sharded.needs["host"] == 4 * (GB + preflight.LATER + 9 * GB // 4 + GB)
+    assert sharded.room["host"] == (50 * GB - sharded.needs["host"]) // 2 // 4
 
 
 @pytest.fixture
@@ -129,7 +154,7 @@ def job(tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, "LATER", 0)
     monkeypatch.setattr(preflight, "free_memory", lambda: machine.memory)
     monkeypatch.setattr(preflight, "free_disk", lambda folder: machine.disk)
-    trainer = partial(make_trainer, max_epochs=1, accelerator="cpu", precision="32-true")
+    trainer = partial(make_trainer, max_epochs=1, **ALONE)
     model = partial(LSTMNetwork, hidden=2000)
     job = TrainingJob(
         model, KerasRMSprop, inputs=5, points=1000, windows=3, batch_size=4096, trainer=trainer, folder=tmp_path

@@ -16,7 +16,17 @@ from cardioemu.data import TRAIN, VALIDATION
 from cardioemu.emulator import Specification
 from cardioemu.evaluation import rmse_mV
 from cardioemu.models import LSTMNetwork
-from cardioemu.training import BEST, LAST, EmulatorModule, EpochMetrics, Figures, KerasRMSprop, fit, make_trainer
+from cardioemu.training import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    EmulatorModule,
+    EpochMetrics,
+    Figures,
+    KerasRMSprop,
+    fit,
+    make_trainer,
+)
 
 # As training/trainer.py has it; pytest puts its own filters over them.
 pytestmark = [
@@ -43,11 +53,11 @@ def make_module(data, lr=0.001, seed=0):
     return EmulatorModule(network, partial(KerasRMSprop, lr=lr), specification)
 
 
-def training(data, folder, epochs, lr=0.001, callbacks=(), seed=0):
+def training(data, folder, epochs, lr=0.001, callbacks=(), seed=0, **how):
     """Trains and returns the module, the trainer, and what was recorded each epoch."""
     module, recorded = make_module(data, lr, seed), {}
     metrics = EpochMetrics(lambda values, epoch: recorded.update({epoch: dict(values)}))
-    trainer = make_trainer(folder, [metrics, *callbacks], max_epochs=epochs, accelerator="cpu", precision="32-true")
+    trainer = make_trainer(folder, [metrics, *callbacks], max_epochs=epochs, **how)
     fit(trainer, module, data)
     return SimpleNamespace(module=module, trainer=trainer, recorded=recorded, metrics=metrics, folder=folder)
 
@@ -86,8 +96,8 @@ def test_validation_is_the_mean_over_cells_in_numpy(data):
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 def test_loss_is_the_mean_squared_error_in_mV2(data):
     module = make_module(data)
-    scales, windows = next(iter(data.train_dataloader()))
-    loss = module.training_step((scales, windows), 0)
+    scales, windows, rows = next(iter(data.train_dataloader()))
+    loss = module.training_step((scales, windows, rows), 0)
     with torch.no_grad():
         error = module(scales).numpy().astype(float) - windows.numpy()
     assert loss.item() == pytest.approx((error**2).mean(), rel=1e-6)
@@ -111,7 +121,8 @@ def test_what_is_recorded_is_what_the_checkpoints_hold(data, rough):
         with pytest.warns(UserWarning, match="outside the trained range"):
             predicted = load_emulator(rough.folder / name).predict(scales).voltage_mV
         assert rmse_mV(windows, predicted).mean() == pytest.approx(scores[epoch], rel=1e-5)
-    assert sorted(path.name for path in rough.folder.iterdir()) == [BEST, LAST]
+    assert sorted(path.name for path in rough.folder.iterdir()) == [BEST, LAST, PREVIOUS]
+    assert torch.load(rough.folder / PREVIOUS, weights_only=True)["epoch"] == 10
 
 
 def test_last_checkpoint_is_the_module(rough):
@@ -276,7 +287,7 @@ def test_gpu_is_cpu_to_rounding(data, tmp_path):
     on = {}
     for accelerator in ("cpu", "gpu"):
         module = make_module(data)
-        trainer = make_trainer(tmp_path / accelerator, max_epochs=2, accelerator=accelerator, precision="32-true")
+        trainer = make_trainer(tmp_path / accelerator, max_epochs=2, accelerator=accelerator)
         fit(trainer, module, data)
         on[accelerator] = load_emulator(tmp_path / accelerator / LAST).predict(data.windows.scales).voltage_mV
     np.testing.assert_allclose(on["gpu"], on["cpu"], atol=0.05)

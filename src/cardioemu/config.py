@@ -5,7 +5,7 @@ of its name, all mistakes of a config are told at once, and nothing is started b
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -156,13 +156,20 @@ def check_same_run(config: DictConfig, folder: Path) -> None:
     """
     if not (folder / CONFIG).is_file():
         return
-    begun, now = plain(_begun(folder)), plain(config)
-    for key in begun.keys() | now.keys():
-        if key not in CHANGEABLE and begun.get(key) != now.get(key):
-            raise UserError(
-                f"{key}: got {now.get(key)}, but the run in {folder} was begun with {begun.get(key)}; give another "
-                f"folder, or resume={folder}"
-            )
+    begun, now = ({k: v for k, v in plain(c).items() if k not in CHANGEABLE} for c in (_begun(folder), config))
+    for address, was, is_now in _differences(begun, now, ""):
+        raise UserError(
+            f"{address}: got {is_now!r}, but the run in {folder} was begun with {was!r}; give another folder, or "
+            f"resume={folder}"
+        )
+
+
+def _differences(one: Any, other: Any, address: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            yield from _differences(one.get(key), other.get(key), f"{address}.{key}".lstrip("."))
+    elif one != other:
+        yield address, one, other
 
 
 def _begun(folder: Path) -> DictConfig:

@@ -2,15 +2,13 @@
 
 from cardioemu.data.module import SplitRule, WindowData
 from cardioemu.data.split import TEST, TRAIN, VALIDATION, split
-from cardioemu.data.training_set import Batch, Share, SharedBatch, TrainingSet
+from cardioemu.data.training_set import Share, TrainingSet
 
 __all__ = [
     "TEST",
     "TRAIN",
     "VALIDATION",
-    "Batch",
     "Share",
-    "SharedBatch",
     "SplitRule",
     "TrainingSet",
     "WindowData",

@@ -1,7 +1,5 @@
 """Smoothing along a window."""
 
-import math
-
 import torch
 
 from cardioemu.tensors import VoltageBatch
@@ -19,7 +17,7 @@ def gaussian_smoothed(voltage_mV: VoltageBatch, sigma_points: float) -> VoltageB
     Returns:
         (batch, samples), in mV; the same as `scipy.ndimage.gaussian_filter1d` with its defaults.
     """
-    reach = min(math.ceil(WIDEST * sigma_points), voltage_mV.shape[1])
+    reach = min(int(WIDEST * sigma_points + 0.5), voltage_mV.shape[1])
     if reach == 0:
         return voltage_mV
     distance = torch.arange(-reach, reach + 1, dtype=torch.float64)

@@ -1,7 +1,7 @@
 """Training: the LightningModule, optimiser, callbacks and checkpoints."""
 
 from cardioemu.training.callbacks import EpochMetrics, Figures
-from cardioemu.training.checkpoints import BEST, LAST, resumable
+from cardioemu.training.checkpoints import BEST, LAST, PREVIOUS, resumable
 from cardioemu.training.module import EmulatorModule
 from cardioemu.training.preflight import Preflight, TrainingJob
 from cardioemu.training.rmsprop import KerasRMSprop
@@ -11,6 +11,7 @@ from cardioemu.training.trainer import fit, make_trainer
 __all__ = [
     "BEST",
     "LAST",
+    "PREVIOUS",
     "EmulatorModule",
     "EpochMetrics",
     "Figures",

@@ -1,6 +1,7 @@
 """The LightningModule: loss, optimiser and validation of any network."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.distributed.fsdp import fully_shard
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler
 
-from cardioemu.data import Batch, SharedBatch
 from cardioemu.emulator import CHECKPOINT_KEY, Specification
 from cardioemu.tensors import ScaleBatch, VoltageBatch, WindowBatch
+
+CONSTANT = partial(ConstantLR, factor=1.0, total_iters=0)
 
 
 def summed_error_mV2(network: nn.Module, scales: ScaleBatch, windows: VoltageBatch) -> torch.Tensor:
@@ -33,8 +35,8 @@ class EmulatorModule(pl.LightningModule):
     Args:
         network: (batch, scaled) -> (batch, samples).
         optimizer: makes the optimiser of the network's parameters.
-        schedule: makes the course of its learning rate over the epochs.
         specification: written into every checkpoint, so that `load_emulator` needs nothing else.
+        schedule: makes the course of the learning rate over the epochs.
         seed: of what a network draws while it trains.
     """
 
@@ -42,8 +44,8 @@ class EmulatorModule(pl.LightningModule):
         self,
         network: nn.Module,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
-        schedule: Callable[[torch.optim.Optimizer], LRScheduler],
         specification: Specification,
+        schedule: Callable[[torch.optim.Optimizer], LRScheduler] = CONSTANT,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -75,7 +77,7 @@ class EmulatorModule(pl.LightningModule):
         numbers = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank))
         torch.manual_seed(int(numbers.generate_state(1)[0]))
 
-    def training_step(self, batch: SharedBatch, _: int) -> torch.Tensor:
+    def training_step(self, batch: Sequence[Any], _: int) -> torch.Tensor:
         """Returns the loss of a share of a batch: (scales, window, rows to divide by)."""
         scales, windows, rows = batch
         total = summed_error_mV2(self, scales, windows)
@@ -84,7 +86,7 @@ class EmulatorModule(pl.LightningModule):
             self.log("train/loss", total / len(scales), batch_size=len(scales), **how)
         return total / rows
 
-    def validation_step(self, batch: Batch, _: int) -> None:
+    def validation_step(self, batch: Sequence[Any], _: int) -> None:
         """Adds the cells of a batch of (scales, all windows of the cell) to val/rmse_mV, the mean over cells.
 
         Every process validates all cells: so all come to the same number, and decide alike.
