@@ -2,30 +2,22 @@
 
 import json
 import re
-from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from small_training import assert_same, make_module, training, weights
 from tiny_job import RULE, whole
 
 from cardioemu import UserError, load_emulator, progress
-from cardioemu.data import TRAIN, VALIDATION
-from cardioemu.emulator import Specification
+from cardioemu.data import VALIDATION, WindowData
 from cardioemu.evaluation import rmse_mV
-from cardioemu.models import LSTMNetwork
 from cardioemu.training import (
     BEST,
     LAST,
     PREVIOUS,
-    EmulatorModule,
-    EpochMetrics,
     Figures,
-    KerasRMSprop,
-    fit,
-    make_trainer,
 )
 
 # As training/trainer.py has it; pytest puts its own filters over them.
@@ -33,45 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated"),
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
 ]
-
-
-def make_module(data, lr=0.001, seed=0):
-    torch.manual_seed(seed)
-    network = LSTMNetwork(samples=200, hidden=8)
-    network.fit_normaliser(data.training_windows())
-    scales = data.windows.scales[data.rows[TRAIN]]
-    specification = Specification(
-        network="LSTMNetwork",
-        settings={"samples": 200, "inputs": 5, "hidden": 8},
-        scaled=list(data.windows.scaled),
-        lowest=scales.min(0).tolist(),
-        highest=scales.max(0).tolist(),
-        window={name: getattr(RULE, name) for name in RULE.__dataclass_fields__},
-        cell={"name": "akwaboah2021", "variant": "program", "scaled": None},
-        windows=data.windows.key,
-    )
-    return EmulatorModule(network, partial(KerasRMSprop, lr=lr), specification)
-
-
-def training(data, folder, epochs, lr=0.001, callbacks=(), seed=0, **how):
-    """Trains and returns the module, the trainer, and what was recorded each epoch."""
-    module, recorded = make_module(data, lr, seed), {}
-    metrics = EpochMetrics(lambda values, epoch: recorded.update({epoch: dict(values)}))
-    trainer = make_trainer(folder, [metrics, *callbacks], max_epochs=epochs, **how)
-    fit(trainer, module, data)
-    return SimpleNamespace(module=module, trainer=trainer, recorded=recorded, metrics=metrics, folder=folder)
-
-
-def weights(module_or_checkpoint):
-    state = module_or_checkpoint
-    if not isinstance(state, dict):
-        state = {f"network.{name}": value for name, value in state.network.state_dict().items()}
-    return {name: value.detach().clone() for name, value in state.items()}
-
-
-def assert_same(one, other):
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.fixture(scope="module")
@@ -283,11 +236,20 @@ def test_progress_counts_the_batches_of_all_epochs(data, tmp_path, monkeypatch):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_gpu_is_cpu_to_rounding(data, tmp_path):
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("held_on", ["cuda", "cpu", None])
+def test_gpu_is_cpu_to_rounding(data, tmp_path, precision, held_on):
+    place = {"cuda": {"GPU": 2**30}, "cpu": {"host": 2**30}, None: {}}[held_on]
     on = {}
     for accelerator in ("cpu", "gpu"):
-        module = make_module(data)
-        trainer = make_trainer(tmp_path / accelerator, max_epochs=2, accelerator=accelerator)
-        fit(trainer, module, data)
+        run = training(
+            WindowData(data.windows, data.rule, place if accelerator == "gpu" else {}),
+            tmp_path / accelerator,
+            2,
+            accelerator=accelerator,
+            precision=precision,
+        )
         on[accelerator] = load_emulator(tmp_path / accelerator / LAST).predict(data.windows.scales).voltage_mV
-    np.testing.assert_allclose(on["gpu"], on["cpu"], atol=0.05)
+    held = run.trainer.train_dataloader.dataset.held
+    assert (held.device.type if held is not None else None) == held_on
+    np.testing.assert_allclose(on["gpu"], on["cpu"], atol=0.05 if precision == "32-true" else 1.0)

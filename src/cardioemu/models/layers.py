@@ -71,7 +71,7 @@ class LSTM(nn.Module):
         """
         if sequence.shape[1] == 0:
             raise ValueError("An LSTM needs a sequence of at least one time step, this one has none.")
-        first, *later = functional.linear(sequence, self.kernel, self.bias).unbind(1)
+        first, *later = (_affine(step, self.kernel, self.bias) for step in sequence.unbind(1))
         # The initial state is zero: the recurrent product and what the forget gate lets through are exactly zero, so
         # neither is computed. At the seed's size this spares reading 2.3 GB of weights, and as much again of gradient.
         entry, *_, candidate, exit_ = first.chunk(self.gates, dim=-1)
@@ -90,6 +90,15 @@ class LSTM(nn.Module):
         return f"inputs={self.inputs}, hidden={self.hidden}"
 
 
+def _affine(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Returns `x weight' + bias` of rows (batch, inputs), as `torch.nn.functional.linear` does.
+
+    Calculated as its transpose: with few rows and many weights a CPU then takes half the time, forward and backward
+    (benchmarks/training.py).
+    """
+    return torch.addmm(bias.unsqueeze(1), weight, x.mT).mT
+
+
 def _orthonormal_columns(tall: torch.Tensor) -> None:
     """Fills a matrix with random orthonormal columns, as `torch.nn.init.orthogonal_` does.
 
@@ -106,13 +115,13 @@ def _orthonormal_columns(tall: torch.Tensor) -> None:
 
 
 class Dense(nn.Linear):
-    """A linear dense layer with Keras' start: glorot-uniform weights and zero bias.
+    """A linear dense layer of rows (batch, inputs), with Keras' start: glorot-uniform weights and zero bias.
 
     Source: Keras 3, https://keras.io/api/layers/core_layers/dense/ (defaults of `keras.layers.Dense`).
 
     Args:
-        inputs: Width of the input, (..., inputs).
-        outputs: Width of the output, (..., outputs).
+        inputs: Width of the input.
+        outputs: Width of the output.
     """
 
     def __init__(self, inputs: PositiveInt, outputs: PositiveInt) -> None:
@@ -122,3 +131,7 @@ class Dense(nn.Linear):
         """Draw the initial parameters; does nothing on the meta device."""
         nn.init.xavier_uniform_(self.weight)
         nn.init.zeros_(self.bias)
+
+    def forward(self, x: Float[torch.Tensor, "batch inputs"]) -> Float[torch.Tensor, "batch outputs"]:
+        """Return (batch, outputs)."""
+        return _affine(x, self.weight, self.bias)

@@ -1,0 +1,55 @@
+"""Trainings of the tiny job's windows, in this process."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import torch
+from tiny_job import RULE
+
+from cardioemu.data import TRAIN
+from cardioemu.emulator import Specification
+from cardioemu.models import LSTMNetwork
+from cardioemu.training import EmulatorModule, EpochMetrics, KerasRMSprop, fit, make_trainer
+from cardioemu.training.module import CONSTANT
+
+SIZES = {"samples": 200, "inputs": 5, "hidden": 8}
+
+
+def make_module(data, lr=0.001, seed=0, schedule=CONSTANT, make=LSTMNetwork):
+    """Builds a network from `seed`, whose random numbers in training come from another seed, always the same."""
+    torch.manual_seed(seed)
+    network = make(**SIZES)
+    network.fit_normaliser(data.training_windows())
+    scales = data.windows.scales[data.rows[TRAIN]]
+    specification = Specification(
+        network="LSTMNetwork",
+        settings=SIZES,
+        scaled=list(data.windows.scaled),
+        lowest=scales.min(0).tolist(),
+        highest=scales.max(0).tolist(),
+        window={name: getattr(RULE, name) for name in RULE.__dataclass_fields__},
+        cell={"name": "akwaboah2021", "variant": "program", "scaled": None},
+        windows=data.windows.key,
+    )
+    return EmulatorModule(network, partial(KerasRMSprop, lr=lr), specification, schedule, seed=1)
+
+
+def training(data, folder, epochs, lr=0.001, callbacks=(), seed=0, schedule=CONSTANT, make=LSTMNetwork, **how):
+    """Trains and returns the module, the trainer, and what was recorded each epoch."""
+    module, recorded = make_module(data, lr, seed, schedule, make), {}
+    metrics = EpochMetrics(lambda values, epoch: recorded.update({epoch: dict(values)}))
+    trainer = make_trainer(folder, [metrics, *callbacks], max_epochs=epochs, **how)
+    fit(trainer, module, data)
+    return SimpleNamespace(module=module, trainer=trainer, recorded=recorded, metrics=metrics, folder=folder)
+
+
+def weights(module_or_checkpoint):
+    state = module_or_checkpoint
+    if not isinstance(state, dict):
+        state = {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)

@@ -1,0 +1,143 @@
+"""Checkpoints under kill -9, bit rot and full disks: there is always one to go on from, and never a wrong one."""
+
+import errno
+import os
+import random
+import signal
+import tempfile
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+
+from cardioemu import UserError
+from cardioemu.folders import held
+from cardioemu.training import BEST, LAST, PREVIOUS, resumable
+from cardioemu.training.checkpoints import AtomicCheckpointIO
+
+checkpoints = import_module("cardioemu.training.checkpoints")
+OTHER_DISK = Path("/dev/shm")
+KILLS = 20
+
+
+def content(epoch):
+    """A checkpoint of 8 MB in which every number says its epoch."""
+    return {"epoch": epoch, "state_dict": {f"weight{i}": torch.full((500_000,), float(epoch)) for i in range(4)}}
+
+
+def save_for_ever(folder, epoch):
+    while True:
+        for name in (BEST, LAST):
+            AtomicCheckpointIO().save_checkpoint(content(epoch), folder / name)
+        epoch += 1
+
+
+def whole(path):
+    """The epoch of a checkpoint, all of whose numbers say the same."""
+    found = AtomicCheckpointIO().load_checkpoint(path)
+    assert {value.item() for tensor in found["state_dict"].values() for value in tensor.unique()} == {found["epoch"]}
+    return found["epoch"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["", "TMPDIR on another disk"])
+def test_kills_while_saving(tmp_path, monkeypatch, elsewhere):
+    if elsewhere:
+        if not OTHER_DISK.is_dir() or OTHER_DISK.stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is no other disk")
+        other = tempfile.mkdtemp(dir=OTHER_DISK)
+        monkeypatch.setenv("TMPDIR", other)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+    for name in (BEST, LAST):
+        AtomicCheckpointIO().save_checkpoint(content(0), tmp_path / name)
+    rng, epoch, torn = random.Random(0), 0, 0
+    for _ in range(KILLS):
+        child = os.fork()
+        if child == 0:
+            save_for_ever(tmp_path, epoch + 1)
+        time.sleep(rng.uniform(0.02, 0.3))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        newest = resumable(tmp_path)
+        assert newest is not None
+        assert whole(newest) >= epoch
+        epoch = whole(newest)
+        assert 0 <= whole(tmp_path / BEST) - epoch <= 1
+        torn += bool(list(tmp_path.glob(".*.tmp")))
+        with held(tmp_path, "trained"):  # the next process clears away what was being written
+            assert not list(tmp_path.glob(".*.tmp"))
+    assert epoch > KILLS / 2, "epochs must have been saved for this test to say anything"
+    assert torn > KILLS / 4, "kills must have hit the saving for this test to say anything"
+    if elsewhere:
+        assert list(Path(other).iterdir()) == []
+        Path(other).rmdir()
+
+
+def flip_a_bit(path):
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run folder after three epochs."""
+    for epoch in range(3):
+        AtomicCheckpointIO().save_checkpoint(content(epoch), tmp_path / LAST)
+    return tmp_path
+
+
+def test_the_one_before_the_last_is_kept(folder):
+    assert sorted(path.name for path in folder.iterdir()) == [LAST, PREVIOUS]
+    assert (whole(folder / LAST), whole(folder / PREVIOUS)) == (2, 1)
+    assert resumable(folder) == folder / LAST
+    assert resumable(folder / "none") is None
+
+
+def test_a_single_flipped_bit_is_found_and_the_previous_one_used(folder, capsys):
+    flip_a_bit(folder / LAST)
+    torch.load(folder / LAST, weights_only=True)  # torch itself does not see it
+    assert resumable(folder) == folder / PREVIOUS
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"checkpoint: {folder / LAST} cannot be read, it is damaged")
+    assert said.endswith(f"going on from {PREVIOUS}")
+    # What is saved next takes the place of the damaged one.
+    AtomicCheckpointIO().save_checkpoint(content(3), folder / LAST)
+    assert whole(folder / LAST) == 3
+
+
+def test_a_kill_between_the_two_renames(folder):
+    (folder / LAST).rename(folder / PREVIOUS)
+    assert resumable(folder) == folder / PREVIOUS
+
+
+def test_when_all_are_damaged_all_are_named(folder):
+    for name in (LAST, PREVIOUS):
+        (folder / name).write_bytes(b"")
+    with pytest.raises(UserError) as error:
+        resumable(folder)
+    last, previous = str(error.value).splitlines()
+    assert LAST in last
+    assert PREVIOUS in previous
+
+
+@pytest.mark.parametrize("how", ["no room", "refused"])
+def test_a_disk_without_room_is_a_sentence_and_loses_nothing(folder, monkeypatch, how):
+    if how == "no room":
+        monkeypatch.setattr(checkpoints, "free_disk", lambda folder: 7_999_999)
+        why = r"it takes 0.008 GB, of which 0.008 GB are free"
+    else:
+
+        def full(content, path):
+            path.write_bytes(b"a part")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(checkpoints.torch, "save", full)
+        why = r"\[Errno 28\] No space left on device"
+    with pytest.raises(UserError, match=rf"^runs_dir: .*last.ckpt cannot be saved \({why}\); make room, then resume="):
+        AtomicCheckpointIO().save_checkpoint(content(3), folder / LAST)
+    assert sorted(path.name for path in folder.iterdir()) == [LAST, PREVIOUS]
+    assert whole(folder / LAST) == 2

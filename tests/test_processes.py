@@ -1,0 +1,106 @@
+"""Training by several processes, and in several parts: the same as by one in one, whatever the shares."""
+
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from tiny_job import command, environment, metrics_of, run_cli, runs, share_data
+
+# 24 training windows: batches of 7, 7, 7 and 3, which divide evenly by none of the numbers of shares below.
+RUN = ("data.batch_size=7", "trainer.max_epochs=4", "model=lstm2", "model.hidden=8", "optimizer.lr=0.003")
+TOGETHER = {
+    "ddp": ("trainer.strategy=ddp", "trainer.devices=2"),
+    "fsdp": ("trainer.strategy=fsdp", "trainer.devices=2"),
+    "four parts": ("trainer.accumulate=4",),
+    "ddp in two parts": ("trainer.strategy=ddp", "trainer.devices=2", "trainer.accumulate=2"),
+}
+SRUN = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "study", "SLURM_NODEID": "0", "SLURM_NNODES": "1"}
+
+
+def weights(folder):
+    return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_alike(folder, other):
+    """The same to the rounding of float32, which adds up in another order."""
+    for name, value in weights(other).items():
+        torch.testing.assert_close(weights(folder)[name], value, rtol=1e-4, atol=1e-5)
+    ours, theirs = metrics_of(folder), metrics_of(other)
+    assert ours.keys() == theirs.keys()
+    for name in ("train/loss", "val/rmse_mV", "val/rmse_mV_best", "test/rmse_mV_mean"):
+        assert ours[name] == pytest.approx(theirs[name], rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def alone(job, tmp_path_factory):
+    """The run folder of the training by one process."""
+    cwd = tmp_path_factory.mktemp("alone")
+    run_cli(*share_data(job, cwd), *RUN, "hydra.run.dir=run", cwd=cwd)
+    return cwd / "run"
+
+
+@pytest.mark.parametrize("how", TOGETHER)
+def test_together_as_alone(job, alone, tmp_path, how):
+    result = run_cli(*share_data(job, tmp_path), *RUN, *TOGETHER[how], "hydra.run.dir=run", cwd=tmp_path)
+    assert_alike(tmp_path / "run", alone)
+    # One of the processes speaks, and records one run.
+    assert result.stdout.count("test RMSE") == 1
+    assert [run.info.status for run in runs(tmp_path)] == ["FINISHED"]
+
+
+def test_what_one_way_began_another_ends(job, alone, tmp_path):
+    begun = (*share_data(job, tmp_path), *RUN, "trainer.max_epochs=2", "hydra.run.dir=run")
+    run_cli(*begun, *TOGETHER["fsdp"], cwd=tmp_path)
+    run_cli("resume=run", "trainer.max_epochs=3", "trainer.strategy=ddp", cwd=tmp_path)
+    run_cli("resume=run", "trainer.max_epochs=4", "trainer.strategy=single", "trainer.devices=1", cwd=tmp_path)
+    assert_alike(tmp_path / "run", alone)
+    assert len(runs(tmp_path)) == 1
+
+
+def srun(*arguments, cwd):
+    """Starts a program as srun does: all processes at once, told apart by their environment."""
+    processes = []
+    for rank in ("0", "1"):
+        env = {**environment(), **SRUN, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29411"}
+        env |= {"SLURM_PROCID": rank, "SLURM_LOCALID": rank}
+        with (cwd / f"said{rank}").open("w") as said:
+            processes.append(subprocess.Popen(command(*arguments), cwd=cwd, env=env, stdout=said, stderr=said))
+    return processes
+
+
+def test_a_job_of_slurm_that_is_requeued_goes_on(job, alone, tmp_path):
+    arguments = (*share_data(job, tmp_path), *RUN, *TOGETHER["ddp"], "hydra.run.dir=slurm-7")
+    for epochs in (2, 4):  # a requeued job runs the same script; here it is given more to do
+        processes = srun(*arguments, f"trainer.max_epochs={epochs}", cwd=tmp_path)
+        codes = [process.wait(timeout=200) for process in processes]
+        assert codes == [0, 0], (tmp_path / "said0").read_text() + (tmp_path / "said1").read_text()
+    assert_alike(tmp_path / "slurm-7", alone)
+    assert len(runs(tmp_path)) == 1
+    assert not list((tmp_path / "slurm-7").glob("hpc_ckpt*"))
+
+
+def test_a_run_folder_is_not_used_for_another_run(job, alone):
+    cwd = alone.parent
+    before = np.array([path.stat().st_mtime for path in sorted(alone.iterdir())])
+    other = (*share_data(job, cwd), *RUN, "hydra.run.dir=run", "optimizer.rho=0.5")
+    result = run_cli(*other, cwd=cwd, check=False)
+    assert result.returncode == 2
+    (said,) = result.stderr.splitlines()
+    assert said.startswith("optimizer.rho: got 0.5, but the run in ")
+    assert " was begun with 0.9; give another folder" in said
+    assert before.tolist() == [path.stat().st_mtime for path in sorted(alone.iterdir())]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("trainer.devices=2",), "trainer.strategy: got single for 2 processes"),
+        (("-m", "model.hidden=4,8", *TOGETHER["ddp"]), "trainer.devices: a sweep trains each run in one process"),
+    ],
+)
+def test_several_processes_where_they_cannot_be(tmp_path, arguments, sentence):
+    result = run_cli(*arguments, cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith(sentence)
+    assert not list(tmp_path.iterdir())
