@@ -5,10 +5,11 @@
 
 Keras 3 with the torch backend is what the seed's authors would run; plain torch is nn.LSTM, nn.Linear and torch's own
 RMSprop. All start from the same weights and see the same batches of 32 windows of 10 000 points. Up to 4096 they take
-turns step by step in one process; wider, each has a process of its own, whose memory is looked at every 5 ms
-from outside (RssAnon, the memory that no file could give back). Prints the median time per step, how many times faster than Keras
-that is, the most memory, and the largest difference of predictions from Keras' after all steps, relative to the largest
-prediction. Recurrent kernels start at zero: what is in them is never used, and drawing them takes longer than the rest.
+turns step by step in one process; wider, each has a process of its own, whose memory is looked at every 5 ms from
+outside (RssAnon, the memory that no file could give back). Prints the median time per step, how many times faster
+than Keras that is, the most memory, and the largest difference of predictions from Keras' after all steps, relative
+to the largest prediction. Recurrent kernels start at zero: what is in them is never used, and drawing them takes
+longer than the rest.
 """
 
 import os

@@ -15,7 +15,14 @@ TOGETHER = {
     "four parts": ("trainer.accumulate=4",),
     "ddp in two parts": ("trainer.strategy=ddp", "trainer.devices=2", "trainer.accumulate=2"),
 }
-SRUN = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "study", "SLURM_NODEID": "0", "SLURM_NNODES": "1"}
+SRUN = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_NTASKS": "2",
+    "SLURM_JOB_NAME": "study",
+    "SLURM_NODEID": "0",
+    "SLURM_NNODES": "1",
+    "SLURM_NTASKS_PER_NODE": "2",
+}
 
 
 def weights(folder):
@@ -90,6 +97,16 @@ def test_a_run_folder_is_not_used_for_another_run(job, alone):
     assert said.startswith("optimizer.rho: got 0.5, but the run in ")
     assert " was begun with 0.9; give another folder" in said
     assert before.tolist() == [path.stat().st_mtime for path in sorted(alone.iterdir())]
+
+
+def test_a_job_script_that_lightning_refuses_is_a_sentence(job, tmp_path, monkeypatch):
+    for name, value in (SRUN | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
+    result = run_cli(*share_data(job, tmp_path), "trainer.max_epochs=1", cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("trainer: SLURM's variables do not fit (")
+    assert "--ntasks-per-node" in result.stderr
 
 
 @pytest.mark.parametrize(

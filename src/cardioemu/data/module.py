@@ -105,7 +105,8 @@ class WindowData(pl.LightningDataModule):
             else {}
         )
         batches = EpochBatches(len(dataset), self.rule.batch_size, self.rule.seed, dataset.expect, **together)
-        return DataLoader(dataset, sampler=batches, batch_size=None)
+        # A generator of its own: the loader draws from one when an epoch begins, and not always when a run is resumed.
+        return DataLoader(dataset, sampler=batches, batch_size=None, generator=torch.Generator())
 
     def val_dataloader(self) -> DataLoader:
         """Batches of (scales, all windows of the cell), in the order of the design."""

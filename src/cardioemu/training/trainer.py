@@ -67,7 +67,6 @@ def make_trainer(
         patience: epochs without a better val/rmse_mV after which training stops; None: never.
     """
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    in_slurm = SLURMEnvironment.detect()
     return pl.Trainer(
         accelerator=accelerator,
         devices=devices,
@@ -84,8 +83,7 @@ def make_trainer(
             *([Patience(patience)] if patience else []),
             *callbacks,
         ],
-        # A requeued job finds its checkpoint in its run folder; Lightning would save a second one elsewhere.
-        plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if in_slurm else [])],
+        plugins=[AtomicCheckpointIO(), *_in_slurm()],
         logger=False,
         enable_progress_bar=False,
         num_sanity_val_steps=0,
@@ -101,6 +99,16 @@ def _strategy(name: str, processes: int) -> Strategy | str:
             data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False
         )
     return "auto"
+
+
+def _in_slurm() -> list[SLURMEnvironment]:
+    if not SLURMEnvironment.detect():
+        return []
+    try:
+        # A requeued job finds its checkpoint in its run folder; Lightning would save a second one elsewhere.
+        return [SLURMEnvironment(auto_requeue=False)]
+    except RuntimeError as error:
+        raise UserError(f"trainer: SLURM's variables do not fit ({error})") from error
 
 
 def fit(trainer: pl.Trainer, module: EmulatorModule, data: WindowData) -> None:
