@@ -34,9 +34,10 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
     settings = build(config, TrainSettings)
     if settings.dry_run:
         return plan(settings)
-    check_same_run(config, folder)
     memory = job(settings, folder)
-    check_memory(memory, settings)
+    if rank() == 0:  # the first process looks for all, while there is what they will take
+        check_same_run(config, folder)
+        check_memory(memory, settings)
 
     with run_folder(folder), settings.tracking.run(folder.name, plain(config), folder) as run:
         save(config, folder)
