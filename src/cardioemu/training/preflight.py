@@ -169,7 +169,7 @@ class TrainingJob:
             yield None if lighter.preflight().short else "model.dead_weights=drop"
         yield self._largest("data.batch_size", self.batch_size, lambda n: {"batch_size": n})
         if self.trainer.keywords["precision"] != MIXED:
-            mixed = replace(self, trainer=partial(self.trainer, precision=MIXED))
+            mixed = replace(self, trainer=partial(self.trainer.func, **self.trainer.keywords | {"precision": MIXED}))
             yield None if mixed.preflight().short else f"trainer.precision={MIXED}"
 
     def _largest(self, name: str, too_large: int, change: Callable[[int], dict[str, Any]]) -> str | None:
