@@ -4,13 +4,18 @@ import errno
 import os
 import random
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+import saving
 import torch
+from saving import content
+from tiny_job import environment
 
 from cardioemu import UserError
 from cardioemu.folders import held
@@ -22,18 +27,6 @@ OTHER_DISK = Path("/dev/shm")
 KILLS = 20
 
 
-def content(epoch):
-    """A checkpoint of 8 MB in which every number says its epoch."""
-    return {"epoch": epoch, "state_dict": {f"weight{i}": torch.full((500_000,), float(epoch)) for i in range(4)}}
-
-
-def save_for_ever(folder, epoch):
-    while True:
-        for name in (BEST, LAST):
-            AtomicCheckpointIO().save_checkpoint(content(epoch), folder / name)
-        epoch += 1
-
-
 def whole(path):
     """The epoch of a checkpoint, all of whose numbers say the same."""
     found = AtomicCheckpointIO().load_checkpoint(path)
@@ -41,26 +34,48 @@ def whole(path):
     return found["epoch"]
 
 
+class Saver:
+    """Processes that save checkpoints for ever, started by one that has everything imported."""
+
+    def __init__(self, temporary_folder):
+        self.process = subprocess.Popen(
+            [sys.executable, saving.__file__],
+            env={**environment(), "TMPDIR": temporary_folder},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, folder, epoch):
+        """Starts one, and returns its number."""
+        self.process.stdin.write(f"{epoch} {folder}\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def ended(self):
+        """Waits until it has gone."""
+        assert self.process.stdout.readline() == "ended\n"
+
+    def close(self):
+        self.process.stdin.close()
+        assert self.process.wait(timeout=30) == 0
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["", "TMPDIR on another disk"])
-def test_kills_while_saving(tmp_path, monkeypatch, elsewhere):
-    if elsewhere:
-        if not OTHER_DISK.is_dir() or OTHER_DISK.stat().st_dev == tmp_path.stat().st_dev:
-            pytest.skip("there is no other disk")
-        other = tempfile.mkdtemp(dir=OTHER_DISK)
-        monkeypatch.setenv("TMPDIR", other)
-        monkeypatch.setattr(tempfile, "tempdir", None)
+def test_kills_while_saving(tmp_path, elsewhere):
+    if elsewhere and (not OTHER_DISK.is_dir() or OTHER_DISK.stat().st_dev == tmp_path.stat().st_dev):
+        pytest.skip("there is no other disk")
+    other = tempfile.mkdtemp(dir=OTHER_DISK if elsewhere else tmp_path.parent)
+    saver = Saver(other)
     for name in (BEST, LAST):
         AtomicCheckpointIO().save_checkpoint(content(0), tmp_path / name)
     rng, epoch, torn = random.Random(0), 0, 0
     for _ in range(KILLS):
-        child = os.fork()
-        if child == 0:
-            save_for_ever(tmp_path, epoch + 1)
+        child = saver(tmp_path, epoch + 1)
         time.sleep(rng.uniform(0.02, 0.3))
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        saver.ended()
         newest = resumable(tmp_path)
         assert newest is not None
         assert whole(newest) >= epoch
@@ -71,9 +86,9 @@ def test_kills_while_saving(tmp_path, monkeypatch, elsewhere):
             assert not list(tmp_path.glob(".*.tmp"))
     assert epoch > KILLS / 2, "epochs must have been saved for this test to say anything"
     assert torn > KILLS / 4, "kills must have hit the saving for this test to say anything"
-    if elsewhere:
-        assert list(Path(other).iterdir()) == []
-        Path(other).rmdir()
+    saver.close()
+    assert list(Path(other).iterdir()) == []
+    Path(other).rmdir()
 
 
 def flip_a_bit(path):
