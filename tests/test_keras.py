@@ -1,6 +1,7 @@
 """Parity with Keras itself: the same weights give the same outputs, and training goes the same way."""
 
 import os
+import sys
 from importlib import import_module
 
 import numpy as np
@@ -12,6 +13,8 @@ from cardioemu.training import KerasRMSprop
 
 os.environ["KERAS_BACKEND"] = "torch"
 keras = import_module("keras")  # which reads this when it is imported
+# When Hydra sets up logging, the handler of absl, which Keras brings, closes its stream: that would be pytest's own.
+import_module("absl.logging").get_absl_handler().python_handler.stream = sys.__stderr__
 
 SAMPLES, BATCH = 200, 32
 
