@@ -49,13 +49,14 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
         describe_data(data, {"traces.key": traces.key, "windows.key": windows.key}, run)
 
         pl.seed_everything(settings.seed, verbose=False)
-        module = make_module(settings, data, begun=resumable(folder) is not None)
+        begun = resumable(folder)
+        module = make_module(settings, data, begun is not None)
         figures = settings.evaluation(
             data, settings.windowing.time_ms, lambda f, epoch: run.image(f, "prediction", epoch)
         )
         epochs = EpochMetrics(run.metrics)
         trainer = settings.trainer(folder, [epochs, figures])
-        fit(trainer, module, data)
+        fit(trainer, module, data, begun)
         if rank() > 0:  # the rest is for one process
             return epochs.last
 

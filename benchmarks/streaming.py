@@ -76,7 +76,7 @@ def train(data_dir: str, held: bool, epochs: int) -> None:
         trainer = make_trainer(Path(run), [speed], max_epochs=epochs, accelerator="cpu")
         size = len(data.rows["train"]) * windows.bytes_per_cell
         drop_caches(windows.folder)
-        fit(trainer, EmulatorModule(network, KerasRMSprop, specification), data)
+        fit(trainer, EmulatorModule(network, KerasRMSprop, specification), data, None)
     print(json.dumps({"speeds": speed.found, "bytes": size}))
 
 

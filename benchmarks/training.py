@@ -1,6 +1,6 @@
 """A training step of the seed network: Keras, plain torch, and ours with and without the weights that cannot learn.
 
-    python benchmarks/training.py                  # hidden 512, 4096 and 12000; 10 minutes, 16 GB of memory
+    python benchmarks/training.py                  # hidden 512, 4096 and 12000; 10 minutes, 21 GB of memory
     python benchmarks/training.py 512 2048         # other widths
 
 Keras 3 with the torch backend is what the seed's authors would run; plain torch is nn.LSTM, nn.Linear and torch's own

@@ -9,7 +9,7 @@ from tiny_job import RULE
 from cardioemu.data import TRAIN
 from cardioemu.emulator import Specification
 from cardioemu.models import LSTMNetwork
-from cardioemu.training import EmulatorModule, EpochMetrics, KerasRMSprop, fit, make_trainer
+from cardioemu.training import EmulatorModule, EpochMetrics, KerasRMSprop, fit, make_trainer, resumable
 from cardioemu.training.module import CONSTANT
 
 SIZES = {"samples": 200, "inputs": 5, "hidden": 8}
@@ -39,7 +39,7 @@ def training(data, folder, epochs, lr=0.001, callbacks=(), seed=0, schedule=CONS
     module, recorded = make_module(data, lr, seed, schedule, make), {}
     metrics = EpochMetrics(lambda values, epoch: recorded.update({epoch: dict(values)}))
     trainer = make_trainer(folder, [metrics, *callbacks], max_epochs=epochs, **how)
-    fit(trainer, module, data)
+    fit(trainer, module, data, resumable(folder))
     return SimpleNamespace(module=module, trainer=trainer, recorded=recorded, metrics=metrics, folder=folder)
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning import Callback
 from scipy import ndimage
 from small_training import assert_same, make_module, training, weights
 from test_checkpoints import flip_a_bit
@@ -105,7 +106,7 @@ def test_patience_stops_and_stays_stopped(data, tmp_path):
 @pytest.mark.parametrize(
     ("schedule", "rate"),
     [
-        (partial(lr_scheduler.ConstantLR, factor=1.0, total_iters=0), lambda epoch: 0.001),
+        (CONSTANT, lambda epoch: 0.001),
         (
             partial(lr_scheduler.CosineAnnealingLR, T_max=6),
             lambda epoch: 0.0005 * (1 + np.cos(np.pi * epoch / 6)),
@@ -117,7 +118,7 @@ def test_patience_stops_and_stays_stopped(data, tmp_path):
 def test_schedules_by_their_formulas(data, tmp_path, schedule, rate):
     rates = []
 
-    class Rates(import_module("pytorch_lightning").Callback):
+    class Rates(Callback):
         def on_train_epoch_start(self, trainer, _):
             rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 

@@ -92,7 +92,7 @@ def test_a_rehearsal_allocates_nothing():
     before = psutil.Process().memory_info().rss
     found = rehearse(seed(hidden=100_000), KerasRMSprop, **SIZES)
     assert found.network > 160 * GB
-    assert found.building > found.network
+    assert found.building > 1.15 * found.network  # its orthogonal part, a Gram matrix and a factor of it
     assert psutil.Process().memory_info().rss - before < 5e7
 
 

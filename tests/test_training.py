@@ -13,12 +13,7 @@ from tiny_job import RULE, whole
 from cardioemu import UserError, load_emulator, progress
 from cardioemu.data import VALIDATION, WindowData
 from cardioemu.evaluation import rmse_mV
-from cardioemu.training import (
-    BEST,
-    LAST,
-    PREVIOUS,
-    Figures,
-)
+from cardioemu.training import BEST, LAST, PREVIOUS, Figures
 
 # As training/trainer.py has it; pytest puts its own filters over them.
 pytestmark = [

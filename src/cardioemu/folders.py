@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -26,23 +26,22 @@ def held(folder: Path, doing: str, setting: str = "data_dir") -> Iterator[None]:
         setting: by which the user chose it.
 
     Raises:
-        UserError: the folder cannot be written to.
+        UserError: the folder cannot be made or held. What is done to it says itself what it meets.
     """
-    with writable(folder, setting):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            tell(f"{folder} is being {doing} by {_holder(folder)}; waiting until that has ended")
-            lock.acquire()
-        try:
+    with ExitStack() as release:
+        with writable(folder, setting):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / LOCK)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                tell(f"{folder} is being {doing} by {_holder(folder)}; waiting until that has ended")
+                lock.acquire()
+            release.callback(lock.release)
+            release.callback(_tidy, folder)
             (folder / HOLDER).write_text(_myself(), encoding="utf-8")
             _tidy(folder)  # after a kill
-            yield
-        finally:
-            _tidy(folder)
-            lock.release()
+        yield
 
 
 @contextmanager

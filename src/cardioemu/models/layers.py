@@ -104,7 +104,8 @@ def _orthonormal_columns(tall: torch.Tensor) -> None:
 
     A = Q R has R' R = A' A, so R is a Cholesky factor and Q = A / R, with the positive diagonal of R that makes Q
     evenly distributed. A Gaussian matrix four times as tall as wide has a condition number near 3, so this loses no
-    digits; it takes less time and memory than reflections (benchmarks/training.py).
+    digits; it takes 12 n^3 operations where reflections take 15 n^3, nearly all in matrix products, and no second tall
+    matrix.
 
     Source: Trefethen and Bau, Numerical Linear Algebra (1997), lecture 23; Mezzadri, Notices AMS 54 (2007), 592.
     """

@@ -120,7 +120,7 @@ class TrainingJob:
             self.optimizer,
             inputs=self.inputs,
             points=self.points,
-            batch_size=-(-self.batch_size // self._shares),
+            batch_size=-(-self.batch_size // (self._processes * self.trainer.keywords["accumulate"])),
             cells=CELLS_AT_ONCE,
             windows=self.windows,
             mixed=self.trainer.keywords["precision"] == MIXED,
@@ -137,15 +137,13 @@ class TrainingJob:
             "GPU": torch.cuda.mem_get_info()[0] if gpu else 0,
             "disk": free_disk(self.folder) + replaced,
         }
-        together = trainer["devices"] * trainer["nodes"]
-        shards = together if trainer["strategy"] == "fsdp" else 1
+        shards = self._processes if trainer["strategy"] == "fsdp" else 1
         return Preflight(self.rehearsal, gpu, free, program, trainer["devices"], shards)
 
     @property
-    def _shares(self) -> int:
-        """Into how many parts a batch goes."""
+    def _processes(self) -> int:
         trainer = self.trainer.keywords
-        return int(trainer["devices"] * trainer["nodes"] * trainer["accumulate"])
+        return int(trainer["devices"] * trainer["nodes"])
 
     def misfit(self) -> str | None:
         """Says in a sentence what the job lacks and what would fit; None if it fits."""

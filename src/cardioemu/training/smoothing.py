@@ -10,7 +10,7 @@ from cardioemu.data import VALIDATION, WindowData
 from cardioemu.emulator import CHECKPOINT_KEY, Emulator, load_emulator, read_checkpoint
 from cardioemu.evaluation import rmse_mV
 from cardioemu.models import gaussian_smoothed
-from cardioemu.storage import atomic
+from cardioemu.training.checkpoints import AtomicCheckpointIO
 
 SIGMAS_POINTS = (0.0, *(np.arange(10, 77) / 10).tolist())
 """None, and what the seed's later text searched: 1 to 7.6 points."""
@@ -36,6 +36,5 @@ def smooth(checkpoint: Path, data: WindowData) -> dict[str, float]:
     sigma_points = SIGMAS_POINTS[int(mean_mV.argmin())]
     content = read_checkpoint(checkpoint, "cpu")
     content[CHECKPOINT_KEY]["sigma_points"] = sigma_points
-    with atomic(checkpoint) as temporary:
-        torch.save(content, temporary)
+    AtomicCheckpointIO().save_checkpoint(content, checkpoint)
     return {"smoothing/sigma_points": sigma_points, "smoothing/val_rmse_mV": float(mean_mV.min())}

@@ -17,7 +17,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from cardioemu.data import WindowData
 from cardioemu.errors import UserError
 from cardioemu.training.callbacks import Patience, Progress
-from cardioemu.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks, resumable
+from cardioemu.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from cardioemu.training.module import EmulatorModule
 
 # What Lightning says of devices it does not find, of other products, and of the folder that holds our config is noise.
@@ -111,16 +111,22 @@ def _in_slurm() -> list[SLURMEnvironment]:
         raise UserError(f"trainer: SLURM's variables do not fit ({error})") from error
 
 
-def fit(trainer: pl.Trainer, module: EmulatorModule, data: WindowData) -> None:
-    """Trains in the trainer's run folder, from its newest whole checkpoint on where there is one.
+def fit(trainer: pl.Trainer, module: EmulatorModule, data: WindowData, begun: Path | None) -> None:
+    """Trains in the trainer's run folder.
+
+    Args:
+        trainer: of `make_trainer`.
+        module: the network.
+        data: its windows.
+        begun: the checkpoint to go on from (`resumable`), if there is one.
 
     Raises:
-        UserError: the run has more epochs behind it than it is to have, or its checkpoints are damaged.
+        UserError: the run has more epochs behind it than it is to have.
         KeyboardInterrupt: stopped by Ctrl-C or SIGTERM.
     """
     folder = Path(trainer.default_root_dir)
     try:
-        trainer.fit(module, data, ckpt_path=resumable(folder), weights_only=True)
+        trainer.fit(module, data, ckpt_path=begun, weights_only=True)
     except SystemExit as error:  # what Lightning makes of either signal, exit status 0 included
         raise KeyboardInterrupt(f"stopped; resume={folder} goes on from the last whole epoch") from error
     except MisconfigurationException as error:

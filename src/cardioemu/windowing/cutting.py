@@ -8,7 +8,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from cardioemu.errors import UserError
-from cardioemu.folders import held
+from cardioemu.folders import held, writable
 from cardioemu.machine import cores, free_disk, in_words
 from cardioemu.progress import progress_bar
 from cardioemu.simulation import TraceStore
@@ -48,7 +48,7 @@ def window_set(store: TraceStore, rule: WindowRule, folder: Path) -> WindowSet:
     key = stage_key(f"windows {VERSION}", traces=store.key, rule=asdict(rule))
     here = folder / key
     if _missing(store, here):
-        with held(here, "cut"):
+        with writable(here), held(here, "cut"):
             if missing := _missing(store, here):  # the one who held it may have cut them
                 _check_room(store, rule, here, missing)
                 _cut_all(store, rule, here, missing)

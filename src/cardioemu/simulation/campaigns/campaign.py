@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cardioemu.errors import UserError
-from cardioemu.folders import held
+from cardioemu.folders import held, writable
 from cardioemu.progress import progress_bar, tell
 from cardioemu.simulation.campaigns import folder as folders
 from cardioemu.simulation.campaigns.engines import ENGINES
@@ -49,7 +49,7 @@ def campaign(
     work, shards, facts = plan(cell, scales, duration_ms, solver, record, folder)
     folders.refuse_foreign(work.folder, shards)
     if faults := folders.faults(work.folder, work.key, [FACTS, *shards]):
-        with held(work.folder, "simulated"):
+        with writable(work.folder), held(work.folder, "simulated"):
             faults = folders.faults(work.folder, work.key, faults)  # the one who held it may have mended them
             for name in (name for name, fault in faults.items() if fault != MISSING):
                 tell(f"{work.folder / name} {faults[name]}; making it again")
