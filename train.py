@@ -43,8 +43,9 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
         save(config, folder)
         traces = settings.traces()
         windows = window_set(traces, settings.windowing, settings.data_dir / "windows")
-        found = memory.preflight()
-        data = WindowData(windows, settings.data, found.room)
+        data = WindowData(windows, settings.data)
+        found = replace(memory, batch_size=data.largest_batch).preflight()
+        data.room = found.room
         print(replace(found, held=data.held))
         describe_data(data, {"traces.key": traces.key, "windows.key": windows.key}, run)
 

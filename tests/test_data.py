@@ -106,12 +106,14 @@ def test_held_where_they_take_no_more_than_may_be_held(windows, data):
         ({"host": size - 1}, {}),
         ({"GPU": size - 1, "host": size}, {"host": size}),
     ):
-        again = WindowData(windows, SPLIT, room)
+        again = WindowData(windows, SPLIT)
+        again.room = room
         loader = again.train_dataloader()
         assert again.held == held
         assert (loader.dataset.held is not None) == bool(held)
         batches.append(torch.cat([w for _, w, _ in loader]))
-    assert WindowData(windows, SPLIT, {"GPU": size, "host": size}).held == {"GPU": size}
+    again.room = {"GPU": size, "host": size}
+    assert again.held == {"GPU": size}
     assert all(torch.equal(batches[0], other) for other in batches[1:])
 
 
@@ -119,7 +121,7 @@ def test_training_batches_hold_every_window_once(data):
     scales, windows = whole(data, TRAIN)
     expected = {(*s.tolist(), *w.tolist()) for s, cell in zip(scales, windows, strict=True) for w in cell}
     batches = list(data.train_dataloader())
-    assert [len(s) for s, _, _ in batches[:-1]] == [8] * (len(batches) - 1)
+    assert [len(s) for s, _, _ in batches[:-1]] == [data.largest_batch] * (len(batches) - 1) == [8] * (len(batches) - 1)
     assert all(rows == len(s) for s, _, rows in batches)
     seen = [(*s.tolist(), *w.tolist()) for *batch, _ in batches for s, w in zip(*batch, strict=True)]
     assert len(seen) == len(expected) == 3 * len(scales)

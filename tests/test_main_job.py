@@ -15,7 +15,8 @@ from cardioemu import load_emulator
 
 def test_what_a_run_leaves(job):
     assert sorted(path.name for path in job.folder.iterdir()) == [
-        "best.ckpt", "config.yaml", "figures", "last.ckpt", "metrics.json", "mlflow_run_id"
+        ".holder", ".lock",
+        "best.ckpt", "config.yaml", "figures", "last.ckpt", "metrics.json", "mlflow_run_id", "previous.ckpt"
     ]  # fmt: skip
     assert sorted(path.name for path in job.cwd.iterdir()) == [
         "data", "mlartifacts", "mlflow.db", "mlflow.db.lock", "runs"

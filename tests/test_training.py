@@ -237,13 +237,9 @@ def test_gpu_is_cpu_to_rounding(data, tmp_path, precision, held_on):
     place = {"cuda": {"GPU": 2**30}, "cpu": {"host": 2**30}, None: {}}[held_on]
     on = {}
     for accelerator in ("cpu", "gpu"):
-        run = training(
-            WindowData(data.windows, data.rule, place if accelerator == "gpu" else {}),
-            tmp_path / accelerator,
-            2,
-            accelerator=accelerator,
-            precision=precision,
-        )
+        run_data = WindowData(data.windows, data.rule)
+        run_data.room = place if accelerator == "gpu" else {}
+        run = training(run_data, tmp_path / accelerator, 2, accelerator=accelerator, precision=precision)
         on[accelerator] = load_emulator(tmp_path / accelerator / LAST).predict(data.windows.scales).voltage_mV
     held = run.trainer.train_dataloader.dataset.held
     assert (held.device.type if held is not None else None) == held_on

@@ -52,6 +52,8 @@ class WindowData(pl.LightningDataModule):
     Args:
         windows: the windows of a campaign.
         rule: how they are shared out and batched.
+
+    Attributes:
         room: how much memory the training windows may take, by place ("GPU", "host"), in the order of preference; they
             are held in the first that has room for all of them, else read as they are needed.
 
@@ -59,9 +61,10 @@ class WindowData(pl.LightningDataModule):
         UserError: a part is left without a single cell with windows.
     """
 
-    def __init__(self, windows: WindowSet, rule: SplitRule, room: Mapping[str, int] | None = None) -> None:
+    def __init__(self, windows: WindowSet, rule: SplitRule) -> None:
         super().__init__()
-        self.windows, self.rule, self.room = windows, rule, room or {}
+        self.windows, self.rule = windows, rule
+        self.room: Mapping[str, int] = {}
         scales = windows.scales
         part = split(scales, rule.validation, rule.test, rule.seed)
         once = np.isin(np.arange(len(scales)), distinct(scales)[1])
@@ -73,6 +76,11 @@ class WindowData(pl.LightningDataModule):
                     f"data: no cell of the {name} part gave windows ({windows.outcomes()}); use a larger design, "
                     "other fractions or another seed"
                 )
+
+    @property
+    def largest_batch(self) -> int:
+        """Windows of the largest training batch there is."""
+        return min(self.rule.batch_size, len(self.rows[TRAIN]) * self.windows.count)
 
     @property
     def held(self) -> dict[str, int]:
