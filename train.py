@@ -7,9 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback
 
 from cardioemu.config import build, check_same_run, plain, reopen, save
 from cardioemu.data import TEST, TRAIN, WindowData
@@ -20,26 +22,33 @@ from cardioemu.folders import held
 from cardioemu.launch import launch
 from cardioemu.machine import rank
 from cardioemu.models import parameter_table
-from cardioemu.overrides import fixed, swept
 from cardioemu.progress import tell
 from cardioemu.settings.train import TrainSettings
+from cardioemu.simulation import TraceStore
 from cardioemu.storage import atomic
-from cardioemu.tracking import Run
-from cardioemu.training import BEST, EmulatorModule, EpochMetrics, TrainingJob, fit, resumable, smooth
+from cardioemu.sweeps import ERROR, opened
+from cardioemu.tracking import Run, job_key
+from cardioemu.training import BEST, EmulatorModule, EpochMetrics, Milestones, TrainingJob, fit, resumable, smooth
 from cardioemu.windowing import window_set
 
 
-def train(config: DictConfig, folder: Path) -> dict[str, float]:
-    """Runs the whole job in one run folder and returns its final metrics."""
+def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) -> dict[str, float]:
+    """Runs the whole job in one run folder, `watched` by callbacks of its training, and returns its final metrics."""
     settings = build(config, TrainSettings)
     if settings.dry_run:
         return plan(settings)
     memory = job(settings, folder)
-    if rank() == 0:  # the first process looks for all, while there is what they will take
-        check_same_run(config, folder)
-        check_memory(memory, settings)
+    key = job_key(plain(config), Path(__file__))
+    if settings.in_sweep:
+        if done := settings.tracking.finished(key):
+            print(f"done before: run {done[0]}, test RMSE {done[1].get(ERROR, np.nan):.2f} mV")
+            return done[1]
+    elif rank() == 0:  # the first process looks for all, while there is what they will take
+        check(config, folder, memory, settings)
 
-    with run_folder(folder), settings.tracking.run(folder.name, plain(config), folder) as run:
+    with run_folder(folder), settings.tracking.run(folder.name, plain(config), folder, key) as run:
+        if settings.in_sweep:  # a job that cannot be done is one of its runs, too
+            check(config, folder, memory, settings)
         save(config, folder)
         traces = settings.traces()
         windows = window_set(traces, settings.windowing, settings.data_dir / "windows")
@@ -47,7 +56,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
         found = replace(memory, batch_size=data.largest_batch).preflight()
         data.room = found.room
         print(replace(found, held=data.held))
-        describe_data(data, {"traces.key": traces.key, "windows.key": windows.key}, run)
+        describe_data(data, traces, run)
 
         pl.seed_everything(settings.seed, verbose=False)
         begun = resumable(folder)
@@ -56,7 +65,8 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
             data, settings.windowing.time_ms, lambda f, epoch: run.image(f, "prediction", epoch)
         )
         epochs = EpochMetrics(run.metrics)
-        trainer = settings.trainer(folder, [epochs, figures])
+        milestones = Milestones(settings.milestones, lambda: summary(measure(data, folder)), run.metrics)
+        trainer = settings.trainer(folder, [epochs, figures, milestones, *watched])
         fit(trainer, module, data, begun)
         if rank() > 0:  # the rest is for one process
             return epochs.last
@@ -70,8 +80,20 @@ def train(config: DictConfig, folder: Path) -> dict[str, float]:
         run.metrics({name: value for name, value in metrics.items() if name not in epochs.last}, trainer.current_epoch)
         for name in ("config.yaml", "metrics.json"):
             run.file(folder / name)
-    report(metrics, folder, run)
+        run.model(folder / BEST, settings.tracking.register)
+    report(metrics, folder, settings.tracking.where(run))
     return metrics
+
+
+def check(config: DictConfig, folder: Path, memory: TrainingJob, settings: TrainSettings) -> None:
+    """Sees to it that the job can begin, before anything is written.
+
+    Raises:
+        UserError: the folder is another run's, the training cannot fit, or it cannot be recorded.
+    """
+    check_same_run(config, folder)
+    check_memory(memory, settings)
+    settings.tracking.check()
 
 
 def plan(settings: TrainSettings) -> dict[str, float]:
@@ -117,13 +139,16 @@ def check_memory(memory: TrainingJob, settings: TrainSettings) -> None:
         tell(sentence)
 
 
-def describe_data(data: WindowData, keys: dict[str, str], run: Run) -> None:
-    """Counts what became of every cell: those without windows stay in the store and out of the loss."""
-    outcomes = data.windows.outcomes()
+def describe_data(data: WindowData, traces: TraceStore, run: Run) -> None:
+    """Says where the windows come from and what became of every cell: those without stay in the store."""
+    windows, outcomes = data.windows, data.windows.outcomes()
     print(f"{sum(outcomes.values())} cells: " + ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
     print("cells with windows: " + ", ".join(f"{len(rows)} {part}" for part, rows in data.rows.items()))
-    run.params(keys | {f"cells.{outcome.replace(' ', '_')}": str(count) for outcome, count in outcomes.items()})
-    run.params({f"cells.{part}": len(rows) for part, rows in data.rows.items()})
+    counts = {f"cells.{outcome.replace(' ', '_')}": count for outcome, count in outcomes.items()}
+    parts = {f"cells.{part}": len(rows) for part, rows in data.rows.items()}
+    run.params({"traces.key": traces.key, "windows.key": windows.key} | counts | parts)
+    run.dataset("traces", traces.key, str(traces.folder), {"cells": sum(outcomes.values())})
+    run.dataset("windows", windows.key, str(windows.folder), counts | parts | {"windows.per_cell": windows.count})
 
 
 def make_module(settings: TrainSettings, data: WindowData, begun: bool) -> EmulatorModule:
@@ -153,16 +178,27 @@ def make_module(settings: TrainSettings, data: WindowData, begun: bool) -> Emula
     return EmulatorModule(network, settings.optimizer, specification, settings.schedule, settings.seed)
 
 
-def test(data: WindowData, folder: Path, run: Run) -> dict[str, float]:
-    """Measures the best network on the test part, and draws its best, middle and worst cells."""
+def measure(data: WindowData, folder: Path) -> pd.DataFrame:
+    """Measures the best network on the test part, cell by cell."""
     emulator = load_emulator(folder / BEST)
-    rows, time_ms = data.rows[TEST], emulator.window.time_ms
-    errors = cell_errors(time_ms, emulator.against(data.windows, rows))
+    return cell_errors(emulator.window.time_ms, emulator.against(data.windows, data.rows[TEST]))
+
+
+def test(data: WindowData, folder: Path, run: Run) -> dict[str, float]:
+    """Tests the best network, keeps the table of its errors, and draws its best, middle and worst cells."""
+    errors, rows = measure(data, folder), data.rows[TEST]
+    table = data.windows.cells.loc[rows, ["cell", *data.windows.scaled]].reset_index(drop=True).join(errors)
+    with atomic(folder / "test_cells.csv") as file:
+        table.to_csv(file, index=False)
+    run.file(folder / "test_cells.csv")
+
+    emulator = load_emulator(folder / BEST)
     rmse_mV = errors["rmse_mV"].to_numpy()
     shown = np.argsort(rmse_mV)[evenly(len(rows), 6)]
     scales = data.windows.scales[rows[shown]]
     titles = [cell_title(s, data.windows.scaled, e) for s, e in zip(scales, rmse_mV[shown], strict=True)]
-    figure = overlay(time_ms, data.windows.windows(rows[shown]), emulator.predict(scales).voltage_mV, titles)
+    windows, predicted = data.windows.windows(rows[shown]), emulator.predict(scales).voltage_mV
+    figure = overlay(emulator.window.time_ms, windows, predicted, titles)
     path = folder / "figures" / "test.png"
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path)
@@ -170,7 +206,7 @@ def test(data: WindowData, folder: Path, run: Run) -> dict[str, float]:
     return {f"test/{name}": value for name, value in summary(errors).items()}
 
 
-def report(metrics: dict[str, float], folder: Path, run: Run) -> None:
+def report(metrics: dict[str, float], folder: Path, where: str) -> None:
     """Prints what a user wants to know when the job is done."""
     t = {name.removeprefix("test/"): value for name, value in metrics.items()}
     print(f"\nrun folder   {folder}")
@@ -182,7 +218,7 @@ def report(metrics: dict[str, float], folder: Path, run: Run) -> None:
         if f"{name}_mape_percent" in t:
             percent, cells = t[f"{name}_mape_percent"], t[f"{name}_cells"]
             print(f"{name.upper():<12} mean distance {percent:.2f} % over {cells:.0f} cells")
-    print(f"compare runs make ui, then http://127.0.0.1:5000/{run.page}")
+    print(f"compare runs {where}")
 
 
 def run_folder(folder: Path) -> AbstractContextManager[None]:
@@ -202,14 +238,8 @@ def sweep(settings: TrainSettings, overrides: Sequence[str]) -> Iterator[list[st
     if settings.dry_run:
         yield []
         return
-    what = " ".join(swept(overrides))
-    with settings.tracking.run(f"sweep {what}", {"sweep": what}) as parent:
-        unnamed = ",".join([*fixed(overrides), "tracking.run_name", "tracking.parent_run_id"])
-        yield [
-            f"tracking.parent_run_id={parent.id}",
-            "tracking.run_name=${hydra:job.override_dirname}",
-            f"hydra.job.config.override_dirname.exclude_keys=[{unnamed}]",
-        ]
+    with opened(settings.tracking, settings.runs_dir, overrides) as more:
+        yield more
 
 
 if __name__ == "__main__":

@@ -9,18 +9,26 @@ from pathlib import Path
 import hydra
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from tiny_job import ROOT, TINY, run_cli
 
 from cardioemu import UserError, overrides
 from cardioemu.config import build, check, plain, reopen, save
 from cardioemu.settings.evaluate import EvaluateSettings
+from cardioemu.settings.send import SendSettings
 from cardioemu.settings.simulate import SimulateSettings
 from cardioemu.settings.train import TrainSettings
+from cardioemu.settings.tune import TuneSettings
 from cardioemu.windowing import WindowRule
 
 CONF = ROOT / "conf"
-JOBS = {"train": TrainSettings, "simulate": SimulateSettings, "evaluate": EvaluateSettings}
+JOBS = {
+    "train": TrainSettings,
+    "simulate": SimulateSettings,
+    "evaluate": EvaluateSettings,
+    "tune": TuneSettings,
+    "send": SendSettings,
+}
 NEEDED = {"evaluate": ["checkpoint=best.ckpt"]}
 CELLS = "cells.csv"  # of design=file
 
@@ -33,7 +41,7 @@ def config_of(name, *changes):
 def groups(name):
     """The groups that a job's config takes one option of."""
     defaults = OmegaConf.load(CONF / f"{name}.yaml").defaults
-    return [group for entry in defaults if entry != "_self_" for group in entry if group != "hydra"]
+    return [group for entry in defaults if isinstance(entry, DictConfig) for group in entry if "hydra" not in group]
 
 
 OPTIONS = [
@@ -47,6 +55,7 @@ OPTIONS = [
 @pytest.mark.parametrize(("name", "group", "option"), OPTIONS)
 def test_every_option_builds(name, group, option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
     (tmp_path / CELLS).write_text("INa,ICaL,IK1,IKr,IKur\n0.5,1,1,1,1\n")
     changes = [f"{group}={option}", *([f"design.path={CELLS}"] if option == "file" else [])]
     if option == "beat":  # which the networks there are cannot learn
@@ -140,6 +149,7 @@ def test_mistakes_of_a_sweep_on_the_command_line(empty):
 
 def run_inside(script, arguments, monkeypatch, capsys):
     """Runs an entry point in this process, which has everything imported: exit status, output, errors."""
+    monkeypatch.syspath_prepend(str(ROOT))
     monkeypatch.setattr(sys, "argv", [script, *arguments])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(ROOT / script), run_name="__main__")
@@ -247,6 +257,7 @@ def test_launchers_can_be_chosen(empty):
         ("train.py", ["-m", "resume=nowhere"], "resume: a sweep cannot be resumed as one; resume its runs one by one"),
         ("evaluate.py", ["checkpoint=no.ckpt"], "checkpoint: there is no file no.ckpt; give the best.ckpt or last.ckpt "
          "of a run folder"),
+        ("tune.py", ["-m", "seed=1,2"], "tune: a search is no sweep; give its settings under sweep, without -m"),
         ("simulate.py", ["solver.rtol=1"], "solver.rtol: got 1; it must be less than or equal to 0.1"),
     ],
 )  # fmt: skip
@@ -289,7 +300,8 @@ def test_what_a_begun_run_may_not_change(begun, override):
         reopen(str(begun), [override])
 
 
-def test_entry_points_are_named_as_their_config():
+def test_entry_points_are_named_as_their_config(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))  # a search trains
     for name in JOBS:
         specification = importlib.util.spec_from_file_location(f"entry_{name}", ROOT / f"{name}.py")
         module = importlib.util.module_from_spec(specification)

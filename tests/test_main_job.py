@@ -1,14 +1,29 @@
-"""The programs as a user runs them: folders, records in MLflow, sweeps."""
+"""The programs as a user runs them: folders and records in MLflow."""
 
+import json
 import os
 import re
 import resource
 import subprocess
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from tiny_job import ROOT, TINY, client, command, environment, metrics_of, run_cli, run_of, runs, share_data
+from tiny_job import (
+    ROOT,
+    TINY,
+    client,
+    command,
+    environment,
+    metrics_of,
+    own_metrics,
+    run_cli,
+    run_of,
+    runs,
+    share_data,
+)
 
 from cardioemu import load_emulator
 
@@ -16,7 +31,8 @@ from cardioemu import load_emulator
 def test_what_a_run_leaves(job):
     assert sorted(path.name for path in job.folder.iterdir()) == [
         ".holder", ".lock",
-        "best.ckpt", "config.yaml", "figures", "last.ckpt", "metrics.json", "mlflow_run_id", "previous.ckpt"
+        "best.ckpt", "config.yaml", "figures", "last.ckpt", "metrics.json", "mlflow_run_id", "previous.ckpt",
+        "test_cells.csv"
     ]  # fmt: skip
     assert sorted(path.name for path in job.cwd.iterdir()) == [
         "data", "mlartifacts", "mlflow.db", "mlflow.db.lock", "runs"
@@ -57,10 +73,19 @@ def test_what_mlflow_holds(job):
     assert run.data.params["windowing.settle_ms"] == "500"
     assert run.data.params["cells.train"] == "8"
     assert {"traces.key", "windows.key", "cells.windowed"} <= set(run.data.params)
-    assert run.data.metrics == pytest.approx(metrics_of(job.folder))
+    assert own_metrics(run) == pytest.approx(metrics_of(job.folder))
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(run.data.metrics)
     history = client(job.cwd).get_metric_history(run.info.run_id, "val/rmse_mV")
     assert [metric.step for metric in history] == [0, 1, 2, 3]
     assert run.data.tags["machine.cores"] == str(os.cpu_count())
+    assert run.data.tags["command"].startswith(f"python {ROOT / 'train.py'} design=sobol ")
+    datasets = {item.dataset.name: item.dataset for item in run.inputs.dataset_inputs}
+    assert {name: dataset.digest for name, dataset in datasets.items()} == {
+        name: run.data.params[f"{name}.key"] for name in ("traces", "windows")
+    }
+    assert json.loads(datasets["windows"].profile)["cells.train"] == 8
+    assert Path(json.loads(datasets["windows"].source)["uri"]).name == run.data.params["windows.key"]
+    assert len(run.outputs.model_outputs) == 1
     # Of the code, not of the folder where the job was started.
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.data.tags.get("git.commit", "") == head.stdout.strip()
@@ -72,7 +97,10 @@ def test_artifacts_of_a_run(job):
     def names(folder=None):
         return {item.path for item in found.list_artifacts(run.info.run_id, folder)}
 
-    assert {"config.yaml", "metrics.json", "environment.txt", "figures"} <= names()
+    assert {"config.yaml", "metrics.json", "environment.txt", "figures", "test_cells.csv"} <= names()
+    table = pd.read_csv(found.download_artifacts(run.info.run_id, "test_cells.csv", str(job.cwd)))
+    assert table["rmse_mV"].mean() == pytest.approx(run.data.metrics["test/rmse_mV_mean"])
+    assert list(table.columns[:6]) == ["cell", "ICaL", "IK1", "IKr", "IKur", "INa"]
     assert names("figures") == {"figures/test.png"}
     steps = {int(re.search(r"step[%+](\d+)|step_(\d+)", path)[1]) for path in names("images") if path.endswith(".png")}
     assert steps == {0, 3}  # first and last epoch
@@ -93,44 +121,6 @@ def test_a_second_run_is_the_same_and_simulates_nothing(job, tmp_path):
     (folder,) = tmp_path.glob("runs/*/*")
     assert metrics_of(folder) == metrics_of(job.folder)
     assert contents(job.cwd / "data") == before
-
-
-def test_a_sweep(tmp_path):
-    result = run_cli("-m", *TINY, "trainer.max_epochs=1,2,3", cwd=tmp_path)
-    (folder,) = tmp_path.glob("runs/*/*")
-    assert folder.name.endswith("-sweep")
-    assert sorted(path.name for path in folder.iterdir()) == ["0", "1", "2", "multirun.yaml"]
-    parent, *children = runs(tmp_path)
-    assert len(children) == 3
-    assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
-    assert parent.info.run_name == "sweep trainer.max_epochs=1,2,3"
-    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
-    for i, child in enumerate(children):
-        assert child.info.run_id == (folder / str(i) / "mlflow_run_id").read_text()
-        assert child.info.run_name == f"trainer.max_epochs={i + 1}"
-        assert child.data.params["trainer.max_epochs"] == str(i + 1)
-        assert child.data.metrics == pytest.approx(metrics_of(folder / str(i)))
-        history = client(tmp_path).get_metric_history(child.info.run_id, "train/loss")
-        assert len(history) == i + 1
-    assert len(list(tmp_path.glob("data/traces/*/*.parquet"))) == 1
-    written = [path.stat().st_mtime for path in tmp_path.glob("data/*/*/*")]
-    assert max(written) < (folder / "0" / "last.ckpt").stat().st_mtime
-    assert "Traceback" not in result.stderr
-
-
-def test_a_failing_job_of_a_sweep(job, tmp_path):
-    result = run_cli(
-        "-m", *share_data(job, tmp_path), "trainer.max_epochs=1", "windowing.count=1,9,2", cwd=tmp_path, check=False
-    )
-    assert result.returncode == 2
-    sentence = "data: no cell of the train part gave windows"
-    assert f"job 1 failed: {sentence}" in result.stderr
-    assert result.stderr.splitlines()[-1].startswith(sentence)
-    assert "Traceback" not in result.stderr
-    parent, *children = runs(tmp_path)
-    assert [child.info.status for child in children] == ["FINISHED", "FAILED", "FINISHED"]
-    assert [child.info.run_name for child in children] == [f"windowing.count={n}" for n in (1, 9, 2)]
-    assert parent.info.status == "FAILED"
 
 
 def test_two_runs_at_once_on_a_fresh_folder(tmp_path):

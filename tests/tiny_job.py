@@ -60,6 +60,11 @@ def metrics_of(folder):
     return json.loads((folder / "metrics.json").read_text())
 
 
+def own_metrics(run):
+    """What a run in MLflow says of itself, not of its machine."""
+    return {name: value for name, value in run.data.metrics.items() if not name.startswith("system/")}
+
+
 def run_of(folder, cwd):
     return client(cwd).get_run((folder / "mlflow_run_id").read_text())
 

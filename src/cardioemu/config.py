@@ -6,11 +6,13 @@ of its name, all mistakes of a config are told at once, and nothing is started b
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import hydra
 from hydra._internal.utils import _locate
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -33,7 +35,7 @@ def check(conf: Path, name: str, overrides: Sequence[str], sweep: bool, schema: 
         UserError: every mistake that can be seen before work starts, one sentence each.
     """
     parsed = command_line.parse(overrides, sweep)
-    with hydra.initialize_config_dir(str(conf.resolve()), version_base=VERSION_BASE):
+    with _configs(conf):
         problems = command_line.unknown(conf, name, parsed)
         known = [o for o in parsed if command_line.text(o) not in problems]
         sentences, settings = list(problems.values()), []
@@ -47,6 +49,18 @@ def check(conf: Path, name: str, overrides: Sequence[str], sweep: bool, schema: 
     if sentences:
         raise UserError("\n".join(dict.fromkeys(sentences)))
     return settings
+
+
+def composed(conf: Path, name: str, overrides: Sequence[str]) -> DictConfig:
+    """Composes the config of one job."""
+    with _configs(conf):
+        return hydra.compose(name, overrides=list(overrides))
+
+
+def _configs(conf: Path) -> AbstractContextManager[Any]:
+    if GlobalHydra.instance().is_initialized():  # inside a job, which has them open
+        return nullcontext()
+    return hydra.initialize_config_dir(str(conf.resolve()), version_base=VERSION_BASE)
 
 
 def build(config: DictConfig, schema: type[Schema]) -> Schema:

@@ -9,6 +9,10 @@ class UserError(ValueError):
     """Something the user gave cannot be used; the message is one sentence: what, what it got, what is allowed."""
 
 
+class Stopped(Exception):  # noqa: N818
+    """A job that is ended before its time on purpose; the message says why."""
+
+
 def hint(name: str, known: Collection[str], prefix: str = "") -> str:
     """Ends a sentence about an unknown name: with the nearest known one, in whatever case, or else with all."""
     folded = {other.lower(): other for other in known}

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import psutil
@@ -10,8 +11,13 @@ GROUPS_OF_PROCESS, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
-    """Returns how many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns how many CPU cores this process may use: all it sees, or OMP_NUM_THREADS where that is less.
+
+    By that variable whoever starts several processes beside each other shares the cores out among them.
+    """
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return min(seen, int(allowed)) if allowed.isdigit() and int(allowed) > 0 else seen
 
 
 def rank() -> int:
@@ -20,6 +26,24 @@ def rank() -> int:
     Lightning, torchrun and SLURM say it by these names, from the start of a process on.
     """
     return next((int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), 0)
+
+
+def this_process() -> str:
+    """Names this process so that it can be told from any other: its machine, its number, when it began."""
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.0f}"
+
+
+def alive(process: str) -> bool:
+    """Returns whether a process with a name of `this_process` runs; one on another machine is taken to."""
+    host, _, rest = process.partition(" ")
+    if host != socket.gethostname():
+        return bool(host)
+    try:
+        pid, began_s = (int(part) for part in rest.split())
+        # Reckoned from the start of the machine, the same time may come out a second off.
+        return abs(psutil.Process(pid).create_time() - began_s) < 2
+    except (ValueError, psutil.Error):
+        return False
 
 
 def free_memory() -> int:

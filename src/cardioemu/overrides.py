@@ -45,6 +45,11 @@ def jobs(overrides: Sequence[Override]) -> list[list[str]]:
     return split
 
 
+def quoted(value: str) -> str:
+    """Writes a text so that Hydra takes it as it stands."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def swept(overrides: Sequence[str]) -> Iterator[str]:
     """Yields the overrides that make a command line a sweep."""
     yield from (text(o) for o in parse(overrides, sweep=True) if o.is_sweep_override())

@@ -1,7 +1,8 @@
 """Metrics, plots and the biomarkers, in the quantities electrophysiologists use."""
 
 from cardioemu.evaluation.metrics import cell_errors, rmse_floor_mV, rmse_mV, summary, window_biomarkers
-from cardioemu.evaluation.plots import cell_name, cell_title, evenly, overlay, sample_traces
+from cardioemu.evaluation.neighbour import neighbour_rmse_mV
+from cardioemu.evaluation.plots import cell_name, cell_title, evenly, overlay, sample_traces, swept_errors
 from cardioemu.traces import biomarkers
 
 __all__ = [
@@ -10,10 +11,12 @@ __all__ = [
     "cell_name",
     "cell_title",
     "evenly",
+    "neighbour_rmse_mV",
     "overlay",
     "rmse_floor_mV",
     "rmse_mV",
     "sample_traces",
     "summary",
+    "swept_errors",
     "window_biomarkers",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from textwrap import fill
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,6 +15,8 @@ SIMULATED, EMULATED = "#8a8f98", "#c2410c"
 TRACE, AP_START, FAILURE = "#334155", "#c2410c", "#b91c1c"
 TITLE_COLUMNS = 62  # as many letters as fit above a panel
 LONGEST_IN_MS = 10_000.0
+EPOCHS = "trainer.max_epochs"
+SPREAD = 30  # times the smallest value of a setting, beyond which its axis is logarithmic
 CROWDED = 40  # APs across a panel, beyond which lines and dots become finer
 
 
@@ -66,6 +69,37 @@ def sample_traces(traces: Sequence[Trace], titles: Sequence[str]) -> Figure:
             axis.plot(per_ms * trace.end_ms, trace.step_voltage_mV[-1], "x", color=FAILURE, ms=5)
             axis.title.set_color(FAILURE)
     axes[0].set_xlim(0, per_ms * longest_ms)
+    return figure
+
+
+def swept_errors(table: pd.DataFrame, settings: Sequence[str], error: str) -> Figure:
+    """Draws an error against the settings of a sweep: one along the axis, a line for each combination of the others.
+
+    Along the axis stand the epochs where they were swept, else the setting with most values.
+
+    Args:
+        table: one row per run, with the settings and the error as columns; runs without the error are left out.
+        settings: the swept ones.
+        error: in mV.
+    """
+    found = table.dropna(subset=[error])
+    along = EPOCHS if EPOCHS in settings else max(settings, key=lambda name: found[name].nunique())
+    numbers = pd.to_numeric(found[along], errors="coerce")
+    found = found.assign(x=found[along] if numbers.isna().any() else numbers).sort_values("x")
+    figure = Figure(figsize=(6.0, 3.8), layout="constrained", dpi=110)
+    axis = figure.subplots()
+    others = [name for name in settings if name != along]
+    lines = found.groupby(others) if others else [((), found)]
+    for values, line in lines:
+        label = ", ".join(f"{name}={value}" for name, value in zip(others, values, strict=True))
+        axis.plot(line["x"], line[error], "o-", lw=1.2, ms=4, label=label or None)
+    if others:
+        axis.legend(fontsize=7, frameon=False)
+    if not numbers.isna().any() and numbers.min() > 0 and numbers.max() >= SPREAD * numbers.min():
+        axis.set_xscale("log")
+    axis.set_xlabel(along)
+    axis.set_ylabel(f"{error.rpartition('_mV')[0]} (mV)".replace("test/rmse", "test RMSE"))
+    axis.spines[["top", "right"]].set_visible(False)
     return figure
 
 

@@ -15,7 +15,7 @@ from cardioemu.simulation import Engine, Solver
 class EvaluateSettings:
     """What `evaluate.py` is told."""
 
-    checkpoint: Path
+    checkpoint: str  # not a Path: it may be a URI of MLflow
     design: Callable[..., Any]
     solver: Solver
     campaign: Engine

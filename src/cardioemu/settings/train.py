@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from cardioemu.data import SplitRule
@@ -32,6 +32,7 @@ class TrainSettings(SimulateSettings):
     resume: Path | None
     memory_check: Literal["refuse", "warn"]
     smoothing: bool
+    milestones: list[PositiveInt]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,6 +53,11 @@ class TrainSettings(SimulateSettings):
                 f"settling for {self.windowing.settle_ms:g} ms needs at least {need_ms:g}; "
                 "simulate longer or cut shorter windows"
             )
+
+    @property
+    def in_sweep(self) -> bool:
+        """Whether other runs stand beside this one under a sweep."""
+        return self.tracking.parent_run_id is not None
 
     @property
     def processes(self) -> int:

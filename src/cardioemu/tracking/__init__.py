@@ -4,7 +4,14 @@ import os
 
 # A run sends nothing to anyone; MLflow reads this when it is first imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# What a server does not take soon waits on disk, and training goes on: by itself MLflow would try for minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
-from cardioemu.tracking.tracking import Run, Tracking, flat
+from cardioemu.tracking.outbox import SWEEPS, waiting
+from cardioemu.tracking.places import Server, Sqlite
+from cardioemu.tracking.provenance import job_key
+from cardioemu.tracking.run import Run
+from cardioemu.tracking.tracking import Tracking, as_parent
 
-__all__ = ["Run", "Tracking", "flat"]
+__all__ = ["SWEEPS", "Run", "Server", "Sqlite", "Tracking", "as_parent", "job_key", "waiting"]

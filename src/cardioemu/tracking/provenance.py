@@ -1,12 +1,45 @@
-"""Where a run comes from: code, packages, machine."""
+"""Where a run comes from: command, code, packages, machine."""
 
+import getpass
+import hashlib
 import platform
+import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+from cardioemu.machine import cores
+from cardioemu.storage import stage_key
+
+PACKAGE = Path(__file__).parent.parent
+# Where a job runs and what it may take change nothing of what comes out.
+WHERE = ("tracking", "campaign", "data_dir", "runs_dir", "resume", "memory_check", "dry_run")
+
+
+def command() -> str:
+    """Returns the command line that this process was started with, as a shell would take it."""
+    return shlex.join(["python", *sys.argv])
+
+
+@cache
+def code_digest() -> str:
+    """Returns the hash of the package's sources."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".c", ".h", ".mmt")):
+        digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def job_key(config: Mapping[str, Any], script: Path) -> str:
+    """Returns the hash of all that determines what a job gives: its resolved config, the package and the script."""
+    determines = {key: value for key, value in config.items() if key not in WHERE}
+    return stage_key("job", config=determines, code=code_digest(), script=script.read_text(encoding="utf-8"))
 
 
 def git_state() -> tuple[dict[str, str], str]:
@@ -19,12 +52,14 @@ def git_state() -> tuple[dict[str, str], str]:
         return {}, ""
     diff = _git("diff", "HEAD")
     untracked = _git("ls-files", "--others", "--exclude-standard", ":/")
-    return {"git.commit": commit, "git.changed": str(bool(diff or untracked)).lower()}, diff
+    changed = str(bool(diff or untracked)).lower()
+    # By the first of these names the UI knows it, too.
+    return {"mlflow.source.git.commit": commit, "git.commit": commit, "git.changed": changed}, diff
 
 
 def _git(*arguments: str) -> str:
     try:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        command = ["git", "-C", str(PACKAGE), *arguments]
         result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return ""
@@ -32,13 +67,24 @@ def _git(*arguments: str) -> str:
 
 
 def machine() -> dict[str, str]:
-    """Returns tags of the machine and the interpreter."""
+    """Returns tags of the machine, the user and the interpreter."""
     return {
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": _user(),
         "machine.system": f"{platform.system()} {platform.machine()}",
         "machine.cores": str(psutil.cpu_count()),
+        "machine.threads": str(cores()),
         "machine.memory_GiB": f"{psutil.virtual_memory().total / 2**30:.0f}",
         "python": sys.version.split()[0],
     }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user that the machine does not know
+        return ""
 
 
 def packages() -> str:

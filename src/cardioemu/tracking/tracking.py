@@ -1,182 +1,177 @@
-"""MLflow, known to this package only: one database, runs that end as what they were."""
+"""How runs are recorded, begin and end, whatever they are recorded in."""
 
-import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from filelock import FileLock
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.utils.time import get_current_time_millis
 from pydantic.dataclasses import dataclass
-from sqlalchemy.exc import SQLAlchemyError
 
-from cardioemu.errors import UserError
+from cardioemu.errors import Stopped, UserError
 from cardioemu.machine import rank
-from cardioemu.tracking.provenance import git_state, machine, packages
+from cardioemu.tracking.children import children
+from cardioemu.tracking.living import bury, process
+from cardioemu.tracking.provenance import code_digest, command, git_state, machine, packages
+from cardioemu.tracking.recorder import PARENT, RUN_ID, UNSENT_PARENT, Recorder
+from cardioemu.tracking.run import FAILURES, Run, Unrecorded, first_line
+from cardioemu.tracking.system import system_metrics
 
-RUN_ID = "mlflow_run_id"
-PARENT = "mlflow.parentRunId"
+JOB = "job"  # tag with the key of a job
 # Without it the UI greets with pages for language models, where training runs are hard to find.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
-@dataclass(frozen=True)
-class Tracking:
+@dataclass(frozen=True, kw_only=True)
+class Tracking(ABC):
     """Where runs are recorded.
 
     Attributes:
-        database: SQLite file of all runs.
-        artifacts: folder of figures, configs and the like.
         experiment: name under which the runs stand in the UI.
         run_name: shown in the UI; None takes the run folder's name, a sweep sets what distinguishes each run.
         parent_run_id: the sweep this run belongs to; set by a sweep itself.
+        register: name under which the run's model is registered, as its champion; None registers none.
     """
 
-    database: Path
-    artifacts: Path
     experiment: str
     run_name: str | None = None
     parent_run_id: str | None = None
+    register: str | None = None
 
     @property
-    def uri(self) -> str:
-        """What `mlflow ui --backend-store-uri` takes."""
-        return f"sqlite:///{self.database.resolve()}"
+    @abstractmethod
+    def store(self) -> str:
+        """What MLflow calls the tracking URI."""
 
-    def client(self) -> tuple[MlflowClient, str]:
-        """Opens the database, made with its experiment when it is not there, and returns the experiment's id with it.
+    @abstractmethod
+    def connect(self) -> tuple[MlflowClient, str]:
+        """Opens what runs are recorded in, and returns the experiment's id with it, made where it is not there.
 
-        Two processes on a fresh SQLite file would both set it up and fail, hence the lock.
+        Raises:
+            UserError: it cannot be reached.
         """
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-        try:
-            self.database.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{self.database}.lock"):
-                client = MlflowClient(self.uri)
-                experiment = client.get_experiment_by_name(self.experiment)
-                if experiment is not None:
-                    return client, experiment.experiment_id
-                location = self.artifacts.resolve().as_uri()
-                return client, client.create_experiment(self.experiment, location, tags=EXPERIMENT_TAGS)
-        except (OSError, MlflowException, SQLAlchemyError) as error:
-            raise UserError(
-                f"tracking.database: {self.database} cannot be opened or made ({str(error).splitlines()[0]}); "
-                "give the path of a MLflow SQLite file, or of a new one in a folder that can be written"
-            ) from error
+
+    @abstractmethod
+    def where(self, run: Run) -> str:
+        """Says where a user sees the run beside the others."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing is to be sent before a run ends."""
+        return False
+
+    def check(self) -> None:
+        """Sees to it that a run could begin.
+
+        Raises:
+            UserError: it could not.
+        """
+        if not self.waits:
+            self.connect()
 
     @contextmanager
-    def run(self, name: str, config: Mapping[str, Any], folder: Path | None = None) -> Iterator["Run"]:
+    def run(self, name: str, config: Mapping[str, Any], folder: Path, job: str = "") -> Iterator[Run]:
         """Opens a run, or the one that `folder` was begun with, and ends it as finished, failed or killed.
 
         Args:
             name: shown in the UI where `run_name` is not set.
             config: the resolved config, recorded as flat params.
             folder: the run folder, which remembers the run's id for a later resume.
+            job: key of all that determines the run.
 
         Of several processes that train together the first records the run.
         """
         if rank() > 0:
             yield Unrecorded()
             return
-        client, experiment_id = self.client()
-        remembered = folder / RUN_ID if folder else None
-        if remembered and remembered.exists():
-            run = Run(client, experiment_id, remembered.read_text(encoding="utf-8").strip())
-            try:
-                client.update_run(run.id, status="RUNNING")
-            except MlflowException as error:
-                raise UserError(
-                    f"tracking.database: {self.database} does not hold the run {run.id} of {folder}; "
-                    "resume where it began, or give its database"
-                ) from error
-        else:
-            tags = {
-                "mlflow.runName": self.run_name or name,
-                **({PARENT: self.parent_run_id} if self.parent_run_id else {}),
-            }
-            run = Run(client, experiment_id, client.create_run(experiment_id, tags=tags).info.run_id)
-            if remembered:
-                remembered.write_text(run.id, encoding="utf-8")
-        run.describe(config)
+        run = Run(Recorder(self.connect, folder), offline=self.waits)
+        if not self.waits:
+            bury(*self.connect())
+        resumed = (folder / RUN_ID).exists()
+        run.begin(self._tags(name, job, resumed))
+        run.params(flat(config))
+        run.text(packages(), "environment.txt")
+        if diff := git_state()[1]:
+            run.text(diff, "git.diff")
         status = "FAILED"
         try:
-            yield run
+            with system_metrics(run):
+                yield run
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
             raise
+        except Stopped as error:
+            status = "KILLED"
+            run.tags({"stopped": str(error)})
+            raise
+        except Exception as error:
+            run.tags({"failure": first_line(error), "mlflow.note.content": f"Failed: {error}"})
+            raise
         finally:
-            client.set_terminated(run.id, status)
+            run.end(status)
+
+    def _tags(self, name: str, job: str, resumed: bool) -> dict[str, str]:
+        """Tags that a run has from its first moment on; a resumed one keeps its name and its first command."""
+        once = {"mlflow.runName": self.run_name or name, "command": command(), "code": code_digest()}
+        parent = {PARENT: self.parent_run_id} if self.parent_run_id else {}
+        again = {"resumed.command": command(), "failure": "", "mlflow.note.content": ""}
+        return (
+            (again if resumed else once | parent) | git_state()[0] | machine() | process() | ({JOB: job} if job else {})
+        )
+
+    def finished(self, job: str) -> tuple[str, dict[str, float]] | None:
+        """Finds a finished run of the same job, and takes it under this sweep; returns its id and last metrics."""
+        if self.waits:
+            return None
+        client, experiment_id = self.connect()
+        found = client.search_runs([experiment_id], f"tags.{JOB} = '{job}' and attributes.status = 'FINISHED'")
+        if not found:
+            return None
+        run = found[0]
+        if self.parent_run_id and run.data.tags.get(PARENT) != self.parent_run_id:
+            client.set_tag(run.info.run_id, PARENT, self.parent_run_id)
+        return run.info.run_id, run.data.metrics
+
+    def children(self, parent: Run) -> pd.DataFrame | None:
+        """Lists the runs below a run (`tracking.children`); None while that has not been sent."""
+        if self.waits or parent.id is None:
+            return None
+        client, experiment_id = self.connect()
+        bury(client, experiment_id)
+        return children(client, experiment_id, parent.id)
+
+    def send(self, folder: Path) -> int:
+        """Sends what waits in a run folder, and returns how many records that were.
+
+        Raises:
+            UserError: MLflow cannot be reached, or does not take it.
+        """
+        run = Run(Recorder(self.connect, folder))
+        waiting = len(run.outbox)
+        try:
+            run.send()
+        except UserError:
+            raise
+        except FAILURES as error:
+            raise UserError(
+                f"tracking: {len(run.outbox)} records of {folder} were not taken ({first_line(error)}); they go on "
+                "waiting"
+            ) from error
+        return waiting
+
+    def _experiment(self, client: MlflowClient, artifacts: str | None) -> str:
+        found = client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(client.create_experiment(self.experiment, artifacts, tags=EXPERIMENT_TAGS))
 
 
-class Run:
-    """One MLflow run that is being written."""
-
-    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str) -> None:
-        self.client, self.experiment_id, self.id = client, experiment_id, run_id
-
-    @property
-    def page(self) -> str:
-        """Where the UI shows the runs of this experiment, below its address."""
-        return f"#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
-
-    def describe(self, config: Mapping[str, Any]) -> None:
-        """Records the config as params and the code, packages and machine as tags and artifacts."""
-        tags, diff = git_state()
-        known = self.client.get_run(self.id).data.params
-        # A param cannot be written twice: a resumed run keeps the ones it began with.
-        params = [Param(key, str(value)) for key, value in flat(config).items() if key not in known]
-        self.client.log_batch(self.id, params=params, tags=[RunTag(*tag) for tag in (tags | machine()).items()])
-        self.client.log_text(self.id, packages(), "environment.txt")
-        if diff:
-            self.client.log_text(self.id, diff, "git.diff")
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Records facts that the config does not hold: hashes, counts."""
-        known = self.client.get_run(self.id).data.params
-        self.client.log_batch(self.id, params=[Param(k, str(v)) for k, v in values.items() if k not in known])
-
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Records numbers at an epoch."""
-        now = get_current_time_millis()
-        self.client.log_batch(self.id, metrics=[Metric(key, float(v), now, step) for key, v in values.items()])
-
-    def image(self, figure: Figure, key: str, step: int) -> None:
-        """Records a figure as one step of an image with a slider in the UI."""
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        self.client.log_image(self.id, np.asarray(canvas.buffer_rgba())[..., :3].copy(), key=key, step=step)
-
-    def file(self, path: Path, folder: str | None = None) -> None:
-        """Records a copy of a file."""
-        self.client.log_artifact(self.id, str(path), folder)
-
-
-class Unrecorded(Run):
-    """What a process is given whose run another records."""
-
-    def __init__(self) -> None:
-        self.id = ""
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Records nothing."""
-
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Records nothing."""
-
-    def image(self, figure: Figure, key: str, step: int) -> None:
-        """Records nothing."""
-
-    def file(self, path: Path, folder: str | None = None) -> None:
-        """Records nothing."""
+def as_parent(run: Run) -> str:
+    """Returns what `parent_run_id` of the runs below a run is to be, whether it has been sent or not."""
+    return run.id or f"{UNSENT_PARENT}{run.recorder.folder.resolve()}"
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

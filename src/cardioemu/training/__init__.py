@@ -1,6 +1,6 @@
 """Training: the LightningModule, optimiser, callbacks and checkpoints."""
 
-from cardioemu.training.callbacks import EpochMetrics, Figures
+from cardioemu.training.callbacks import EpochMetrics, Figures, Milestones, Report
 from cardioemu.training.checkpoints import BEST, LAST, PREVIOUS, resumable
 from cardioemu.training.module import EmulatorModule
 from cardioemu.training.preflight import Preflight, TrainingJob
@@ -16,7 +16,9 @@ __all__ = [
     "EpochMetrics",
     "Figures",
     "KerasRMSprop",
+    "Milestones",
     "Preflight",
+    "Report",
     "TrainingJob",
     "fit",
     "make_trainer",

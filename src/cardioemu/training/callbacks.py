@@ -1,6 +1,7 @@
 """What is recorded while a network trains."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from matplotlib.figure import Figure
 from pydantic import PositiveInt
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
-from cardioemu.data import VALIDATION, WindowData
+from cardioemu.data import TEST, TRAIN, WindowData
 from cardioemu.errors import UserError
-from cardioemu.evaluation import cell_title, evenly, overlay, rmse_mV
+from cardioemu.evaluation import cell_title, evenly, neighbour_rmse_mV, overlay, rmse_mV
 from cardioemu.progress import progress_bar
 
 
@@ -42,6 +43,17 @@ class EpochMetrics(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the last values up again."""
         self.last = state_dict["last"]
+
+
+class Report(Callback):
+    """Hands val/rmse_mV of every epoch to `report(value, epoch)`, which may raise `Stopped`."""
+
+    def __init__(self, report: Callable[[float, int], None]) -> None:
+        self.report = report
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        """Lightning has validated by now."""
+        self.report(float(trainer.callback_metrics["val/rmse_mV"]), trainer.current_epoch)
 
 
 class Patience(EarlyStopping):
@@ -88,10 +100,13 @@ class Progress(Callback):
 
 
 class Figures(Callback):
-    """Draws the same validation cells at chosen epochs and hands the figure to `show(figure, epoch)`.
+    """Draws the same test cells at chosen epochs and hands the figure to `show(figure, epoch)`.
+
+    The cells lie evenly between the easiest and the hardest one, the median among them if their number is odd. How hard
+    a cell is hangs on the data alone (`evaluation.neighbour_rmse_mV`), so that all runs on the same data show the same.
 
     Args:
-        data: where the cells come from, evenly spread over the validation part.
+        data: where the cells come from.
         time_ms: (samples,) of a window.
         show: takes the figure and the epoch.
         cells: how many cells.
@@ -115,13 +130,49 @@ class Figures(Callback):
         if done == 1 or done % self.every_epochs == 0 or done == trainer.max_epochs:
             self.show(self.figure(module), trainer.current_epoch)
 
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The cells, easiest first."""
+        windows, rows = self.data.windows, self.data.rows[TEST]
+        error_mV = neighbour_rmse_mV(windows.scales, rows, self.data.rows[TRAIN], windows.windows)
+        return rows[np.argsort(error_mV, kind="stable")[evenly(len(rows), self.cells)]]
+
     @torch.no_grad()
     def figure(self, module: pl.LightningModule) -> Figure:
         """Draws the network as it is."""
-        rows = self.data.rows[VALIDATION]
-        rows = rows[evenly(len(rows), min(self.cells, len(rows)))]
-        scales, windows = self.data.windows.scales[rows], self.data.windows.windows(rows)
+        scales, windows = self.data.windows.scales[self.rows], self.data.windows.windows(self.rows)
         predicted = module(torch.tensor(scales, dtype=torch.float32, device=module.device)).float().cpu().numpy()
         errors = rmse_mV(windows, predicted)
         titles = [cell_title(s, self.data.windows.scaled, e) for s, e in zip(scales, errors, strict=True)]
         return overlay(self.time_ms, windows, predicted, titles)
+
+
+class Milestones(Callback):
+    """Tests the best network so far after some numbers of epochs, as a run of so many epochs would at its end.
+
+    Args:
+        epochs: after which to test.
+        test: the run folder's best network.
+        record: takes the results, named milestone/..., and the number of epochs.
+    """
+
+    def __init__(
+        self,
+        epochs: Collection[int],
+        test: Callable[[], Mapping[str, float]],
+        record: Callable[[Mapping[str, float], int], None],
+    ) -> None:
+        self.epochs, self.test, self.record = epochs, test, record
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        """By now the checkpoints of the epoch before are written."""
+        self._reached(trainer.current_epoch, trainer.current_epoch)
+
+    def on_train_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        """Where training stopped early, longer runs would have stopped there, too."""
+        self._reached(trainer.current_epoch, trainer.max_epochs or 0)
+
+    def _reached(self, first: int, last: int) -> None:
+        for epochs in sorted(self.epochs):
+            if first <= epochs <= last:
+                self.record({f"milestone/{name}": value for name, value in self.test().items()}, epochs)

@@ -54,7 +54,8 @@ class Preflight:
             "optimiser state": {device: r.optimizer // self.shards},
             "activations and work": {device: r.working},
             "windows held": dict(self.held),
-            "checkpoints": {"disk": r.network + 3 * (r.network + r.optimizer)},  # best; last, previous, the next last
+            # best and its copy in MLflow; last, previous, the next last
+            "checkpoints": {"disk": 2 * r.network + 3 * (r.network + r.optimizer)},
         }
 
     @property

@@ -1,0 +1,38 @@
+"""Send what runs have kept on disk while MLflow could not be reached: `python send.py tracking=server`."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from cardioemu.config import build
+from cardioemu.errors import UserError
+from cardioemu.launch import launch
+from cardioemu.progress import progress_bar, tell
+from cardioemu.settings.send import SendSettings
+from cardioemu.tracking import waiting
+
+
+def send(config: DictConfig, _: Path) -> None:
+    """Sends it, sweeps before the runs below them; a folder that MLflow does not take is told and left.
+
+    Raises:
+        UserError: something goes on waiting.
+    """
+    settings = build(config, SendSettings)
+    folders = waiting(settings.runs_dir)
+    sent, left = 0, 0
+    with progress_bar(len(folders), "send", "run") as bar:
+        for folder in folders:
+            try:
+                sent += settings.tracking.send(folder)
+            except UserError as error:
+                tell(str(error))
+                left += 1
+            bar.update()
+    print(f"{sent} records of {len(folders) - left} runs were sent")
+    if left:
+        raise UserError(f"runs_dir: the records of {left} runs go on waiting; run the same command again later")
+
+
+if __name__ == "__main__":
+    launch(send, Path(__file__).parent / "conf", SendSettings)

@@ -1,0 +1,16 @@
+"""What `send.py` is told."""
+
+from pathlib import Path
+
+from pydantic.dataclasses import dataclass
+
+from cardioemu.settings.simulate import PARTS
+from cardioemu.tracking import Tracking
+
+
+@dataclass(frozen=True, config=PARTS)
+class SendSettings:
+    """What `send.py` is told."""
+
+    tracking: Tracking
+    runs_dir: Path

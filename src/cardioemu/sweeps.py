@@ -1,0 +1,86 @@
+"""The run that the runs of a sweep or a search stand under, and at its end a table of them and a figure."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from cardioemu.evaluation import swept_errors
+from cardioemu.folders import held
+from cardioemu.overrides import fixed, quoted, swept
+from cardioemu.storage import atomic, stage_key
+from cardioemu.tracking import SWEEPS, Run, Tracking, as_parent
+
+ERROR = "test/rmse_mV_mean"
+TABLE, FIGURE = "runs.csv", "errors.png"
+
+
+@contextmanager
+def opened(tracking: Tracking, runs_dir: Path, overrides: Sequence[str]) -> Iterator[list[str]]:
+    """Opens the run of a sweep, the same when the sweep is repeated; prints the table of its runs at its end.
+
+    Args:
+        tracking: where it is recorded.
+        runs_dir: the folder of the runs.
+        overrides: of the command line.
+
+    Yields:
+        Overrides that put each job under it, named by what is swept.
+    """
+    tracking.check()
+    what = [*swept(overrides)]
+    folder = sweep_folder(runs_dir, tracking, sorted(overrides))
+    title = f"sweep {' '.join(what)}"
+    with held(folder, "swept", "runs_dir"), tracking.run(title, {"sweep": " ".join(what)}, folder) as parent:
+        unnamed = ",".join([*fixed(overrides), "tracking.run_name", "tracking.parent_run_id"])
+        try:
+            yield [
+                f"tracking.parent_run_id={quoted(as_parent(parent))}",
+                "tracking.run_name=${hydra:job.override_dirname}",
+                f"hydra.job.config.override_dirname.exclude_keys=[{unnamed}]",
+            ]
+        finally:
+            table = summarise(tracking, parent, [override.partition("=")[0] for override in what])
+            if table is not None:
+                print(printed(table, folder))
+
+
+def summarise(tracking: Tracking, parent: Run, settings: Sequence[str]) -> pd.DataFrame | None:
+    """Makes a table of the runs below a parent and a figure of their errors, in its folder and in MLflow.
+
+    Args:
+        tracking: where they are recorded.
+        parent: the run of the sweep.
+        settings: addresses that were swept.
+
+    Returns:
+        The table of `Tracking.children`; None while nothing has been sent.
+    """
+    table = tracking.children(parent)
+    if table is None or table.empty:
+        return None
+    folder = parent.recorder.folder
+    with atomic(folder / TABLE) as file:
+        table.to_csv(file, index=False)
+    parent.file(folder / TABLE)
+    parent.metrics({"runs": len(table), "runs.finished": int((table["status"] == "FINISHED").sum())})
+    known = [address for address in settings if address in table]
+    if ERROR in table and known and table[ERROR].notna().any():
+        figure = swept_errors(table, known, ERROR)
+        figure.savefig(folder / FIGURE)
+        parent.file(folder / FIGURE)
+    return table
+
+
+def sweep_folder(runs_dir: Path, tracking: Tracking, what: Sequence[str]) -> Path:
+    """Returns the folder of a sweep or search: the same when the same is asked for again."""
+    return runs_dir / SWEEPS / stage_key("sweep", store=tracking.store, what=list(what))
+
+
+def printed(table: pd.DataFrame, folder: Path) -> str:
+    """Writes the table for a terminal, why runs failed, and where it lies."""
+    shown = table.drop(columns=["name", "failure", "run_id"])
+    text = shown.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.3f}")
+    failed = [f"{name} failed: {why}" for name, why in zip(table["name"], table["failure"], strict=True) if why]
+    return "\n".join(["", text, *failed, "", f"table        {folder / TABLE}"])

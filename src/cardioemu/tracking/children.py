@@ -1,0 +1,45 @@
+"""The runs below a sweep or a search, as a table."""
+
+import re
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from cardioemu.tracking.recorder import PARENT
+
+COLUMNS = ("val/rmse_mV_best", "test/rmse_mV_mean", "test/rmse_mV_median", "test/rmse_mV_p95", "test/rmse_mV_max")
+
+
+def children(client: MlflowClient, experiment_id: str, parent_id: str) -> pd.DataFrame:
+    """Lists the runs below one, in the order they began; of several with one name the last.
+
+    Returns:
+        One row per `name`: the settings in it, as columns named by their addresses; `status`; the `COLUMNS` that were
+        recorded; `minutes`; `failure`, why it failed; `run_id`.
+    """
+    found = client.search_runs([experiment_id], f"tags.`{PARENT}` = '{parent_id}'", order_by=["start_time"])
+    rows = {run.info.run_name: _row(run) for run in found}
+    return pd.DataFrame(list(rows.values()))
+
+
+def settings_of(name: str) -> dict[str, str]:
+    """Reads the settings that the name of a run in a sweep consists of.
+
+    "model.hidden=32,betas=[0.9,0.99]" -> {"model.hidden": "32", "betas": "[0.9,0.99]"}
+    """
+    parts = re.split(r",(?![^\[({]*[\])}])", name)
+    return dict(part.partition("=")[::2] for part in parts if "=" in part)
+
+
+def _row(run: Run) -> dict[str, object]:
+    began_ms, ended_ms = run.info.start_time, run.info.end_time
+    return {
+        "name": run.info.run_name,
+        **settings_of(run.info.run_name or ""),
+        "status": run.info.status,
+        **{name: run.data.metrics[name] for name in COLUMNS if name in run.data.metrics},
+        "minutes": round((ended_ms - began_ms) / 60_000, 2) if ended_ms else None,
+        "failure": run.data.tags.get("failure", ""),
+        "run_id": run.info.run_id,
+    }

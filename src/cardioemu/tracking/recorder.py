@@ -1,0 +1,135 @@
+"""The calls of a run on MLflow; each takes plain values only, so that it can wait on disk."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from matplotlib.image import imread
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from cardioemu.errors import UserError
+from cardioemu.storage import atomic
+from cardioemu.tracking.models import log_emulator
+
+RUN_ID = "mlflow_run_id"
+PARENT = "mlflow.parentRunId"
+UNSENT_PARENT = "unsent:"  # and the folder of a parent that has no id yet
+AT_ONCE = 100  # params and tags of a call, of which MLflow takes no more
+
+
+class Recorder:
+    """Performs the calls of one run.
+
+    Args:
+        connect: returns a client and the experiment's id.
+        folder: the run folder, which remembers the run's id; paths in calls are relative to it.
+    """
+
+    def __init__(self, connect: Callable[[], tuple[MlflowClient, str]], folder: Path) -> None:
+        self.connect, self.folder = connect, folder
+
+    @cached_property
+    def _connection(self) -> tuple[MlflowClient, str]:
+        return self.connect()
+
+    @property
+    def client(self) -> MlflowClient:
+        """A client of the database or server."""
+        return self._connection[0]
+
+    @property
+    def experiment_id(self) -> str:
+        """Of the experiment that the run belongs to."""
+        return self._connection[1]
+
+    @property
+    def run_id(self) -> str | None:
+        """The run's id, None before it has begun on MLflow."""
+        path = self.folder / RUN_ID
+        return path.read_text(encoding="utf-8").strip() if path.exists() else None
+
+    @property
+    def _run(self) -> str:
+        assert self.run_id is not None, "a run's first call is begin"
+        return self.run_id
+
+    def perform(self, call: str, arguments: Mapping[str, Any]) -> None:
+        """Performs one call by its name."""
+        getattr(self, call)(**arguments)
+
+    def begin(self, tags: dict[str, str], time_ms: int) -> None:
+        """Makes the run, or takes the one up that the folder remembers.
+
+        Raises:
+            UserError: it remembers one that is not there.
+        """
+        if tags.get(PARENT, "").startswith(UNSENT_PARENT):
+            tags = tags | {PARENT: _sent_parent(Path(tags[PARENT].removeprefix(UNSENT_PARENT)))}
+        if (run_id := self.run_id) is None:
+            run_id = self.client.create_run(self.experiment_id, start_time=time_ms, tags=tags).info.run_id
+            with atomic(self.folder / RUN_ID) as file:
+                file.write_text(run_id, encoding="utf-8")
+            return
+        try:
+            self.client.update_run(run_id, status="RUNNING")
+        except MlflowException as error:
+            if error.get_http_status_code() != 404:
+                raise
+            raise UserError(
+                f"tracking: the run {run_id} of {self.folder} is not there; resume where it began, or delete "
+                f"{self.folder / RUN_ID} for a new one"
+            ) from error
+        self.tags(tags)
+
+    def tags(self, values: dict[str, str]) -> None:
+        """Sets tags."""
+        tags = [RunTag(*item) for item in values.items()]
+        for i in range(0, len(tags), AT_ONCE):
+            self.client.log_batch(self._run, tags=tags[i : i + AT_ONCE])
+
+    def params(self, values: dict[str, str]) -> None:
+        """Records params; one cannot be written twice: a resumed run keeps those it began with."""
+        known = self.client.get_run(self._run).data.params
+        params = [Param(*item) for item in values.items() if item[0] not in known]
+        for i in range(0, len(params), AT_ONCE):
+            self.client.log_batch(self._run, params=params[i : i + AT_ONCE])
+
+    def metrics(self, values: dict[str, float], step: int, time_ms: int) -> None:
+        """Records numbers at a step; the same ones at the same time count once."""
+        self.client.log_batch(self._run, metrics=[Metric(key, v, time_ms, step) for key, v in values.items()])
+
+    def image(self, path: str, key: str, step: int, time_ms: int) -> None:
+        """Records a picture as one step of an image with a slider in the UI."""
+        image = imread(self.folder / path)[..., :3]
+        self.client.log_image(self._run, image, key=key, step=step, timestamp=time_ms)
+
+    def file(self, path: str, folder: str | None) -> None:
+        """Records a copy of a file."""
+        self.client.log_artifact(self._run, str(self.folder / path), folder)
+
+    def text(self, text: str, name: str) -> None:
+        """Records a text as a file."""
+        self.client.log_text(self._run, text, name)
+
+    def dataset(self, name: str, digest: str, source: str, profile: str) -> None:
+        """Records what the run was made from."""
+        dataset = Dataset(name, digest, source_type="local", source=source, profile=profile)
+        self.client.log_inputs(self._run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+    def model(self, path: str, register: str | None) -> None:
+        """Records a checkpoint as a model that can be served."""
+        log_emulator(self.client, self._run, self.folder / path, register)
+
+    def end(self, status: str, time_ms: int) -> None:
+        """Ends the run."""
+        self.client.set_terminated(self._run, status, time_ms)
+
+
+def _sent_parent(folder: Path) -> str:
+    path = folder / RUN_ID
+    if not path.exists():
+        raise UserError(f"tracking: the sweep of {folder} has not been sent yet, and its runs are sent after it")
+    return path.read_text(encoding="utf-8").strip()

@@ -1,0 +1,169 @@
+"""Sweeps as a user runs them: side by side, repeated, with jobs that fail; and one long run in their place."""
+
+import re
+
+import pandas as pd
+import pytest
+from tiny_job import TINY, client, metrics_of, own_metrics, run_cli, runs, share_data
+
+
+def test_a_sweep(tmp_path):
+    result = run_cli("-m", *TINY, "trainer.max_epochs=1,2,3", cwd=tmp_path)
+    (folder,) = tmp_path.glob("runs/*-*/*")
+    assert folder.name.endswith("-sweep")
+    assert sorted(path.name for path in folder.iterdir()) == ["0", "1", "2", "multirun.yaml"]
+    parent, *children = runs(tmp_path)
+    assert len(children) == 3
+    assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
+    assert parent.info.run_name == "sweep trainer.max_epochs=1,2,3"
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+    for i, child in enumerate(children):
+        assert child.info.run_id == (folder / str(i) / "mlflow_run_id").read_text()
+        assert child.info.run_name == f"trainer.max_epochs={i + 1}"
+        assert child.data.params["trainer.max_epochs"] == str(i + 1)
+        assert own_metrics(child) == pytest.approx(metrics_of(folder / str(i)))
+        history = client(tmp_path).get_metric_history(child.info.run_id, "train/loss")
+        assert len(history) == i + 1
+    assert len(list(tmp_path.glob("data/traces/*/*.parquet"))) == 1
+    written = [path.stat().st_mtime for path in tmp_path.glob("data/*/*/*")]
+    assert max(written) < (folder / "0" / "last.ckpt").stat().st_mtime
+    assert "Traceback" not in result.stderr
+
+
+def test_a_failing_job_of_a_sweep(job, tmp_path):
+    result = run_cli(
+        "-m", *share_data(job, tmp_path), "trainer.max_epochs=1", "windowing.count=1,9,2", cwd=tmp_path, check=False
+    )
+    assert result.returncode == 2
+    sentence = "data: no cell of the train part gave windows"
+    assert f"job 1 failed: {sentence}" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith(sentence)
+    assert "Traceback" not in result.stderr
+    parent, *children = runs(tmp_path)
+    assert [child.info.status for child in children] == ["FINISHED", "FAILED", "FINISHED"]
+    assert [child.info.run_name for child in children] == [f"windowing.count={n}" for n in (1, 9, 2)]
+    assert parent.info.status == "FAILED"
+    assert children[1].data.tags["failure"].startswith(sentence)
+    assert children[1].data.tags["mlflow.note.content"].startswith(f"Failed: {sentence}")
+    # A table at the end, and the reason under it.
+    assert re.search(
+        r"^ *windowing.count +status .*\n +1 FINISHED .*\n +9 +FAILED +.*\n +2 FINISHED", result.stdout, re.M
+    )
+    assert f"windowing.count=9 failed: {sentence}" in result.stdout
+
+
+def test_a_job_that_cannot_fit_is_one_of_the_runs(job, tmp_path):
+    arguments = [o for o in share_data(job, tmp_path) if not o.startswith("model.hidden")]
+    result = run_cli("-m", *arguments, "trainer.max_epochs=1", "model.hidden=8,200000,16", cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    _, *children = runs(tmp_path)
+    assert [child.info.status for child in children] == ["FINISHED", "FAILED", "FINISHED"]
+    assert children[1].data.tags["failure"].startswith("memory_check: the run takes ")
+
+
+@pytest.fixture(scope="module")
+def swept(job, tmp_path_factory):
+    """A sweep over epochs and sizes, its jobs side by side on a fresh database: its folder and what it printed."""
+    cwd = tmp_path_factory.mktemp("swept")
+    return cwd, run_cli(*side_by_side(job, cwd), cwd=cwd)
+
+
+def side_by_side(job, cwd, epochs="2,3"):
+    arguments = [o for o in share_data(job, cwd) if not o.startswith("model.hidden")]
+    return ("-m", "hydra/launcher=joblib", *arguments, f"trainer.max_epochs={epochs}", "model.hidden=8,16")
+
+
+def test_jobs_side_by_side_lose_nothing(swept):
+    cwd, result = swept
+    parent, *children = runs(cwd)
+    assert "locked" not in result.stderr
+    assert [run.info.status for run in (parent, *children)] == ["FINISHED"] * 5
+    names = {f"model.hidden={hidden},trainer.max_epochs={epochs}" for hidden in (8, 16) for epochs in (2, 3)}
+    assert {child.info.run_name for child in children} == names
+    for child in children:
+        for name in ("train/loss", "val/rmse_mV"):
+            history = client(cwd).get_metric_history(child.info.run_id, name)
+            assert [metric.step for metric in history] == [*range(int(child.data.params["trainer.max_epochs"]))]
+    assert {child.data.tags["machine.threads"] for child in children} == {"1"}
+
+
+def test_the_table_of_a_sweep(swept, tmp_path):
+    cwd, result = swept
+    parent, *children = runs(cwd)
+    assert {"runs.csv", "errors.png"} <= {file.path for file in client(cwd).list_artifacts(parent.info.run_id)}
+    table = pd.read_csv(client(cwd).download_artifacts(parent.info.run_id, "runs.csv", str(tmp_path)))
+    assert {
+        row.name_: row.error
+        for row in table.rename(columns={"name": "name_", "test/rmse_mV_mean": "error"}).itertuples()
+    } == pytest.approx({child.info.run_name: child.data.metrics["test/rmse_mV_mean"] for child in children})
+    assert parent.data.metrics["runs.finished"] == 4
+    assert len(re.findall(r"^ +(8|16) +[23] FINISHED ", result.stdout, re.M)) == 4
+
+
+def test_a_repeated_sweep_runs_nothing_twice(job, swept):
+    cwd, _ = swept
+    before = {run.info.run_id: run.info.end_time for run in runs(cwd)}
+    folders = sorted(cwd.glob("runs/*-*/*/*"))
+    result = run_cli(*side_by_side(job, cwd), cwd=cwd)
+    parent, *children = runs(cwd)
+    assert {run.info.run_id for run in (parent, *children)} == before.keys()
+    assert all(before[child.info.run_id] == child.info.end_time for child in children)
+    assert parent.info.status == "FINISHED"
+    assert len(re.findall(r"^ +(8|16) +[23] FINISHED ", result.stdout, re.M)) == 4
+    assert [p for p in sorted(cwd.glob("runs/*-*/*/*")) if p.name != "multirun.yaml"] == [
+        p for p in folders if p.name != "multirun.yaml"
+    ]
+    # A larger sweep takes over what it has in common with this one.
+    run_cli(*side_by_side(job, cwd, epochs="3,4"), cwd=cwd)
+    first, second = (run for run in runs(cwd) if run.info.run_name.startswith("sweep"))
+    below = {
+        p.info.run_id: [r for r in runs(cwd) if r.data.tags.get("mlflow.parentRunId") == p.info.run_id]
+        for p in (first, second)
+    }
+    assert [len(below[p.info.run_id]) for p in (first, second)] == [2, 4]
+    assert len(before.keys() & {run.info.run_id for run in below[second.info.run_id]}) == 2
+
+
+def test_a_repeated_sweep_runs_what_failed_again(job, tmp_path):
+    folder = tmp_path / "data"
+    folder.symlink_to(job.cwd / "data")
+    arguments = ("-m", *TINY, f"data_dir={folder}", "trainer.max_epochs=1,2")
+    folder.rename(tmp_path / "away")
+    folder.touch()
+    assert run_cli(*arguments, cwd=tmp_path, check=False).returncode != 0
+    assert [run.info.status for run in runs(tmp_path)] == ["FAILED"] * 3
+    folder.unlink()
+    (tmp_path / "away").rename(folder)
+    result = run_cli(*arguments, cwd=tmp_path)
+    assert result.stdout.count("FINISHED") == 2
+    parent, *children = runs(tmp_path)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["failure"] == ""
+    assert sorted(child.info.status for child in children) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+
+
+def test_jobs_of_a_cluster(job, tmp_path):
+    """Submitit, by its executor that starts the jobs on this machine."""
+    arguments = (*share_data(job, tmp_path), "trainer.max_epochs=1,2", "hydra.launcher.timeout_min=10")
+    run_cli("-m", "hydra/launcher=submitit_local", *arguments, cwd=tmp_path)
+    parent, *children = runs(tmp_path)
+    assert [run.info.status for run in (parent, *children)] == ["FINISHED"] * 3
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+
+
+def test_one_long_run_gives_the_same_curve(job, tmp_path):
+    arguments = share_data(job, tmp_path)
+    run_cli("-m", *arguments, "trainer.max_epochs=2,5,9", cwd=tmp_path)
+    run_cli(*arguments, "trainer.max_epochs=9", "milestones=[2,5,9]", cwd=tmp_path)
+    *_, long = runs(tmp_path)
+    separate = {
+        int(run.data.params["trainer.max_epochs"]): run.data.metrics
+        for run in runs(tmp_path)
+        if "mlflow.parentRunId" in run.data.tags
+    }
+    for name in ("rmse_mV_mean", "rmse_mV_max", "apd90_mape_percent"):
+        history = client(tmp_path).get_metric_history(long.info.run_id, f"milestone/{name}")
+        curve = {metric.step: metric.value for metric in history}
+        assert curve == {epochs: metrics[f"test/{name}"] for epochs, metrics in separate.items()}
+    assert len({metrics["test/rmse_mV_mean"] for metrics in separate.values()}) == 3
+    assert long.data.metrics["test/rmse_mV_mean"] == separate[9]["test/rmse_mV_mean"]

@@ -1,0 +1,171 @@
+"""Runs on a team's server: a real MLflow server on PostgreSQL, that comes and goes."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+from mlflow import MlflowClient
+from mlflow_server import Server, postgresql
+from tiny_job import command, environment, run_cli, share_data
+
+from cardioemu import load_emulator
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server that runs whenever a test begins."""
+    folder = tmp_path_factory.mktemp("server")
+    with postgresql(folder) as store:
+        server = Server(store, folder)
+        server.start()
+        yield server
+        server.kill()
+
+
+@pytest.fixture
+def team(server, job, tmp_path):
+    """Overrides of a run on it, in a folder of its own, and a client."""
+    if server.process.poll() is not None:
+        server.start()
+    name = re.sub(r"\W", "", tmp_path.name)
+    return (*share_data(job, tmp_path), "tracking=server", f"tracking.uri={server.uri}", f"tracking.experiment={name}")
+
+
+def runs_of(server, team):
+    client = MlflowClient(server.uri)
+    experiment = client.get_experiment_by_name(team[-1].partition("=")[2])
+    return client, client.search_runs([experiment.experiment_id], order_by=["start_time"])
+
+
+def epochs_of(client, run):
+    return [metric.step for metric in client.get_metric_history(run.info.run_id, "val/rmse_mV")]
+
+
+def files_of(client, run):
+    return {file.path for file in client.list_artifacts(run.info.run_id)}
+
+
+def test_a_run_and_a_sweep(server, team, tmp_path, monkeypatch):
+    run_cli(*team, "trainer.max_epochs=3", "tracking.register=tiny", cwd=tmp_path)
+    run_cli("-m", *team, "trainer.max_epochs=2,4", cwd=tmp_path)
+    client, (run, parent, *children) = runs_of(server, team)
+    assert [r.info.status for r in (run, parent, *children)] == ["FINISHED"] * 4
+    assert [epochs_of(client, r) for r in (run, *children)] == [[0, 1, 2], [0, 1], [0, 1, 2, 3]]
+    assert {"config.yaml", "metrics.json", "test_cells.csv", "figures", "images"} <= files_of(client, run)
+    assert {"runs.csv", "errors.png"} <= files_of(client, parent)
+    assert not (tmp_path / "mlflow.db").exists()
+    # The model comes through the server, too.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    (best,) = tmp_path.glob("runs/*-*/*/best.ckpt")
+    control = [[1.0] * 5]
+    expected = load_emulator(best).predict(control).voltage_mV
+    for uri in (f"runs:/{run.info.run_id}/emulator", "models:/tiny@champion"):
+        assert (load_emulator(uri).predict(control).voltage_mV == expected).all()
+
+
+def test_a_server_that_is_killed_while_a_run_trains(server, team, tmp_path):
+    process = subprocess.Popen(
+        command(*team, "trainer.max_epochs=400", "evaluation.every_epochs=50"),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: [*tmp_path.glob("runs/*/*/last.ckpt")])
+    server.kill()
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "tracking: MLflow does not take what the run records (" in err
+    (folder,) = tmp_path.glob("runs/*/*")
+    waiting = int(re.search(r"tracking: (\d+) records of the run wait in ", err)[1])
+    assert waiting > 100
+    assert "test RMSE" in out
+
+    # Nothing is lost while it is down, and all is there once it is back.
+    failed = run_cli("tracking.uri=" + server.uri, cwd=tmp_path, check=False, script="send.py")
+    assert failed.returncode == 2
+    assert "does not answer" in failed.stderr
+    server.start()
+    sent = run_cli("tracking.uri=" + server.uri, team[-1], cwd=tmp_path, script="send.py")
+    assert sent.stdout.splitlines()[-1] == f"{waiting} records of 1 runs were sent"
+    client, (run,) = runs_of(server, team)
+    assert run.info.status == "FINISHED"
+    assert epochs_of(client, run) == [*range(400)]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert {key: run.data.metrics[key] for key in metrics} == pytest.approx(metrics)
+    pictures = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
+    assert len([path for path in pictures if path.endswith(".png")]) == 9  # epoch 1, and each 50th
+    assert {"config.yaml", "metrics.json", "test_cells.csv", "figures"} <= files_of(client, run)
+    assert len(run.outputs.model_outputs) == 1
+    assert {d.dataset.name for d in run.inputs.dataset_inputs} == {"traces", "windows"}
+    assert not (folder / "unsent").exists()
+
+
+def test_a_server_that_comes_back_while_a_run_trains(server, team, tmp_path, job):
+    process = subprocess.Popen(
+        command(*team, "trainer.max_epochs=4000"), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
+    )
+    wait_for(lambda: [*tmp_path.glob("runs/*/*/last.ckpt")])
+    server.kill()
+    wait_for(lambda: [*tmp_path.glob("runs/*/*/unsent/calls.jsonl")])
+    server.start()
+    wait_for(lambda: not [*tmp_path.glob("runs/*/*/unsent/calls.jsonl")])  # it tries again every 30 s
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 130
+    client, (run,) = runs_of(server, team)
+    assert run.info.status == "KILLED"
+    epochs = epochs_of(client, run)
+    assert epochs == [*range(len(epochs))]
+
+
+def test_a_server_that_is_down_at_the_start(server, team, tmp_path):
+    server.kill()
+    result = run_cli(*team, "trainer.max_epochs=2", cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    assert re.fullmatch(
+        rf"tracking.uri: the MLflow server at {server.uri} does not answer \(.*\); start it, or set "
+        r"tracking.offline=true and send the run later",
+        result.stderr.strip().splitlines()[-1],
+    )
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+    # Without it, a run and a sweep are kept, and sent later: parents first.
+    offline = (*team[:-1], team[-1], "tracking.offline=true")
+    run_cli(*offline, "trainer.max_epochs=2", cwd=tmp_path)
+    run_cli("-m", *offline, "trainer.max_epochs=2,3", cwd=tmp_path)
+    server.start()
+    sent = run_cli("tracking.uri=" + server.uri, team[-1], cwd=tmp_path, script="send.py")
+    assert re.search(r"\d+ records of 4 runs were sent", sent.stdout)
+    client, runs = runs_of(server, team)
+    assert [r.info.status for r in runs] == ["FINISHED"] * 4
+    (parent,) = (r for r in runs if r.info.run_name.startswith("sweep"))
+    children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(len(epochs_of(client, r)) for r in children) == [2, 3]
+    assert not [*tmp_path.rglob("unsent")]
+
+
+@pytest.mark.parametrize(
+    ("uri", "sentence"),
+    [
+        ("", "got ''; allowed is http://HOST:PORT"),
+        ("localhost:5000", "got 'localhost:5000'; allowed is http://HOST:PORT"),
+        ("http://me:hidden@example.org", "got an address of example.org with a password in it"),
+    ],
+)
+def test_addresses_that_are_none(uri, sentence, tmp_path):
+    result = run_cli("tracking=server", f"tracking.uri='{uri}'", cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    assert sentence in result.stderr
+    assert "hidden" not in result.stderr
+
+
+def wait_for(condition, seconds=120):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.1)

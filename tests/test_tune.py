@@ -1,0 +1,170 @@
+"""Searches: trials by several workers, killed and taken up again, given up, failed; and the study beneath them."""
+
+import json
+import re
+import shlex
+import subprocess
+import time
+
+import psutil
+import pytest
+from optuna.trial import TrialState
+from pydantic import ValidationError
+from tiny_job import TINY, client, command, environment, run_cli, runs, share_data
+
+from cardioemu.errors import Stopped, UserError
+from cardioemu.machine import this_process
+from cardioemu.search import Part, Search, report, settings
+
+SPACE = {"lr": Part(low=1e-4, high=1e-2, log=True), "n": Part(low=2, high=9), "kind": Part(choices=["a", "b"])}
+
+
+def search(folder, seed=0):
+    return Search(folder, SPACE, seed=seed, warmup_epochs=2)
+
+
+def test_one_process_tries_the_same_whether_it_is_interrupted_or_not(tmp_path):
+    tried = []
+    for name, interruptions in (("straight", ()), ("interrupted", (3, 7))):
+        (tmp_path / name).mkdir()
+        study, found = search(tmp_path / name), []
+        for number in range(10):
+            if number in interruptions:
+                study = search(tmp_path / name)
+            trial, values = study.claim(10)
+            found.append(values)
+            with study.trying(trial) as result:
+                result["val/rmse_mV"] = values["lr"]
+        assert study.claim(10) is None
+        assert study.best().value == min(values["lr"] for values in found)
+        tried.append(found)
+    assert tried[0] == tried[1]
+    assert len({tuple(values.values()) for values in tried[0]}) == 10
+    assert all(1e-4 <= v["lr"] <= 1e-2 and v["n"] in range(2, 10) and v["kind"] in "ab" for v in tried[0])
+
+
+def test_what_a_dead_process_left_is_taken_up(tmp_path):
+    study = search(tmp_path)
+    trial, values = study.claim(2)
+    assert study.claim(2)[0].number == 1  # another one: the first has a living owner
+    assert study.claim(2) is None
+    host, pid, began_s = this_process().split()
+    for left, owner in enumerate((f"{host} {pid} {int(began_s) - 100}", f"elsewhere {pid} 0")):
+        study.storage.set_trial_user_attr(study.trials()[left]._trial_id, "process", owner)
+    # The first was of a process that had the same number before; of another machine's nothing is known.
+    again, same = search(tmp_path).claim(2)
+    assert (again.number, same) == (trial.number, values)
+    assert search(tmp_path).claim(2) is None
+
+
+def test_how_trials_end(tmp_path):
+    study = search(tmp_path)
+    for error in (1.0, 2.0, 3.0, 4.0, 5.0):
+        trial, _ = study.claim(9)
+        with study.trying(trial) as found:
+            for epoch in range(4):
+                report(trial, error, epoch)
+            found["val/rmse_mV"] = error
+    trial, _ = study.claim(9)
+    with study.trying(trial):
+        for epoch in range(4):
+            if epoch == 2:  # the warm-up is over, and more than half did better by then
+                with pytest.raises(Stopped, match="given up after epoch 3"):
+                    report(trial, 4.5, epoch)
+                raise Stopped
+            report(trial, 4.5, epoch)
+    trial, _ = study.claim(9)
+    with study.trying(trial):
+        raise UserError("it cannot be")
+    states = [trial.state for trial in study.trials()]
+    assert states == [TrialState.COMPLETE] * 5 + [TrialState.PRUNED, TrialState.FAIL]
+    assert study.trials()[-1].user_attrs["failure"] == "it cannot be"
+    assert study.best().value == 1.0
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {},
+        {"choices": []},
+        {"low": 1},
+        {"low": 2, "high": 2},
+        {"choices": [1], "low": 1, "high": 2},
+        {"low": 0, "high": 1, "log": True},
+    ],
+    ids=str,
+)
+def test_parts_that_are_none(part):
+    with pytest.raises(ValidationError, match=r"sweep: got "):
+        Part(**part)
+
+
+def test_settings_are_overrides():
+    assert settings({"a.b": True, "c": 1e-05, "d": "x"}) == ["a.b=true", "c=1e-05", "d=x"]
+
+
+def told(job, cwd):
+    arguments = [o for o in share_data(job, cwd) if not o.startswith("model.hidden")]
+    return (*arguments, "sweep=seed_lstm", "trials=20", "workers=2", "trainer.max_epochs=6", "warmup_epochs=2")
+
+
+def test_a_search_that_is_killed_and_resumed(job, tmp_path):
+    process = subprocess.Popen(
+        command(*told(job, tmp_path), script="tune.py"),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 300
+    while len([*tmp_path.glob("runs/sweeps/*/trial-*/metrics.json")]) < 4:
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    family = [process, *psutil.Process(process.pid).children(recursive=True)]
+    for one in family:
+        one.kill()
+    process.wait()
+
+    result = run_cli(*told(job, tmp_path), cwd=tmp_path, script="tune.py")
+    (folder,) = tmp_path.glob("runs/sweeps/*")
+    assert {path.name for path in folder.glob("trial-*")} == {f"trial-{number}" for number in range(20)}
+    parent, *children = runs(tmp_path)
+    assert parent.info.status == "FINISHED"
+    assert len(children) == len({child.info.run_name for child in children}) == 20
+    assert {child.info.status for child in children} <= {"FINISHED", "KILLED"}
+    for child in children:
+        assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert (child.info.status == "KILLED") == ("given up after epoch" in child.data.tags.get("stopped", ""))
+    best = min((c for c in children if c.info.status == "FINISHED"), key=lambda c: c.data.metrics["val/rmse_mV_best"])
+    line = result.stdout.splitlines()[-1]
+    assert f"best of 20 trials: {json.loads(number(folder, best))}, val/rmse_mV " in result.stdout
+    assert shlex.split(line)[-3:] == best.info.run_name.split(",")
+    assert shlex.split(line)[:2] == ["python", "train.py"]
+    assert {"runs.csv", "best.txt"} <= {file.path for file in client(tmp_path).list_artifacts(parent.info.run_id)}
+
+    # Nothing is left to do: the same command prints the same.
+    again = run_cli(*told(job, tmp_path), cwd=tmp_path, script="tune.py")
+    assert again.stdout.splitlines()[-1] == line
+    assert len(runs(tmp_path)) == 21
+
+
+def number(folder, run):
+    (found,) = (p.parent.name for p in folder.glob("trial-*/mlflow_run_id") if p.read_text() == run.info.run_id)
+    return found.removeprefix("trial-")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("sweep=none",), "sweep: got 'none'; it must be one of networks, seed_lstm"),
+        (("trials=0",), r"trials: got 0"),
+        (("model=lstm2", "optimizer=adam"), "optimizer: got 'adam'"),
+        (("workers=0",), "workers: got 0"),
+    ],
+)
+def test_searches_that_are_none(arguments, sentence, tmp_path):
+    result = run_cli(*TINY[:-1], *arguments, cwd=tmp_path, check=False, script="tune.py")
+    assert result.returncode == 2
+    assert re.match(sentence, result.stderr.strip().splitlines()[-1])
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,236 @@
+"""What a user sees of a sweep in MLflow's own pages, in a real browser. Debian's Chromium is used where it is there."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import pytest
+from mlflow_server import free_port
+from tiny_job import ROOT, environment, run_cli, runs, share_data
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox",  # it does not start as root with one
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+BLOCKED_PORTS = (5060, 5061)  # Chromium opens no page there
+LONGEST_MS = 60_000
+HIDDEN, EPOCHS = (8, 16), (2, 3)
+PARENT = "sweep trainer.max_epochs=2,3 model.hidden=8,16"
+CHILDREN = [f"model.hidden={hidden},trainer.max_epochs={epochs}" for epochs in EPOCHS for hidden in HIDDEN]
+# MLflow opens its assistant beside the first page that a browser sees, over a third of the table.
+NO_ASSISTANT = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def sweep(job, tmp_path_factory):
+    """A sweep of four runs: its folder, its runs, and the address it printed."""
+    cwd = tmp_path_factory.mktemp("swept")
+    tiny = [override for override in share_data(job, cwd) if not override.startswith("model.hidden=")]
+    swept = ("trainer.max_epochs=2,3", "model.hidden=8,16")
+    result = run_cli("-m", *tiny, *swept, "evaluation.every_epochs=1", cwd=cwd)
+    parent, *children = runs(cwd)
+    (address,) = set(re.findall(r"^compare runs make ui, then (\S+)$", result.stdout, re.M))
+    return SimpleNamespace(cwd=cwd, parent=parent, children=children, address=address)
+
+
+@pytest.fixture(scope="module")
+def address(sweep, tmp_path_factory):
+    """What `make ui` serves of it: the address that the sweep printed, on a port of its own."""
+    folder = tmp_path_factory.mktemp("ui")
+    port = next(port for port in iter(free_port, None) if port not in BLOCKED_PORTS)
+    options = (f"BIN={Path(sys.executable).parent}", f"DATABASE={sweep.cwd / 'mlflow.db'}", f"PORT={port}")
+    # The environment is there already, whatever the age of its files.
+    command = ["make", "-f", str(ROOT / "Makefile"), "-o", ".venv/.ready", "ui", *options]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment(), stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        wait_until_healthy(f"http://127.0.0.1:{port}/health", process, folder / "log")
+        yield sweep.address.replace(":5000/", f":{port}/")
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def wait_until_healthy(url, process, log):
+    deadline = time.monotonic() + LONGEST_MS / 1000
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.2)
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture(scope="module")
+def browser():
+    expect.set_options(timeout=LONGEST_MS)
+    with playwright.sync_playwright() as found:
+        browser = found.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """An empty page of a browser that was never used; what it asks of other machines is an error."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(LONGEST_MS)
+    context.add_init_script(NO_ASSISTANT)
+    asked = []
+    context.on("request", lambda request: asked.append(request.url))
+    context.route(lambda url: not here(url), lambda route: route.abort())
+    yield context.new_page()
+    context.close()
+    assert asked
+    assert [url for url in asked if not here(url)] == []
+
+
+def here(url):
+    """Whether an address is on this machine, or none of a machine at all (data:, blob:)."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", None)
+
+
+@pytest.fixture
+def picture(page, tmp_path):
+    """Keeps a picture of the page, under a name."""
+    folder = Path(os.environ.get("CARDIOEMU_SCREENSHOTS", tmp_path)).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return lambda name: page.screenshot(path=folder / f"{name}.png", animations="disabled")
+
+
+def column(page, name):
+    """The cells of a column of the table of runs, below its head."""
+    return page.locator(f'[role=gridcell][col-id="{name}"]')
+
+
+def run_names(page):
+    return page.locator('[role=gridcell] a[href*="/runs/"]')
+
+
+def unfold(page):
+    """Shows the runs below the sweep."""
+    expect(run_names(page)).to_have_text([PARENT])
+    page.get_by_role("gridcell", name=PARENT).get_by_role("button").click()
+    expect(run_names(page)).to_have_count(1 + len(CHILDREN))
+
+
+def widen(page, name):
+    """Makes a column as wide as what stands in it, with a double click, as in a spreadsheet."""
+    page.locator(f'.ag-header-cell[col-id="{name}"] .ag-header-cell-resize').dblclick()
+
+
+def test_table_of_runs(sweep, address, page, picture):
+    page.goto(address)
+    unfold(page)
+    assert sorted(run_names(page).all_inner_texts()) == sorted([PARENT, *CHILDREN])
+
+    page.get_by_role("button", name="Toggle sidebar").click()
+    widen(page, "attributes.`Run Name`")
+    widen(page, "attributes.`Dataset`")
+    params = sweep.children[0].data.params
+    datasets = column(page, "attributes.`Dataset`")
+    expect(datasets.get_by_role("button", name="+1")).to_have_count(0)
+    for name in ("traces", "windows"):
+        expect(datasets.get_by_role("button", name=f"{name} ({params[f'{name}.key']})")).to_have_count(len(CHILDREN))
+    picture("runs")
+
+
+def test_comparison(sweep, address, page, picture):
+    page.goto(address)
+    unfold(page)
+    for name in CHILDREN:
+        row = page.get_by_role("row").filter(has=page.get_by_role("link", name=name, exact=True))
+        row.get_by_role("checkbox").click()
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(page.get_by_role("heading", name=f"Comparing {len(CHILDREN)} Runs from 1 Experiment")).to_be_visible()
+    _, *names = page.get_by_role("row", name="Run Name:").locator("th, td").all_inner_texts()
+    assert sorted(names) == sorted(CHILDREN)
+    values = {run.info.run_name: run.data.metrics["val/rmse_mV"] for run in sweep.children}
+    shown = compared_metric(page, "val/rmse_mV")
+    assert all(re.fullmatch(r"\d+\.\d{1,2}", text) for text in shown)
+    assert [float(text) for text in shown] == pytest.approx([values[name] for name in names], abs=0.005)
+    picture("comparison")
+
+
+def compared_metric(page, name):
+    """The texts of a row of the table of metrics of a comparison: names and values stand in two grids, which scroll."""
+    page.get_by_role("button", name="Metrics", exact=True).scroll_into_view_if_needed()
+    link = page.get_by_role("link", name=name, exact=True)
+    for _ in range(20):
+        if link.count():
+            break
+        page.get_by_role("grid").last.evaluate("grid => grid.scrollBy(0, 90)")
+    top = link.locator("..").evaluate("cell => cell.style.top")
+    return page.get_by_role("grid").last.locator(f'[style*=" top: {top};"]').all_inner_texts()
+
+
+def test_charts(sweep, address, page, picture):
+    page.goto(f"{address}&compareRunsMode=CHART")
+    unfold(page)
+    page.get_by_role("button", name="Toggle sidebar").click()
+    page.get_by_placeholder("Search metric charts").fill("rmse_mV(_m|$)")
+    for name in ("test/rmse_mV_max", "test/rmse_mV_mean", "test/rmse_mV_median", "val/rmse_mV"):
+        chart = page.get_by_test_id("experiment-view-compare-runs-card").filter(has=page.get_by_title(name, exact=True))
+        chart.scroll_into_view_if_needed()
+        expect(chart.locator(".scatterlayer .trace")).to_have_count(len(CHILDREN))
+    picture("ui")
+
+
+def test_images_of_a_run(sweep, address, page, picture):
+    run = sweep.children[-1]
+    page.goto(address)
+    unfold(page)
+    page.get_by_role("link", name=run.info.run_name, exact=True).click()
+    page.get_by_role("tab", name="Model metrics").click()
+    page.get_by_placeholder("Search metric charts").fill("prediction")
+    card = page.get_by_test_id("experiment-view-compare-runs-card").filter(has=page.get_by_title("prediction"))
+    slider, image = card.get_by_role("slider"), card.locator("img")
+    expect(slider).to_have_attribute("aria-valuemax", str(max(EPOCHS) - 1))
+    for step in range(max(EPOCHS)):
+        expect(slider).to_have_attribute("aria-valuenow", str(step))
+        expect(card.get_by_role("spinbutton")).to_have_value(str(step))
+        expect(image).to_have_attribute("src", re.compile(rf"prediction%2Bstep%2B{step}%2B.*{run.info.run_id}"))
+        expect(image).to_have_js_property("complete", True)
+        assert image.evaluate("image => image.naturalWidth") > 100
+        if step == 1:
+            image.scroll_into_view_if_needed()
+            picture("prediction")
+        slider.press("ArrowRight")
+
+
+def test_files_of_the_sweep(sweep, address, page, picture):
+    page.goto(address)
+    page.get_by_role("link", name=PARENT, exact=True).click()
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_role("listitem").filter(has_text="runs.csv").click()
+    picture("table")
+    print(page.get_by_role("main").aria_snapshot())
+    page.get_by_role("listitem").filter(has_text="errors.png").click()
+    page.wait_for_timeout(3000)
+    print(
+        page.get_by_role("main").aria_snapshot(),
+        page.get_by_role("main").locator("img").evaluate_all("e=>e.map(x=>x.outerHTML)"),
+    )
+    picture("errors")

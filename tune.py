@@ -1,0 +1,143 @@
+"""Search for good settings: `python tune.py sweep=seed_lstm trials=20 workers=2 trainer.max_epochs=50`."""
+
+import multiprocessing
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from omegaconf import DictConfig
+from optuna.trial import Trial
+
+from cardioemu.config import build, composed
+from cardioemu.errors import UserError
+from cardioemu.folders import held
+from cardioemu.launch import launch
+from cardioemu.machine import cores
+from cardioemu.overrides import quoted
+from cardioemu.progress import progress_bar, tell
+from cardioemu.search import ERROR, Search, Space, Value, report, settings
+from cardioemu.settings.train import TrainSettings
+from cardioemu.settings.tune import TuneSettings
+from cardioemu.storage import atomic
+from cardioemu.sweeps import printed, summarise, sweep_folder
+from cardioemu.tracking import as_parent
+from cardioemu.training import Report
+from train import train
+
+CONF = Path(__file__).parent / "conf"
+OWN = ("sweep", "trials", "workers", "warmup_epochs")  # what a single training is not told
+SECONDS = 1.0  # between two looks at how far the workers are
+
+
+def tune(config: DictConfig, _: Path) -> None:
+    """Runs trials until there are as many as asked for, or goes on with those of the same search before."""
+    told = build(config, TuneSettings)
+    fixed = [o for o in sys.argv[1:] if o.partition("=")[0].split(".")[0] not in OWN]
+    check_space(told, fixed)
+    told.tracking.check()
+    space = sorted(f"{address}: {part}" for address, part in told.sweep.items())
+    folder = sweep_folder(told.runs_dir, told.tracking, [*sorted(fixed), *space, str(told.warmup_epochs)])
+    title = f"search {' '.join(told.sweep)}"
+    with held(folder, "searched", "runs_dir"), told.tracking.run(title, {"sweep": title}, folder) as parent:
+        search = Search(folder, told.sweep, told.seed, told.warmup_epochs)
+        more = [*fixed, f"tracking.parent_run_id={quoted(as_parent(parent))}"]
+        try:
+            run_workers(told, search, more)
+        finally:
+            table = summarise(told.tracking, parent, list(told.sweep))
+            if table is not None:
+                print(printed(table, folder))
+            if best := search.best():
+                line = shlex.join(["python", "train.py", *fixed, *settings(best.params)])
+                print(f"\nbest of {len(search.trials())} trials: {best.number}, {ERROR} {best.value:.3f}\n{line}")
+                with atomic(folder / "best.txt") as file:
+                    file.write_text(line + "\n", encoding="utf-8")
+                parent.file(folder / "best.txt")
+
+
+def check_space(told: TuneSettings, fixed: Sequence[str]) -> None:
+    """Builds a training with every end of the space.
+
+    Raises:
+        UserError: what is wrong with them, one sentence each.
+    """
+    sentences = []
+    for address, part in told.sweep.items():
+        for value in part.extremes:
+            try:
+                build(composed(CONF, "train", [*fixed, *settings({address: value})]), TrainSettings)
+            except UserError as error:
+                sentences += str(error).splitlines()
+            except Exception as error:  # Hydra's and OmegaConf's, which have no base in common
+                sentences.append(f"sweep.{address}: {str(error).splitlines()[0]}")
+    if sentences:
+        raise UserError("\n".join(dict.fromkeys(sentences)))
+
+
+def run_workers(told: TuneSettings, search: Search, overrides: Sequence[str]) -> None:
+    """Starts the workers, each with its share of the cores, and waits for them.
+
+    Raises:
+        UserError: one of them died; what it was at is taken up by the same command.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // told.workers))
+    spawn = multiprocessing.get_context("spawn")
+    arguments = (search.folder, told.sweep, told.seed, told.warmup_epochs, told.trials, list(overrides))
+    workers = [spawn.Process(target=work, args=arguments) for _ in range(told.workers)]
+    for worker in workers:
+        worker.start()
+    try:
+        with progress_bar(told.trials, "search", "trial") as bar:
+            while any(worker.is_alive() for worker in workers):
+                for worker in workers:
+                    worker.join(SECONDS)
+                bar.update(sum(trial.state.is_finished() for trial in search.trials()) - bar.n)
+    finally:
+        for worker in workers:  # after Ctrl-C they have had the signal, too, and end their runs as killed
+            worker.join()
+    if died := [worker.exitcode for worker in workers if worker.exitcode]:
+        raise UserError(
+            f"workers: {len(died)} of {told.workers} died (exit status {died[0]}); run the same command again"
+        )
+
+
+def work(folder: Path, space: Space, seed: int, warmup_epochs: int, trials: int, overrides: Sequence[str]) -> None:
+    """Runs trial after trial until none is left."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    search = Search(folder, space, seed, warmup_epochs)
+    with suppress(KeyboardInterrupt):
+        while claimed := search.claim(trials):
+            trial, values = claimed
+            with search.trying(trial) as found:
+                try:
+                    metrics = attempt(trial, values, folder / f"trial-{trial.number}", overrides)
+                    found[ERROR] = metrics[f"{ERROR}_best"]
+                except Exception as error:
+                    tell(f"trial {trial.number}: {error}")
+                    raise
+
+
+def attempt(trial: Trial, values: Mapping[str, Value], folder: Path, overrides: Sequence[str]) -> dict[str, float]:
+    """Trains with the settings of a trial, from where it stood if it was begun before, and returns the metrics."""
+    own = settings(values)
+    config = composed(CONF, "train", [*overrides, *own, f"tracking.run_name={quoted(','.join(own))}"])
+    return train(config, folder, [Report(partial(report, trial))])
+
+
+def no_sweep(*_: object) -> NoReturn:
+    """Refuses -m.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError("tune: a search is no sweep; give its settings under sweep, without -m")
+
+
+if __name__ == "__main__":
+    launch(tune, CONF, TuneSettings, sweep=no_sweep)
