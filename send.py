@@ -9,7 +9,8 @@ from cardioemu.errors import UserError
 from cardioemu.launch import launch
 from cardioemu.progress import progress_bar, tell
 from cardioemu.settings.send import SendSettings
-from cardioemu.tracking import waiting
+from cardioemu.sweeps import summarise
+from cardioemu.tracking import SWEEPS, waiting
 
 
 def send(config: DictConfig, _: Path) -> None:
@@ -20,15 +21,20 @@ def send(config: DictConfig, _: Path) -> None:
     """
     settings = build(config, SendSettings)
     folders = waiting(settings.runs_dir)
-    sent, left = 0, 0
+    sent, left, sweeps = 0, 0, set()
     with progress_bar(len(folders), "send", "run") as bar:
         for folder in folders:
             try:
-                sent += settings.tracking.send(folder)
+                records, sweep = settings.tracking.send(folder)
+                sent += records
+                sweeps.add(sweep)
             except UserError as error:
                 tell(str(error))
                 left += 1
             bar.update()
+    for folder in (settings.runs_dir / SWEEPS).glob("*"):
+        if (run := settings.tracking.reopened(folder)).id in sweeps:
+            summarise(settings.tracking, run)
     print(f"{sent} records of {len(folders) - left} runs were sent")
     if left:
         raise UserError(f"runs_dir: the records of {left} runs go on waiting; run the same command again later")

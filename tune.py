@@ -50,8 +50,7 @@ def tune(config: DictConfig, _: Path) -> None:
         try:
             run_workers(told, search, more)
         finally:
-            table = summarise(told.tracking, parent, list(told.sweep))
-            if table is not None:
+            if (table := summarise(told.tracking, parent)) is not None:
                 print(printed(table, folder))
             if best := search.best():
                 line = shlex.join(["python", "train.py", *fixed, *settings(best.params)])

@@ -91,3 +91,24 @@ def test_free_disk_of_a_folder_that_is_not_there_yet(tmp_path):
 )
 def test_bytes_in_words(size, words):
     assert machine.in_words(size) == words
+
+
+@pytest.mark.parametrize(("variable", "expected"), [("1", 1), ("999", None), ("0", None), ("", None), ("many", None)])
+def test_cores_that_a_process_may_use(variable, expected, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert machine.cores() == (expected or len(os.sched_getaffinity(0)))
+
+
+def test_a_process_is_known_again_while_it_lives():
+    code = "from cardioemu.machine import this_process; print(this_process(), flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:
+        name = other.stdout.readline().strip()
+        assert machine.alive(name)
+        other.kill()
+    assert not machine.alive(name)
+    assert machine.alive(machine.this_process())
+    host, pid, began_s = machine.this_process().split()
+    assert not machine.alive(f"{host} {pid} {int(began_s) - 60}")  # another that had its number
+    assert machine.alive(f"elsewhere {pid} {began_s}")
+    assert not machine.alive("")
+    assert not machine.alive(host)

@@ -3,12 +3,13 @@
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trace_shapes import LogisticAPs, s_inverse, smooth_steps, trace_of
 
-from cardioemu.evaluation.plots import cell_name, cell_title, sample_traces
+from cardioemu.evaluation.plots import cell_name, cell_title, sample_traces, swept_errors
 
 NAMES = ("ICaL", "IK1", "IKr")
 REST = smooth_steps((0, -70), (1500, -70))
@@ -120,3 +121,27 @@ def test_names():
 @given(st.lists(st.floats(0, 100), min_size=3, max_size=3).map(np.array), st.floats(0, 50))
 def test_titles_begin_with_the_name(scales, error_mV):
     assert cell_title(scales, NAMES, error_mV) == f"{cell_name(scales, NAMES)}: {error_mV:.2f} mV"
+
+
+ERROR = "test/rmse_mV_mean"
+RUNS = pd.DataFrame(
+    [("32", "100", 3.0), ("32", "50", 4.0), ("64", "50", 2.0), ("64", "100", 1.0), ("64", "200", None)],
+    columns=["model.hidden", "trainer.max_epochs", ERROR],
+)
+
+
+def test_errors_stand_over_epochs_with_a_line_for_each_of_the_rest():
+    (axis,) = swept_errors(RUNS, ["model.hidden", "trainer.max_epochs"], ERROR).axes
+    lines = {line.get_label(): np.array(line.get_data()).T.tolist() for line in axis.lines}
+    assert lines == {"model.hidden=32": [[50, 4], [100, 3]], "model.hidden=64": [[50, 2], [100, 1]]}
+    assert axis.get_xlabel() == "trainer.max_epochs"
+    assert axis.get_xscale() == "linear"
+
+
+def test_errors_stand_over_names_too():
+    runs = pd.DataFrame({"model": ["lstm2", "lstm3"], "optimizer.lr": ["1e-4", "1e-2"], ERROR: [1.0, 2.0]})
+    (axis,) = swept_errors(runs, ["model"], ERROR).axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["lstm2", "lstm3"]
+    (axis,) = swept_errors(runs, ["optimizer.lr"], ERROR).axes
+    assert axis.get_xscale() == "log"
+    assert axis.lines[0].get_xdata().tolist() == [1e-4, 1e-2]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import torch
-from tiny_job import client, command, environment, metrics_of, run_cli, run_of, runs, share_data
+from tiny_job import ROOT, client, command, environment, metrics_of, run_cli, run_of, runs, share_data
 
 
 def start(*arguments, cwd):
@@ -51,11 +51,21 @@ def test_a_killed_run_resumes_as_if_nothing_had_been(job, long, tmp_path):
     assert 3 <= done < 200
     assert not (folder / "metrics.json").exists()
     assert run_of(folder, tmp_path).info.status == "RUNNING"
+    # Nobody could say that it was killed, but the next run that begins does.
+    run_cli(*share_data(job, tmp_path), "trainer.max_epochs=1", "runs_dir=others", cwd=tmp_path)
+    killed = run_of(folder, tmp_path).info
+    assert killed.status == "KILLED"
+    assert killed.start_time < killed.end_time < time.time() * 1000
 
     run_cli(f"resume={folder.relative_to(tmp_path)}", cwd=tmp_path)
     assert metrics_of(folder) == metrics_of(long)
-    (run,) = runs(tmp_path)
+    run = run_of(folder, tmp_path)
     assert run.info.status == "FINISHED"
+    assert (
+        run.data.tags["command"]
+        != run.data.tags["resumed.command"]
+        == f"python {ROOT / 'train.py'} resume={folder.relative_to(tmp_path)}"
+    )
     assert run.info.run_id == (folder / "mlflow_run_id").read_text()
     # An epoch that was recorded but not yet in last.ckpt stands twice, with the same value.
     history = client(tmp_path).get_metric_history(run.info.run_id, "train/loss")

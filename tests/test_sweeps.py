@@ -1,10 +1,14 @@
 """Sweeps as a user runs them: side by side, repeated, with jobs that fail; and one long run in their place."""
 
+import os
 import re
 
 import pandas as pd
 import pytest
 from tiny_job import TINY, client, metrics_of, own_metrics, run_cli, runs, share_data
+
+from cardioemu.overrides import at_once
+from cardioemu.tracking.children import settings_of
 
 
 def test_a_sweep(tmp_path):
@@ -65,7 +69,8 @@ def test_a_job_that_cannot_fit_is_one_of_the_runs(job, tmp_path):
 def swept(job, tmp_path_factory):
     """A sweep over epochs and sizes, its jobs side by side on a fresh database: its folder and what it printed."""
     cwd = tmp_path_factory.mktemp("swept")
-    return cwd, run_cli(*side_by_side(job, cwd), cwd=cwd)
+    unbounded = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    return cwd, run_cli(*side_by_side(job, cwd), cwd=cwd, env=unbounded)
 
 
 def side_by_side(job, cwd, epochs="2,3"):
@@ -84,7 +89,8 @@ def test_jobs_side_by_side_lose_nothing(swept):
         for name in ("train/loss", "val/rmse_mV"):
             history = client(cwd).get_metric_history(child.info.run_id, name)
             assert [metric.step for metric in history] == [*range(int(child.data.params["trainer.max_epochs"]))]
-    assert {child.data.tags["machine.threads"] for child in children} == {"1"}
+    cores = len(os.sched_getaffinity(0))
+    assert {child.data.tags["machine.threads"] for child in children} == {str(cores // min(cores, 4))}
 
 
 def test_the_table_of_a_sweep(swept, tmp_path):
@@ -167,3 +173,32 @@ def test_one_long_run_gives_the_same_curve(job, tmp_path):
         assert curve == {epochs: metrics[f"test/{name}"] for epochs, metrics in separate.items()}
     assert len({metrics["test/rmse_mV_mean"] for metrics in separate.values()}) == 3
     assert long.data.metrics["test/rmse_mV_mean"] == separate[9]["test/rmse_mV_mean"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.b=1,c=2", {"a.b": "1", "c": "2"}),
+        ("model=lstm2", {"model": "lstm2"}),
+        ("milestones=[1,2],x=3", {"milestones": "[1,2]", "x": "3"}),
+        ("scaled={a: 1, b: 2},x=3", {"scaled": "{a: 1, b: 2}", "x": "3"}),
+        ("12-00-00", {}),
+        ("", {}),
+    ],
+)
+def test_names_of_runs_are_settings(name, expected):
+    assert settings_of(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "jobs", "expected"),
+    [
+        (["seed=1,2"], 2, 1),
+        (["hydra/launcher=submitit_local"], 9, 1),
+        (["hydra/launcher=joblib"], 3, 3),
+        (["hydra/launcher=joblib"], 99, 16),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=4"], 99, 4),
+    ],
+)
+def test_jobs_at_once(overrides, jobs, expected):
+    assert at_once(overrides, jobs, cores=16) == expected

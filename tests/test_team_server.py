@@ -6,6 +6,8 @@ import signal
 import subprocess
 import time
 
+import pandas as pd
+import platformdirs
 import pytest
 from mlflow import MlflowClient
 from mlflow_server import Server, postgresql
@@ -59,6 +61,7 @@ def test_a_run_and_a_sweep(server, team, tmp_path, monkeypatch):
     assert not (tmp_path / "mlflow.db").exists()
     # The model comes through the server, too.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
     (best,) = tmp_path.glob("runs/*-*/*/best.ckpt")
     control = [[1.0] * 5]
     expected = load_emulator(best).predict(control).voltage_mV
@@ -105,6 +108,28 @@ def test_a_server_that_is_killed_while_a_run_trains(server, team, tmp_path):
     assert not (folder / "unsent").exists()
 
 
+def test_a_server_that_is_killed_while_a_sweep_runs(server, team, tmp_path):
+    arguments = ("-m", *team, "trainer.max_epochs=2,3,4")
+    process = subprocess.Popen(
+        command(*arguments), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: [*tmp_path.glob("runs/*/*/0/metrics.json")])
+    server.kill()
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert len([*tmp_path.glob("runs/*/*/*/metrics.json")]) == 3
+    server.start()
+    run_cli("tracking.uri=" + server.uri, team[-1], cwd=tmp_path, script="send.py")
+    client, runs = runs_of(server, team)
+    assert [run.info.status for run in runs] == ["FINISHED"] * 4
+    (parent,) = (run for run in runs if run.info.run_name.startswith("sweep"))
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(len(epochs_of(client, run)) for run in children) == [2, 3, 4]
+    table = pd.read_csv(client.download_artifacts(parent.info.run_id, "runs.csv", str(tmp_path)))
+    assert sorted(table["trainer.max_epochs"]) == [2, 3, 4]
+    assert not [*tmp_path.rglob("unsent")]
+
+
 def test_a_server_that_comes_back_while_a_run_trains(server, team, tmp_path, job):
     process = subprocess.Popen(
         command(*team, "trainer.max_epochs=4000"), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
@@ -135,7 +160,7 @@ def test_a_server_that_is_down_at_the_start(server, team, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
     # Without it, a run and a sweep are kept, and sent later: parents first.
-    offline = (*team[:-1], team[-1], "tracking.offline=true")
+    offline = (*team, "tracking.offline=true")
     run_cli(*offline, "trainer.max_epochs=2", cwd=tmp_path)
     run_cli("-m", *offline, "trainer.max_epochs=2,3", cwd=tmp_path)
     server.start()
@@ -147,6 +172,7 @@ def test_a_server_that_is_down_at_the_start(server, team, tmp_path):
     children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert sorted(len(epochs_of(client, r)) for r in children) == [2, 3]
     assert not [*tmp_path.rglob("unsent")]
+    assert {"runs.csv", "errors.png"} <= files_of(client, parent)
 
 
 @pytest.mark.parametrize(

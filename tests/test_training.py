@@ -11,7 +11,7 @@ from small_training import assert_same, make_module, training, weights
 from tiny_job import RULE, whole
 
 from cardioemu import UserError, load_emulator, progress
-from cardioemu.data import VALIDATION, WindowData
+from cardioemu.data import TEST, TRAIN, VALIDATION, WindowData
 from cardioemu.evaluation import rmse_mV
 from cardioemu.training import BEST, LAST, PREVIOUS, Figures
 
@@ -190,6 +190,16 @@ def test_a_damaged_checkpoint_ends_a_resume(data, tmp_path):
     assert (tmp_path / LAST).read_bytes() == torn
 
 
+def easiest_and_hardest(data):
+    """Of the test part, by the distance of their windows from those of the nearest trained cell."""
+    scales, trained, error_mV = data.windows.scales, data.rows[TRAIN], {}
+    for cell in data.rows[TEST].tolist():
+        nearest = min(trained.tolist(), key=lambda other: np.linalg.norm(scales[other] - scales[cell]))
+        own, others = (data.windows.windows(np.array([row]))[0].astype(float) for row in (cell, nearest))
+        error_mV[cell] = np.sqrt(np.mean((own - others.mean(axis=0)) ** 2))
+    return [pick(error_mV, key=error_mV.get) for pick in (min, max)]
+
+
 @pytest.mark.parametrize(
     ("every", "epochs", "drawn"), [(3, 7, [0, 2, 5, 6]), (1, 2, [0, 1]), (100, 3, [0, 2]), (3, 3, [0, 2])]
 )
@@ -198,7 +208,7 @@ def test_figures_are_drawn_when_due(data, tmp_path, every, epochs, drawn):
     figures = Figures(data, RULE.time_ms, lambda figure, epoch: shown.update({epoch: figure}), 2, every)
     run = training(data, tmp_path, epochs, callbacks=[figures])
     assert list(shown) == drawn
-    rows = data.rows[VALIDATION][[0, -1]]
+    rows = easiest_and_hardest(data)
     assert len(shown[0].axes) == 2
     for axis, cell in zip(shown[epochs - 1].axes, rows, strict=True):
         *simulated, emulated = (line.get_ydata() for line in axis.lines)
@@ -211,7 +221,7 @@ def test_figures_are_drawn_when_due(data, tmp_path, every, epochs, drawn):
 def test_more_cells_wanted_than_there_are(data, tmp_path):
     figures = Figures(data, RULE.time_ms, lambda figure, epoch: None, 50, 1)
     drawn = figures.figure(make_module(data))
-    assert len([axis for axis in drawn.axes if axis.get_visible()]) == len(data.rows[VALIDATION])
+    assert len([axis for axis in drawn.axes if axis.get_visible()]) == len(data.rows[TEST])
 
 
 def test_progress_counts_the_batches_of_all_epochs(data, tmp_path, monkeypatch):

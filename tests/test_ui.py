@@ -13,10 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from mlflow_server import free_port
-from tiny_job import ROOT, environment, run_cli, runs, share_data
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-expect = playwright.expect
+from playwright.sync_api import expect, sync_playwright
+from tiny_job import ROOT, client, environment, run_cli, runs, share_data
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
@@ -27,14 +25,18 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # for the browser's own errands
 )
-BLOCKED_PORTS = (5060, 5061)  # Chromium opens no page there
 LONGEST_MS = 60_000
 HIDDEN, EPOCHS = (8, 16), (2, 3)
-PARENT = "sweep trainer.max_epochs=2,3 model.hidden=8,16"
+SWEPT = ("trainer.max_epochs=2,3", "model.hidden=8,16")
+PARENT = f"sweep {' '.join(SWEPT)}"
 CHILDREN = [f"model.hidden={hidden},trainer.max_epochs={epochs}" for epochs in EPOCHS for hidden in HIDDEN]
 # MLflow opens its assistant beside the first page that a browser sees, over a third of the table.
 NO_ASSISTANT = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
+# What a chart shows: steps and values by the name of the run.
+DRAWN = "plot => Object.fromEntries(plot.data.map(line => [line.name, line.x.map((step, i) => [step, line.y[i]])]))"
+NUMBERED = "cells => cells.map(cell => [cell.closest('[role=row]').getAttribute('row-index'), cell.innerText])"
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
 
@@ -44,8 +46,7 @@ def sweep(job, tmp_path_factory):
     """A sweep of four runs: its folder, its runs, and the address it printed."""
     cwd = tmp_path_factory.mktemp("swept")
     tiny = [override for override in share_data(job, cwd) if not override.startswith("model.hidden=")]
-    swept = ("trainer.max_epochs=2,3", "model.hidden=8,16")
-    result = run_cli("-m", *tiny, *swept, "evaluation.every_epochs=1", cwd=cwd)
+    result = run_cli("-m", *tiny, *SWEPT, "evaluation.every_epochs=1", cwd=cwd)
     parent, *children = runs(cwd)
     (address,) = set(re.findall(r"^compare runs make ui, then (\S+)$", result.stdout, re.M))
     return SimpleNamespace(cwd=cwd, parent=parent, children=children, address=address)
@@ -55,7 +56,7 @@ def sweep(job, tmp_path_factory):
 def address(sweep, tmp_path_factory):
     """What `make ui` serves of it: the address that the sweep printed, on a port of its own."""
     folder = tmp_path_factory.mktemp("ui")
-    port = next(port for port in iter(free_port, None) if port not in BLOCKED_PORTS)
+    port = free_port()
     options = (f"BIN={Path(sys.executable).parent}", f"DATABASE={sweep.cwd / 'mlflow.db'}", f"PORT={port}")
     # The environment is there already, whatever the age of its files.
     command = ["make", "-f", str(ROOT / "Makefile"), "-o", ".venv/.ready", "ui", *options]
@@ -86,7 +87,7 @@ def wait_until_healthy(url, process, log):
 @pytest.fixture(scope="module")
 def browser():
     expect.set_options(timeout=LONGEST_MS)
-    with playwright.sync_playwright() as found:
+    with sync_playwright() as found:
         browser = found.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
@@ -117,12 +118,23 @@ def picture(page, tmp_path):
     """Keeps a picture of the page, under a name."""
     folder = Path(os.environ.get("CARDIOEMU_SCREENSHOTS", tmp_path)).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    return lambda name: page.screenshot(path=folder / f"{name}.png", animations="disabled")
+
+    def keep(name):
+        page.mouse.move(0, 0)
+        page.screenshot(path=folder / f"{name}.png", animations="disabled")
+
+    return keep
 
 
 def column(page, name):
     """The cells of a column of the table of runs, below its head."""
     return page.locator(f'[role=gridcell][col-id="{name}"]')
+
+
+def by_row(page, name):
+    """The texts of a column by the number of their row; columns that stay when others scroll have rows of their own."""
+    expect(column(page, name)).to_have_count(1 + len(CHILDREN))
+    return {row: text.splitlines()[-1] for row, text in column(page, name).evaluate_all(NUMBERED)}
 
 
 def run_names(page):
@@ -154,7 +166,35 @@ def test_table_of_runs(sweep, address, page, picture):
     expect(datasets.get_by_role("button", name="+1")).to_have_count(0)
     for name in ("traces", "windows"):
         expect(datasets.get_by_role("button", name=f"{name} ({params[f'{name}.key']})")).to_have_count(len(CHILDREN))
-    picture("runs")
+    picture("datasets")
+
+
+def test_columns_of_the_table(sweep, address, page, picture):
+    page.set_viewport_size({"width": 1400, "height": 500})
+    page.goto(address)
+    unfold(page)
+    page.get_by_role("button", name="Toggle sidebar").click()
+    metrics, params = ("val/rmse_mV", "test/rmse_mV_mean"), ("model.hidden", "trainer.max_epochs")
+    choose_columns(page, "Dataset", "Source", "Models", *metrics, *params)
+    shown = [*(f"metrics.`{name}`" for name in metrics), *(f"params.`{name}`" for name in params)]
+    for name in ("attributes.`Run Name`", *shown):
+        widen(page, name)
+    rows = {name: row for row, name in by_row(page, "attributes.`Run Name`").items()}
+    for run in sweep.children:
+        row = rows[run.info.run_name]
+        for name in metrics:
+            assert float(by_row(page, f"metrics.`{name}`")[row]) == pytest.approx(run.data.metrics[name])
+        for name in params:
+            assert by_row(page, f"params.`{name}`")[row] == run.data.params[name]
+    picture("columns")
+
+
+def choose_columns(page, *names):
+    """Shows columns that are not shown, and hides those that are."""
+    page.get_by_role("button", name="Columns", exact=True).click()
+    for name in names:
+        page.get_by_role("dialog").get_by_text(name, exact=True).click()
+    page.keyboard.press("Escape")
 
 
 def test_comparison(sweep, address, page, picture):
@@ -175,27 +215,47 @@ def test_comparison(sweep, address, page, picture):
 
 
 def compared_metric(page, name):
-    """The texts of a row of the table of metrics of a comparison: names and values stand in two grids, which scroll."""
+    """The texts of one of the last rows of the metrics of a comparison; names and values stand in two grids."""
     page.get_by_role("button", name="Metrics", exact=True).scroll_into_view_if_needed()
+    values = page.get_by_role("grid").last
+    # The names follow the values one scroll event late.
+    values.evaluate("grid => { grid.scrollTop = grid.scrollHeight; requestAnimationFrame(() => grid.scrollTop -= 1) }")
     link = page.get_by_role("link", name=name, exact=True)
-    for _ in range(20):
-        if link.count():
-            break
-        page.get_by_role("grid").last.evaluate("grid => grid.scrollBy(0, 90)")
+    expect(link).to_be_in_viewport()
     top = link.locator("..").evaluate("cell => cell.style.top")
-    return page.get_by_role("grid").last.locator(f'[style*=" top: {top};"]').all_inner_texts()
+    return values.locator(f'[style*=" top: {top};"]').all_inner_texts()
 
 
 def test_charts(sweep, address, page, picture):
+    page.set_viewport_size({"width": 1400, "height": 1130})
     page.goto(f"{address}&compareRunsMode=CHART")
     unfold(page)
     page.get_by_role("button", name="Toggle sidebar").click()
-    page.get_by_placeholder("Search metric charts").fill("rmse_mV(_m|$)")
-    for name in ("test/rmse_mV_max", "test/rmse_mV_mean", "test/rmse_mV_median", "val/rmse_mV"):
-        chart = page.get_by_test_id("experiment-view-compare-runs-card").filter(has=page.get_by_title(name, exact=True))
-        chart.scroll_into_view_if_needed()
-        expect(chart.locator(".scatterlayer .trace")).to_have_count(len(CHILDREN))
+    move_divider(page, 165)
+    page.get_by_placeholder("Search metric charts").fill("rmse_mV(_max|_mean|_p95|_best|$)")
+    for name in ("test/rmse_mV_mean", "val/rmse_mV", "val/rmse_mV_best"):
+        expected = {run.info.run_name: history(sweep, run, name) for run in sweep.children}
+        expect(chart(page, name).locator(".scatterlayer .trace")).to_have_count(2 * len(CHILDREN))  # as is, and smooth
+        assert chart(page, name).locator(".js-plotly-plot").evaluate(DRAWN) == expected
     picture("ui")
+
+
+def chart(page, name):
+    return page.get_by_test_id("experiment-view-compare-runs-card").filter(has=page.get_by_title(name, exact=True))
+
+
+def history(sweep, run, name):
+    return [[metric.step, metric.value] for metric in client(sweep.cwd).get_metric_history(run.info.run_id, name)]
+
+
+def move_divider(page, right_px):
+    """Moves what divides the table of runs from the charts."""
+    box = page.locator('[data-component-id="mlflow.experiment_page.table_resizer.collapse"]').bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] - 100
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + right_px, y, steps=5)
+    page.mouse.up()
 
 
 def test_images_of_a_run(sweep, address, page, picture):
@@ -205,7 +265,7 @@ def test_images_of_a_run(sweep, address, page, picture):
     page.get_by_role("link", name=run.info.run_name, exact=True).click()
     page.get_by_role("tab", name="Model metrics").click()
     page.get_by_placeholder("Search metric charts").fill("prediction")
-    card = page.get_by_test_id("experiment-view-compare-runs-card").filter(has=page.get_by_title("prediction"))
+    card = chart(page, "prediction")
     slider, image = card.get_by_role("slider"), card.locator("img")
     expect(slider).to_have_attribute("aria-valuemax", str(max(EPOCHS) - 1))
     for step in range(max(EPOCHS)):
@@ -225,12 +285,13 @@ def test_files_of_the_sweep(sweep, address, page, picture):
     page.get_by_role("link", name=PARENT, exact=True).click()
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_role("listitem").filter(has_text="runs.csv").click()
+    rows = page.get_by_role("table").get_by_role("row")
+    expect(rows).to_have_count(1 + len(CHILDREN))
+    for name in CHILDREN:
+        expect(rows.filter(has_text=name)).to_have_count(1)
     picture("table")
-    print(page.get_by_role("main").aria_snapshot())
     page.get_by_role("listitem").filter(has_text="errors.png").click()
-    page.wait_for_timeout(3000)
-    print(
-        page.get_by_role("main").aria_snapshot(),
-        page.get_by_role("main").locator("img").evaluate_all("e=>e.map(x=>x.outerHTML)"),
-    )
+    image = page.get_by_role("img", name="errors.png")
+    expect(image).to_have_js_property("complete", True)
+    assert image.evaluate("image => image.naturalWidth") > 300
     picture("errors")

@@ -25,12 +25,12 @@ RULE = WindowRule(length_ms=500.0, samples=200, count=3, offset_ms=50.0, settle_
 SPLIT = SplitRule(validation=0.15, test=0.15, duplicates="keep", batch_size=8, seed=0)
 
 
-def run_cli(*arguments, cwd, check=True, script="train.py", preexec_fn=None):
+def run_cli(*arguments, cwd, check=True, script="train.py", preexec_fn=None, env=None):
     """Runs an entry point in a folder of its own, as a user would; with `check`, it must succeed."""
     result = subprocess.run(
         command(*arguments, script=script),
         cwd=cwd,
-        env=environment(),
+        env=env or environment(),
         capture_output=True,
         text=True,
         preexec_fn=preexec_fn,

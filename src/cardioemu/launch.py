@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 
 from cardioemu.config import VERSION_BASE, build, check
 from cardioemu.errors import UserError
-from cardioemu.machine import rank
+from cardioemu.machine import cores, rank
+from cardioemu.overrides import at_once
 
 Job = Callable[[DictConfig, Path], Any]
 Sweep = Callable[[Any, Sequence[str]], AbstractContextManager[Sequence[str]]]
@@ -54,6 +55,9 @@ def launch(
             job(config, folder)
         else:
             settings: list[Any] = check(conf, job.__name__, arguments.overrides, arguments.multirun, schema)
+            if (together := at_once(arguments.overrides, len(settings), cores())) > 1:
+                # Joblib itself shares the cores out among as many processes as there are cores, needed or not.
+                os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // together)))
             with sweep(settings[0], arguments.overrides) if arguments.multirun else nullcontext([]) as more:
                 sys.argv += more
                 _run_under_hydra(job, conf)

@@ -45,6 +45,15 @@ def jobs(overrides: Sequence[Override]) -> list[list[str]]:
     return split
 
 
+def at_once(overrides: Sequence[str], jobs: int, cores: int) -> int:
+    """Returns how many jobs of a sweep run at once: one, or with joblib what it is told, else as many as cores."""
+    chosen = dict(override.partition("=")[::2] for override in overrides)
+    if chosen.get("hydra/launcher") != "joblib":
+        return 1
+    told = int(chosen.get("hydra.launcher.n_jobs", "-1"))
+    return max(1, min(jobs, told if told > 0 else cores))
+
+
 def quoted(value: str) -> str:
     """Writes a text so that Hydra takes it as it stands."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from cardioemu.errors import UserError
 from cardioemu.evaluation import swept_errors
 from cardioemu.folders import held
 from cardioemu.overrides import fixed, quoted, swept
+from cardioemu.progress import tell
 from cardioemu.storage import atomic, stage_key
 from cardioemu.tracking import SWEEPS, Run, Tracking, as_parent
 
@@ -41,23 +43,25 @@ def opened(tracking: Tracking, runs_dir: Path, overrides: Sequence[str]) -> Iter
                 f"hydra.job.config.override_dirname.exclude_keys=[{unnamed}]",
             ]
         finally:
-            table = summarise(tracking, parent, [override.partition("=")[0] for override in what])
-            if table is not None:
+            if (table := summarise(tracking, parent)) is not None:
                 print(printed(table, folder))
 
 
-def summarise(tracking: Tracking, parent: Run, settings: Sequence[str]) -> pd.DataFrame | None:
+def summarise(tracking: Tracking, parent: Run) -> pd.DataFrame | None:
     """Makes a table of the runs below a parent and a figure of their errors, in its folder and in MLflow.
 
     Args:
         tracking: where they are recorded.
         parent: the run of the sweep.
-        settings: addresses that were swept.
 
     Returns:
-        The table of `Tracking.children`; None while nothing has been sent.
+        The table of `Tracking.children`; None while the runs cannot be seen: `send.py` makes it then.
     """
-    table = tracking.children(parent)
+    try:
+        table = tracking.children(parent)
+    except UserError as error:
+        tell(f"{error}; python send.py makes the table of the sweep then")
+        return None
     if table is None or table.empty:
         return None
     folder = parent.recorder.folder
@@ -65,9 +69,9 @@ def summarise(tracking: Tracking, parent: Run, settings: Sequence[str]) -> pd.Da
         table.to_csv(file, index=False)
     parent.file(folder / TABLE)
     parent.metrics({"runs": len(table), "runs.finished": int((table["status"] == "FINISHED").sum())})
-    known = [address for address in settings if address in table]
-    if ERROR in table and known and table[ERROR].notna().any():
-        figure = swept_errors(table, known, ERROR)
+    settings = list(table.columns[1 : list(table.columns).index("status")])
+    if ERROR in table and settings and table[ERROR].notna().any():
+        figure = swept_errors(table, settings, ERROR)
         figure.savefig(folder / FIGURE)
         parent.file(folder / FIGURE)
     return table

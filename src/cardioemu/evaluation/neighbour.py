@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from jaxtyping import Float64
 from scipy.spatial import KDTree
 
 from cardioemu.evaluation.metrics import rmse_mV
@@ -13,7 +14,7 @@ CELLS_AT_ONCE = 64
 
 def neighbour_rmse_mV(
     scales: Scales, rows: np.ndarray, trained: np.ndarray, read: Callable[[np.ndarray], Windows]
-) -> PerCell:
+) -> Float64[np.ndarray, " rows"]:
     """Returns the RMSE of each cell's windows against the mean window of the trained cell nearest in its scales.
 
     Args:

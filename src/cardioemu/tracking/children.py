@@ -19,8 +19,10 @@ def children(client: MlflowClient, experiment_id: str, parent_id: str) -> pd.Dat
         recorded; `minutes`; `failure`, why it failed; `run_id`.
     """
     found = client.search_runs([experiment_id], f"tags.`{PARENT}` = '{parent_id}'", order_by=["start_time"])
-    rows = {run.info.run_name: _row(run) for run in found}
-    return pd.DataFrame(list(rows.values()))
+    last = {run.info.run_name or "": run for run in found}
+    swept = pd.DataFrame([settings_of(name) for name in last])
+    rest = pd.DataFrame([_row(run) for run in last.values()])
+    return pd.concat([pd.Series(list(last), name="name"), swept, rest], axis=1)
 
 
 def settings_of(name: str) -> dict[str, str]:
@@ -35,8 +37,6 @@ def settings_of(name: str) -> dict[str, str]:
 def _row(run: Run) -> dict[str, object]:
     began_ms, ended_ms = run.info.start_time, run.info.end_time
     return {
-        "name": run.info.run_name,
-        **settings_of(run.info.run_name or ""),
         "status": run.info.status,
         **{name: run.data.metrics[name] for name in COLUMNS if name in run.data.metrics},
         "minutes": round((ended_ms - began_ms) / 60_000, 2) if ended_ms else None,

@@ -71,6 +71,7 @@ class Server(Tracking):
     offline: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         parts = urlsplit(self.uri)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(

@@ -74,6 +74,7 @@ class Recorder:
                 file.write_text(run_id, encoding="utf-8")
             return
         try:
+            self.tags(tags)  # its process first: one that is gone would have it ended
             self.client.update_run(run_id, status="RUNNING")
         except MlflowException as error:
             if error.get_http_status_code() != 404:
@@ -82,7 +83,6 @@ class Recorder:
                 f"tracking: the run {run_id} of {self.folder} is not there; resume where it began, or delete "
                 f"{self.folder / RUN_ID} for a new one"
             ) from error
-        self.tags(tags)
 
     def tags(self, values: dict[str, str]) -> None:
         """Sets tags."""

@@ -61,9 +61,10 @@ class Run:
     def image(self, figure: Figure, key: str, step: int) -> None:
         """Records a figure as one step of an image with a slider in the UI."""
         path = self.outbox.folder / f"{uuid4().hex}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-        self._call("image", path=self._relative(path), key=key, step=step, time_ms=now_ms())
+        with self._one:  # the other thread may remove the folder when it is empty
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path)
+            self._call("image", path=self._relative(path), key=key, step=step, time_ms=now_ms())
 
     def file(self, path: Path, folder: str | None = None) -> None:
         """Records a copy of a file, which must stay where it is until it is sent."""

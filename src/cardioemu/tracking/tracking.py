@@ -40,6 +40,10 @@ class Tracking(ABC):
     parent_run_id: str | None = None
     register: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.register is not None and (not self.register.strip() or set(self.register) & set("/:@")):
+            raise UserError(f"tracking.register: got {self.register!r}; a name without / : @ is allowed, or null")
+
     @property
     @abstractmethod
     def store(self) -> str:
@@ -81,13 +85,15 @@ class Tracking(ABC):
             folder: the run folder, which remembers the run's id for a later resume.
             job: key of all that determines the run.
 
-        Of several processes that train together the first records the run.
+        Of several processes that train together the first records the run. A run of a sweep begins even where MLflow
+        cannot be reached any more, and is sent later.
         """
         if rank() > 0:
             yield Unrecorded()
             return
-        run = Run(Recorder(self.connect, folder), offline=self.waits)
-        if not self.waits:
+        unreachable = self.waits or (self.parent_run_id is not None and not self._reachable())
+        run = Run(Recorder(self.connect, folder), offline=unreachable)
+        if not unreachable:
             bury(*self.connect())
         resumed = (folder / RUN_ID).exists()
         run.begin(self._tags(name, job, resumed))
@@ -124,7 +130,7 @@ class Tracking(ABC):
 
     def finished(self, job: str) -> tuple[str, dict[str, float]] | None:
         """Finds a finished run of the same job, and takes it under this sweep; returns its id and last metrics."""
-        if self.waits:
+        if self.waits or not self._reachable():
             return None
         client, experiment_id = self.connect()
         found = client.search_runs([experiment_id], f"tags.{JOB} = '{job}' and attributes.status = 'FINISHED'")
@@ -143,16 +149,25 @@ class Tracking(ABC):
         bury(client, experiment_id)
         return children(client, experiment_id, parent.id)
 
-    def send(self, folder: Path) -> int:
-        """Sends what waits in a run folder, and returns how many records that were.
+    def reopened(self, folder: Path) -> Run:
+        """Returns the run of a run folder, to send or record more of it."""
+        return Run(Recorder(self.connect, folder))
+
+    def send(self, folder: Path) -> tuple[int, str]:
+        """Sends what waits in a run folder.
+
+        Returns:
+            How many records that were, and the id of the sweep that the run belongs to, its own if it is one.
 
         Raises:
             UserError: MLflow cannot be reached, or does not take it.
         """
-        run = Run(Recorder(self.connect, folder))
+        run = self.reopened(folder)
         waiting = len(run.outbox)
         try:
             run.send()
+            assert run.id is not None
+            tags = run.recorder.client.get_run(run.id).data.tags
         except UserError:
             raise
         except FAILURES as error:
@@ -160,7 +175,14 @@ class Tracking(ABC):
                 f"tracking: {len(run.outbox)} records of {folder} were not taken ({first_line(error)}); they go on "
                 "waiting"
             ) from error
-        return waiting
+        return waiting, tags.get(PARENT, run.id)
+
+    def _reachable(self) -> bool:
+        try:
+            self.connect()
+        except UserError:
+            return False
+        return True
 
     def _experiment(self, client: MlflowClient, artifacts: str | None) -> str:
         found = client.get_experiment_by_name(self.experiment)

@@ -1,0 +1,104 @@
+"""A run and the calls it makes, with an MLflow that takes them, does not, or does again; from two threads."""
+
+import threading
+
+import pytest
+from matplotlib.figure import Figure
+from mlflow.exceptions import MlflowException
+
+from cardioemu import UserError
+from cardioemu.tracking.recorder import Recorder
+from cardioemu.tracking.run import Run
+
+
+class Recorded(Recorder):
+    """Takes calls while it is up, and notes them; of pictures also that they are there."""
+
+    run_id = "r"
+
+    def __init__(self, folder):
+        super().__init__(lambda: (None, ""), folder)
+        self.up, self.calls = True, []
+
+    def perform(self, call, arguments):
+        if not self.up:
+            raise MlflowException("connection refused\nand more")
+        if call == "image":
+            assert (self.folder / arguments["path"]).stat().st_size > 0
+        self.calls.append((call, arguments.get("step")))
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    return Recorded(tmp_path)
+
+
+def test_what_fails_waits_and_all_behind_it(recorded, tmp_path, capsys, monkeypatch):
+    run = Run(recorded)
+    run.begin({})
+    recorded.up = False
+    for step in range(3):
+        run.metrics({"a": 1.0}, step)
+    recorded.up = True
+    run.image(Figure(), "prediction", 3)  # too early for another try
+    assert recorded.calls == [("begin", None)]
+    assert len(run.outbox) == 4
+    said = f"(connection refused); it waits in {tmp_path / 'unsent'} and is sent later\n"
+    assert capsys.readouterr().err == f"tracking: MLflow does not take what the run records {said}"
+    clock = iter([1e9])
+    monkeypatch.setattr("cardioemu.tracking.run.time.monotonic", lambda: next(clock))
+    run.metrics({"a": 1.0}, 4)
+    assert recorded.calls[1:] == [("metrics", 0), ("metrics", 1), ("metrics", 2), ("image", 3), ("metrics", 4)]
+    assert not (tmp_path / "unsent").exists()
+
+
+def test_what_still_waits_at_the_end_is_told(recorded, tmp_path, capsys):
+    run = Run(recorded)
+    run.begin({})
+    recorded.up = False
+    run.metrics({"a": 1.0})
+    run.end("FINISHED")
+    assert "tracking: 2 records of the run wait in " in capsys.readouterr().err
+    recorded.up = True
+    Run(recorded).send()
+    assert [call for call, _ in recorded.calls] == ["begin", "metrics", "end"]
+
+
+def test_a_run_that_cannot_begin(recorded):
+    recorded.up = False
+    with pytest.raises(UserError, match=r"^tracking: the run cannot be recorded \(connection refused\)$"):
+        Run(recorded).begin({})
+
+
+def test_an_offline_run_is_sent_at_its_end(recorded):
+    run = Run(recorded, offline=True)
+    run.begin({})
+    run.metrics({"a": 1.0})
+    assert recorded.calls == []
+    run.end("FINISHED")
+    assert [call for call, _ in recorded.calls] == ["begin", "metrics", "end"]
+
+
+def test_two_threads(recorded, tmp_path):
+    run = Run(recorded)
+    run.begin({})
+    ended = threading.Event()
+
+    def measure():
+        while not ended.is_set():
+            run.metrics({"system/a": 1.0}, -1)
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    try:
+        for step in range(30):
+            run.image(Figure(figsize=(1, 1)), "prediction", step)
+            recorded.up = step % 7 != 3
+            run._next_try = 0.0
+        recorded.up = True
+    finally:
+        ended.set()
+        thread.join()
+    run.end("FINISHED")
+    assert [step for call, step in recorded.calls if call == "image"] == [*range(30)]
+    assert not (tmp_path / "unsent").exists()
