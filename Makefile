@@ -15,7 +15,7 @@ train: $(READY) ## simulate the 341 cells (once), train the seed network, record
 	$(BIN)/python train.py
 
 test: $(READY) ## run all tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
 
 check: $(READY) ## lint, formatting, types
 	$(BIN)/ruff check .

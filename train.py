@@ -45,6 +45,7 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
             return done[1]
     elif rank() == 0:  # the first process looks for all, while there is what they will take
         check(config, folder, memory, settings)
+        settings.tracking.check()
 
     with run_folder(folder), settings.tracking.run(folder.name, plain(config), folder, key) as run:
         if settings.in_sweep:  # a job that cannot be done is one of its runs, too
@@ -89,11 +90,10 @@ def check(config: DictConfig, folder: Path, memory: TrainingJob, settings: Train
     """Sees to it that the job can begin, before anything is written.
 
     Raises:
-        UserError: the folder is another run's, the training cannot fit, or it cannot be recorded.
+        UserError: the folder is another run's, or the training cannot fit.
     """
     check_same_run(config, folder)
     check_memory(memory, settings)
-    settings.tracking.check()
 
 
 def plan(settings: TrainSettings) -> dict[str, float]:

@@ -46,7 +46,8 @@ def postgresql(folder):
 
 
 def run(command):
-    subprocess.run(command, check=True, capture_output=True, cwd="/")
+    result = subprocess.run(command, capture_output=True, text=True, cwd="/")
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 class Server:

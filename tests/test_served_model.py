@@ -56,6 +56,9 @@ def new_run(book):
     return book.client.create_run(book.experiment).info.run_id
 
 
+pytestmark = pytest.mark.xdist_group("served_model")  # one server for all
+
+
 @pytest.fixture(scope="module")
 def book(tmp_path_factory):
     """A database whose folder has a space in its name, with one registered model."""

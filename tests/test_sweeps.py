@@ -10,6 +10,8 @@ from tiny_job import TINY, client, metrics_of, own_metrics, run_cli, runs, share
 from cardioemu.overrides import at_once
 from cardioemu.tracking.children import settings_of
 
+pytestmark = pytest.mark.xdist_group("sweeps")  # one sweep for several
+
 
 def test_a_sweep(tmp_path):
     result = run_cli("-m", *TINY, "trainer.max_epochs=1,2,3", cwd=tmp_path)

@@ -15,6 +15,8 @@ from tiny_job import command, environment, run_cli, share_data
 
 from cardioemu import load_emulator
 
+pytestmark = pytest.mark.xdist_group("team_server")  # one server for all
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):

@@ -38,7 +38,10 @@ NO_ASSISTANT = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad
 DRAWN = "plot => Object.fromEntries(plot.data.map(line => [line.name, line.x.map((step, i) => [step, line.y[i]])]))"
 NUMBERED = "cells => cells.map(cell => [cell.closest('[role=row]').getAttribute('row-index'), cell.innerText])"
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),
+    pytest.mark.xdist_group("ui"),  # one sweep for all
+]
 
 
 @pytest.fixture(scope="module")
