@@ -89,6 +89,7 @@ def run_workers(told: TuneSettings, search: Search, overrides: Sequence[str]) ->
     spawn = multiprocessing.get_context("spawn")
     arguments = (search.folder, told.sweep, told.seed, told.warmup_epochs, told.trials, list(overrides))
     workers = [spawn.Process(target=work, args=arguments) for _ in range(told.workers)]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for worker in workers:
         worker.start()
     try:
@@ -98,7 +99,8 @@ def run_workers(told: TuneSettings, search: Search, overrides: Sequence[str]) ->
                     worker.join(SECONDS)
                 bar.update(sum(trial.state.is_finished() for trial in search.trials()) - bar.n)
     finally:
-        for worker in workers:  # after Ctrl-C they have had the signal, too, and end their runs as killed
+        for worker in workers:  # if they are still at work, they end their runs as killed
+            worker.terminate()
             worker.join()
     if died := [worker.exitcode for worker in workers if worker.exitcode]:
         raise UserError(
@@ -111,7 +113,7 @@ def work(folder: Path, space: Space, seed: int, warmup_epochs: int, trials: int,
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     search = Search(folder, space, seed, warmup_epochs)
     with suppress(KeyboardInterrupt):
-        while claimed := search.claim(trials):
+        while parent_lives() and (claimed := search.claim(trials)):
             trial, values = claimed
             with search.trying(trial) as found:
                 try:
@@ -120,6 +122,12 @@ def work(folder: Path, space: Space, seed: int, warmup_epochs: int, trials: int,
                 except Exception as error:
                     tell(f"trial {trial.number}: {error}")
                     raise
+
+
+def parent_lives() -> bool:
+    """Returns whether the process that started this worker is still there."""
+    parent = multiprocessing.parent_process()
+    return parent is None or parent.is_alive()
 
 
 def attempt(trial: Trial, values: Mapping[str, Value], folder: Path, overrides: Sequence[str]) -> dict[str, float]:

@@ -149,6 +149,30 @@ def test_a_search_that_is_killed_and_resumed(job, tmp_path):
     assert len(runs(tmp_path)) == 21
 
 
+def test_a_search_that_is_stopped(job, tmp_path):
+    process = subprocess.Popen(
+        command(*told(job, tmp_path), "trainer.patience=5000", script="tune.py"),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 300
+    while not [*tmp_path.glob("runs/sweeps/*/trial-*/metrics.json")]:
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "best of " in out
+    assert psutil.wait_procs(family, timeout=30)[1] == []
+    assert {run.info.status for run in runs(tmp_path)} <= {"FINISHED", "KILLED"}
+    assert runs(tmp_path)[0].info.status == "KILLED"
+
+
 def number(folder, run):
     (found,) = (p.parent.name for p in folder.glob("trial-*/mlflow_run_id") if p.read_text() == run.info.run_id)
     return found.removeprefix("trial-")

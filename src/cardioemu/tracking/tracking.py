@@ -91,10 +91,7 @@ class Tracking(ABC):
         if rank() > 0:
             yield Unrecorded()
             return
-        unreachable = self.waits or (self.parent_run_id is not None and not self._reachable())
-        run = Run(Recorder(self.connect, folder), offline=unreachable)
-        if not unreachable:
-            bury(*self.connect())
+        run = Run(Recorder(self.connect, folder), offline=self.waits or not self._cleared())
         resumed = (folder / RUN_ID).exists()
         run.begin(self._tags(name, job, resumed))
         run.params(flat(config))
@@ -123,31 +120,39 @@ class Tracking(ABC):
         """Tags that a run has from its first moment on; a resumed one keeps its name and its first command."""
         once = {"mlflow.runName": self.run_name or name, "command": command(), "code": code_digest()}
         parent = {PARENT: self.parent_run_id} if self.parent_run_id else {}
-        again = {"resumed.command": command(), "failure": "", "mlflow.note.content": ""}
+        again = {"resumed.command": command(), "failure": "", "stopped": "", "mlflow.note.content": ""}
         return (
             (again if resumed else once | parent) | git_state()[0] | machine() | process() | ({JOB: job} if job else {})
         )
 
     def finished(self, job: str) -> tuple[str, dict[str, float]] | None:
         """Finds a finished run of the same job, and takes it under this sweep; returns its id and last metrics."""
-        if self.waits or not self._reachable():
+        if self.waits:
             return None
-        client, experiment_id = self.connect()
-        found = client.search_runs([experiment_id], f"tags.{JOB} = '{job}' and attributes.status = 'FINISHED'")
-        if not found:
-            return None
-        run = found[0]
-        if self.parent_run_id and run.data.tags.get(PARENT) != self.parent_run_id:
-            client.set_tag(run.info.run_id, PARENT, self.parent_run_id)
-        return run.info.run_id, run.data.metrics
+        try:
+            with self._answering():
+                client, experiment_id = self.connect()
+                same = f"tags.{JOB} = '{job}' and attributes.status = 'FINISHED'"
+                for run in client.search_runs([experiment_id], same, max_results=1):
+                    if self.parent_run_id and run.data.tags.get(PARENT) != self.parent_run_id:
+                        client.set_tag(run.info.run_id, PARENT, self.parent_run_id)
+                    return run.info.run_id, run.data.metrics
+        except UserError:  # MLflow went away: the job is done, and recorded later
+            pass
+        return None
 
     def children(self, parent: Run) -> pd.DataFrame | None:
-        """Lists the runs below a run (`tracking.children`); None while that has not been sent."""
+        """Lists the runs below a run (`tracking.children`); None while that has not been sent.
+
+        Raises:
+            UserError: MLflow cannot be reached.
+        """
         if self.waits or parent.id is None:
             return None
-        client, experiment_id = self.connect()
-        bury(client, experiment_id)
-        return children(client, experiment_id, parent.id)
+        with self._answering():
+            client, experiment_id = self.connect()
+            bury(client, experiment_id)
+            return children(client, experiment_id, parent.id)
 
     def reopened(self, folder: Path) -> Run:
         """Returns the run of a run folder, to send or record more of it."""
@@ -164,25 +169,32 @@ class Tracking(ABC):
         """
         run = self.reopened(folder)
         waiting = len(run.outbox)
-        try:
+        with self._answering():
             run.send()
             assert run.id is not None
             tags = run.recorder.client.get_run(run.id).data.tags
+        return waiting, tags.get(PARENT, run.id)
+
+    def _cleared(self) -> bool:
+        """Ends what died before; a run of a sweep may begin even where that fails, and then this returns False."""
+        try:
+            with self._answering():
+                bury(*self.connect())
+        except UserError:
+            if self.parent_run_id is None:
+                raise
+            return False
+        return True
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Turns what MLflow fails with into a sentence."""
+        try:
+            yield
         except UserError:
             raise
         except FAILURES as error:
-            raise UserError(
-                f"tracking: {len(run.outbox)} records of {folder} were not taken ({first_line(error)}); they go on "
-                "waiting"
-            ) from error
-        return waiting, tags.get(PARENT, run.id)
-
-    def _reachable(self) -> bool:
-        try:
-            self.connect()
-        except UserError:
-            return False
-        return True
+            raise UserError(f"tracking: MLflow at {self.store} does not do it ({first_line(error)})") from error
 
     def _experiment(self, client: MlflowClient, artifacts: str | None) -> str:
         found = client.get_experiment_by_name(self.experiment)
