@@ -134,7 +134,7 @@ def test_a_server_that_is_killed_while_a_sweep_runs(server, team, tmp_path):
 
 def test_a_server_that_comes_back_while_a_run_trains(server, team, tmp_path, job):
     process = subprocess.Popen(
-        command(*team, "trainer.max_epochs=4000"), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
+        command(*team, "trainer.max_epochs=50000"), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
     )
     wait_for(lambda: [*tmp_path.glob("runs/*/*/last.ckpt")])
     server.kill()
