@@ -4,6 +4,7 @@ from cardioemu.traces.biomarkers import COLUMNS, beat, biomarkers
 from cardioemu.traces.crossings import downward_crossings, highest, lowest, steepest, upward_crossings
 from cardioemu.traces.curve import Extreme
 from cardioemu.traces.recording import SPACING_MS, Recording
+from cardioemu.traces.rhythm import RHYTHM, rhythm
 from cardioemu.traces.starts import LABELS, REFRACTORY_MS, Label, MIN_AMPLITUDE_mV, THRESHOLD_mV
 from cardioemu.traces.trace import Trace
 
@@ -11,6 +12,7 @@ __all__ = [
     "COLUMNS",
     "LABELS",
     "REFRACTORY_MS",
+    "RHYTHM",
     "SPACING_MS",
     "Extreme",
     "Label",
@@ -23,6 +25,7 @@ __all__ = [
     "downward_crossings",
     "highest",
     "lowest",
+    "rhythm",
     "steepest",
     "upward_crossings",
 ]

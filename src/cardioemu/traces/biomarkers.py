@@ -27,31 +27,35 @@ APD_PERCENT = (50, 75, 90)
 APD_FROM = ("upstroke", "peak")
 
 
-def biomarkers(trace: Trace, apd_from: str = "upstroke") -> pd.DataFrame:
+def biomarkers(trace: Trace, apd_from: str = "upstroke", apd_percent: Sequence[int] = APD_PERCENT) -> pd.DataFrame:
     """Measure every complete beat of a trace, from its AP start to the next.
 
     Args:
         trace: any trace; a failed one is measured up to its failure.
         apd_from: where the APDs begin, at the largest dV/dt ("upstroke") or at the largest V ("peak").
+        apd_percent: the repolarisation levels x whose APD is wanted, each between 0 and 100.
 
     Returns:
-        One row per complete beat and the columns of `COLUMNS`, all float64: those of `beat`, and `cl_ms`, the time to
-        the next AP start. No rows, but all columns, for a cell without complete beats.
+        One row per complete beat and the columns of `COLUMNS`, with these levels in place of its own, all float64:
+        those of `beat`, and `cl_ms`, the time to the next AP start. No rows, but all columns, for a cell without
+        complete beats.
 
     Raises:
-        ValueError: another `apd_from`.
+        ValueError: another `apd_from`, or a level that is none.
 
     Source: reference biomarkers.json for all but the beat itself, whose AP start is DESIGN's, section 2.
     """
-    _check_apd_from(apd_from)
+    _check_apds(apd_from, apd_percent)
     cubics = trace.cubics()
     points = refine(cubics)
     starts = trace.starts_ms.tolist()
     rows = [
-        {"cl_ms": end - start, **_measure(cubics, points, start, end, since, apd_from, APD_PERCENT)}
+        {"cl_ms": end - start, **_measure(cubics, points, start, end, since, apd_from, apd_percent)}
         for since, start, end in zip([0.0, *starts], starts, starts[1:], strict=False)
     ]
-    return pd.DataFrame(rows, columns=list(COLUMNS), dtype="float64")
+    apds = [f"apd{percent}_ms" for percent in apd_percent]
+    columns = [COLUMNS[0], *apds, *(name for name in COLUMNS[1:] if not name.startswith("apd"))]
+    return pd.DataFrame(rows, columns=columns, dtype="float64")
 
 
 def beat(
@@ -82,11 +86,11 @@ def beat(
         after the peak.
 
     Raises:
-        ValueError: times that do not follow each other inside the trace, or another `apd_from`.
+        ValueError: times that do not follow each other inside the trace, another `apd_from`, or a level that is none.
 
     Source: reference biomarkers.json (peak, mdp, amplitude, dvdt_max, both apdX).
     """
-    _check_apd_from(apd_from)
+    _check_apds(apd_from, apd_percent)
     check_interval(trace, since_ms, start_ms)
     check_interval(trace, start_ms, end_ms)
     cubics = trace.cubics(since_ms, end_ms)
@@ -128,6 +132,9 @@ def _fall(cubics: Cubics, points: Points, level_mV: Number, after_ms: float, bef
     return float(times[0]) if times.size else float("nan")
 
 
-def _check_apd_from(apd_from: Any) -> None:
+def _check_apds(apd_from: Any, apd_percent: Sequence[int]) -> None:
     if apd_from not in APD_FROM:
         raise ValueError(f'apd_from must be "upstroke" or "peak", got {apd_from!r}')
+    for percent in apd_percent:
+        if not 0 < percent < 100:
+            raise ValueError(f"apd_percent must hold levels between 0 and 100, got {percent!r}")
