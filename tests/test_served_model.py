@@ -22,8 +22,9 @@ from tiny_job import RULE, run_cli
 
 from cardioemu import UserError, load_emulator
 from cardioemu.emulator import CHECKPOINT_KEY, Specification
-from cardioemu.tracking import models
-from cardioemu.tracking.models import checkpoint_of, log_emulator
+from cardioemu.tracking import uris
+from cardioemu.tracking.models import log_emulator
+from cardioemu.tracking.uris import checkpoint_of
 
 SCALED = ["ICaL", "IK1", "IKr", "IKur", "INa"]
 SCALES = np.random.default_rng(0).uniform(0, 2, (3, 5)).astype(np.float32)
@@ -103,8 +104,8 @@ def test_what_the_model_says_of_itself(book):
 
 
 def test_a_model_elsewhere_is_fetched_once(book, monkeypatch, tmp_path):
-    monkeypatch.setattr(models, "is_local_uri", lambda uri: False)
-    monkeypatch.setattr(models.platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(uris, "is_local_uri", lambda uri: False)
+    monkeypatch.setattr(uris.platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
     path = checkpoint_of("models:/tiny/1")
     assert path.is_relative_to(tmp_path / "cardioemu" / "models")
     assert path.read_bytes() == book.checkpoint.read_bytes()

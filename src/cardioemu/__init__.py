@@ -28,7 +28,7 @@ def load_emulator(path: str | Path) -> "Emulator":
     from cardioemu import emulator
 
     if str(path).startswith(("runs:", "models:")):
-        from cardioemu.tracking.models import checkpoint_of
+        from cardioemu.tracking.uris import checkpoint_of
 
         path = checkpoint_of(str(path))
     return emulator.load_emulator(path)

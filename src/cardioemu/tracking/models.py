@@ -1,43 +1,31 @@
-"""An emulator as a model of MLflow: logged with its run, registered under a name, found again by its URI."""
+"""An emulator as a model of MLflow: logged with its run, registered under a name."""
 
 import hashlib
 import json
 import logging
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.metadata import requires, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
 import numpy as np
-import platformdirs
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
-from mlflow.utils.uri import is_local_uri
 from packaging.requirements import Requirement
-from requests.exceptions import RequestException
-from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
-from cardioemu.errors import UserError
-from cardioemu.storage import atomic, stage_key
+from cardioemu.tracking.failures import FAILURES
 
 NAME = "emulator"  # of the model in its run: runs:/RUN_ID/emulator
 CHECKPOINT = "checkpoint"  # of the file in the model, as its MLmodel calls it
 DIGEST = "checkpoint.sha256"  # tag of a model
 CHAMPION = "champion"  # alias of the version registered last
 PACKAGE = Path(__file__).parent.parent
-FORM = re.compile(r"runs:/[^/]+/[^/]+|models:/m-[^/@]+|models:/[^/@]+[/@][^/@]+")
-FORMS = f"runs:/RUN_ID/{NAME}, models:/NAME@{CHAMPION}, models:/NAME/VERSION and models:/MODEL_ID"
-FAILURES = (MlflowException, RequestException, SQLAlchemyError, OSError, ValueError)
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # it counts files, and ours is one
 for name in ("mlflow.pyfunc", "mlflow.store.model_registry.abstract_store"):
@@ -65,10 +53,10 @@ def log_emulator(client: MlflowClient, run_id: str, checkpoint: Path, register: 
     """
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    models = _models_of(client, run_id)
-    for unfinished in (model for model in models if not _is_whole(model)):  # a kill left it
+    models = models_of(client, run_id)
+    for unfinished in (model for model in models if not is_whole(model)):  # a kill left it
         client.delete_logged_model(unfinished.model_id)
-    model = next(filter(_is_whole, models), None)
+    model = next(filter(is_whole, models), None)
     if model is None or model.tags.get(DIGEST) != digest:
         model = _log(client, run_id, checkpoint, digest)
     outputs = client.get_run(run_id).outputs
@@ -79,49 +67,14 @@ def log_emulator(client: MlflowClient, run_id: str, checkpoint: Path, register: 
     return str(model.model_id)
 
 
-def checkpoint_of(uri: str) -> Path:
-    """Finds the checkpoint of a model that `log_emulator` recorded.
-
-    It is looked for where MLflow looks by default: what MLFLOW_TRACKING_URI names, or else mlflow.db in the current
-    folder.
-
-    Args:
-        uri: runs:/RUN_ID/emulator, models:/NAME@champion, models:/NAME/VERSION or models:/MODEL_ID.
-
-    Returns:
-        Its path: the artifact itself where that is a local file, otherwise a copy in the user's cache.
-
-    Raises:
-        UserError: there is no such model, or it is no emulator.
-    """
-    tracking_uri = mlflow.get_tracking_uri()
-    with _told(uri, tracking_uri):
-        location = _location(uri, tracking_uri)
-        local = is_local_uri(location)
-        with TemporaryDirectory() as folder:
-            fetched = mlflow.artifacts.download_artifacts(f"{location}/MLmodel", dst_path=None if local else folder)
-            description = Model.load(fetched)
-        held = description.flavors.get("python_function", {}).get("artifacts", {}).get(CHECKPOINT)
-        if held is None:
-            raise UserError(f"checkpoint: got {uri}, a model of another program; give one of an emulator")
-        source = f"{location}/{held['path']}"
-        if local:
-            return Path(mlflow.artifacts.download_artifacts(source))
-        key = stage_key("model", server=tracking_uri, source=source)
-        path = Path(platformdirs.user_cache_dir("cardioemu")) / "models" / key / Path(source).name
-        if not path.exists():
-            with atomic(path) as file, TemporaryDirectory(dir=path.parent) as folder:
-                Path(mlflow.artifacts.download_artifacts(source, dst_path=folder)).replace(file)
-        return path
-
-
-def _models_of(client: MlflowClient, run_id: str, name: str = NAME) -> list[LoggedModel]:
+def models_of(client: MlflowClient, run_id: str, name: str = NAME) -> list[LoggedModel]:
     """Finds the models of a run, the newest first, unfinished ones too."""
     experiment_id = client.get_run(run_id).info.experiment_id
     return list(client.search_logged_models([experiment_id], f"name = '{name}' AND source_run_id = '{run_id}'"))
 
 
-def _is_whole(model: LoggedModel) -> bool:
+def is_whole(model: LoggedModel) -> bool:
+    """Returns whether a model was logged to its end."""
     return bool(model.status == LoggedModelStatus.READY)
 
 
@@ -205,43 +158,3 @@ def _register(client: MlflowClient, model: LoggedModel, name: str) -> None:
     if not any((entry["name"], str(entry["version"])) == (name, str(made.version)) for entry in listed):
         entry = {"name": name, "version": made.version}
         client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps([*listed, entry])})
-
-
-def _location(uri: str, tracking_uri: str) -> str:
-    """Finds where the artifacts of a model lie."""
-    if not FORM.fullmatch(uri):
-        raise UserError(f"checkpoint: got {uri}; of MLflow's models allowed are {FORMS}")
-    if tracking_uri.startswith("sqlite:"):
-        database = make_url(tracking_uri).database
-        if database is None or not Path(database).is_file():  # MLflow would make it, empty
-            raise UserError(
-                f"checkpoint: got {uri}, but there is no database {database}; go to the folder that holds it, or set "
-                "MLFLOW_TRACKING_URI to that of the model"
-            )
-    if uri.startswith("models:/"):
-        return str(ModelsArtifactRepository.get_underlying_uri(uri))
-    _, run_id, name = uri.split("/")
-    model = next(filter(_is_whole, _models_of(MlflowClient(), run_id, name)), None)
-    if model is None:
-        raise UserError(
-            f"checkpoint: got {uri}, but that run has no finished model {name}; give a run that has ended, or the "
-            "best.ckpt of its run folder"
-        )
-    return str(model.artifact_location)
-
-
-@contextmanager
-def _told(uri: str, tracking_uri: str) -> Iterator[None]:
-    """Turns what goes wrong on the way to a model into a sentence."""
-    try:
-        yield
-    except UserError:
-        raise
-    except FAILURES as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        said = re.sub("^[A-Z_]+: ", "", said)  # a server puts its error code in front
-        sentence = (
-            f"checkpoint: got {uri}, which {tracking_uri} does not give ({said}); give one that is there, or set "
-            "MLFLOW_TRACKING_URI to where it is"
-        )
-        raise UserError(re.sub(r"//[^/@ ]*@", "//", sentence)) from error  # no passwords

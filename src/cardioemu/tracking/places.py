@@ -6,12 +6,11 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 from pydantic.dataclasses import dataclass
-from sqlalchemy.exc import SQLAlchemyError
 
 from cardioemu.errors import UserError
-from cardioemu.tracking.run import FAILURES, Run, first_line
+from cardioemu.tracking.failures import FAILURES, first_line
+from cardioemu.tracking.run import Run
 from cardioemu.tracking.tracking import Tracking
 
 
@@ -51,7 +50,7 @@ class Sqlite(Tracking):
             with FileLock(f"{self.database}.lock"):
                 client = MlflowClient(self.store)
                 return client, self._experiment(client, self.artifacts.resolve().as_uri())
-        except (OSError, MlflowException, SQLAlchemyError) as error:
+        except FAILURES as error:
             raise UserError(
                 f"tracking.database: {self.database} cannot be opened or made ({first_line(error)}); "
                 "give the path of a MLflow SQLite file, or of a new one in a folder that can be written"

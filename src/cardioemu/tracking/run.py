@@ -10,17 +10,14 @@ from typing import Any
 from uuid import uuid4
 
 from matplotlib.figure import Figure
-from mlflow.exceptions import MlflowException
-from requests.exceptions import RequestException
-from sqlalchemy.exc import SQLAlchemyError
 
 from cardioemu.errors import UserError
 from cardioemu.progress import tell
+from cardioemu.tracking.failures import FAILURES, first_line
 from cardioemu.tracking.outbox import Outbox
 from cardioemu.tracking.recorder import Recorder
 
 WAIT_S = 30.0  # after a failure, before the next try: training goes on meanwhile
-FAILURES = (MlflowException, RequestException, SQLAlchemyError, OSError, UserError)
 
 
 class Run:
@@ -172,8 +169,3 @@ class Unrecorded(Run):
 def now_ms() -> int:
     """Returns the time as MLflow has it."""
     return time.time_ns() // 1_000_000
-
-
-def first_line(error: Exception) -> str:
-    """Returns what an error says, or at least what it is."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

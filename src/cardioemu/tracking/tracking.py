@@ -13,10 +13,11 @@ from pydantic.dataclasses import dataclass
 from cardioemu.errors import Stopped, UserError
 from cardioemu.machine import rank
 from cardioemu.tracking.children import children
+from cardioemu.tracking.failures import FAILURES, first_line
 from cardioemu.tracking.living import bury, process
 from cardioemu.tracking.provenance import code_digest, command, git_state, machine, packages
 from cardioemu.tracking.recorder import PARENT, RUN_ID, UNSENT_PARENT, Recorder
-from cardioemu.tracking.run import FAILURES, Run, Unrecorded, first_line
+from cardioemu.tracking.run import Run, Unrecorded
 from cardioemu.tracking.system import system_metrics
 
 JOB = "job"  # tag with the key of a job

@@ -1,0 +1,14 @@
+"""What MLflow fails with when a server, a database or a disk does not do its part."""
+
+from mlflow.exceptions import MlflowException
+from requests.exceptions import RequestException
+from sqlalchemy.exc import SQLAlchemyError
+
+from cardioemu.errors import UserError
+
+FAILURES = (MlflowException, RequestException, SQLAlchemyError, OSError, UserError)
+
+
+def first_line(error: Exception) -> str:
+    """Returns what an error says, or at least what it is."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
