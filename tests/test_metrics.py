@@ -58,8 +58,24 @@ def test_summary_over_cells_by_hand():
         "rmse_mV_median": 3,
         "rmse_mV_p95": pytest.approx(4 + 0.8 * 6),  # linear between the order statistics
         "rmse_mV_max": 10,
+        "rmse_mV_pooled": pytest.approx(np.sqrt((1 + 4 + 9 + 16 + 100) / 5)),
         "rmse_floor_mV": 0,
-    }
+        "mae_mV": 4,
+        "error_max_mV": 10,
+    }  # V does not vary: no R2
+
+
+def test_errors_one_by_one_by_hand():
+    windows = float32([[[0, 4, 2, 2], [2, 2, 0, 4]], [[1, 3, 1, 3], [1, 3, 1, 3]]])
+    predicted = float32([[1, 3, 2, 2], [1, 3, 1, 3]])
+    errors = cell_errors(np.arange(4.0), [(windows, predicted)])
+    # Cell 0: errors 1, 1, 0, 0 and 1, 1, 2, 2; V about its mean of 2: -2, 2, 0, 0 and 0, 0, -2, 2.
+    assert errors["mae_mV"].tolist() == [1, 0]
+    assert errors["error_max_mV"].tolist() == [2, 0]
+    assert errors["r2"].tolist() == [1 - 12 / 16, 1]
+    found = evaluate(np.arange(4.0), windows, predicted)
+    assert (found["mae_mV"], found["error_max_mV"], found["r2"]) == (0.5, 2, (1 - 12 / 16 + 1) / 2)
+    assert found["rmse_mV_pooled"] == pytest.approx(np.sqrt(12 / 16))
 
 
 def ap(length=100.0, cycle=600.0, count=3):
@@ -92,6 +108,8 @@ def test_percentages_of_known_errors():
     # An AP of another length is the same AP but for its plateau: every APD is 10 ms longer.
     for name in BIOMARKERS[:3]:
         assert result[f"{name}_mape_percent"] == pytest.approx(10 / before[0][name] / 2 * 100, abs=0.02)
+    three = [result[f"{name}_mape_percent"] for name in BIOMARKERS[:3]]
+    assert result["apd_mape_percent"] == pytest.approx(np.mean(three))
     assert result["apd90_cells"] == result["cl_cells"] == 2
 
 

@@ -19,6 +19,22 @@ def rmse_mV(windows: Windows, predicted: Predicted) -> PerCell:
     return np.array([np.sqrt(np.mean(error**2)) for error in errors], dtype=np.float64)
 
 
+def _absolute(windows: Windows, predicted: Predicted) -> pd.DataFrame:
+    """Measures each cell's errors one by one: their mean and largest size, and the part of the variance explained.
+
+    R2 is 1 - (sum of squared errors) / (sum of squares of V about the cell's mean), over all windows and samples of the
+    cell; NaN where V does not vary.
+    """
+    rows = []
+    for cell, emulated in zip(windows, predicted, strict=True):
+        V = cell.astype(np.float64)
+        error = np.abs(emulated - V)
+        varies = ((V - V.mean()) ** 2).sum()
+        r2 = 1 - (error**2).sum() / varies if varies > 0 else np.nan
+        rows.append({"mae_mV": error.mean(), "error_max_mV": error.max(), "r2": r2})
+    return pd.DataFrame(rows)
+
+
 def rmse_floor_mV(windows: Windows) -> PerCell:
     """Returns the RMSE of each cell's windows about their own mean, in mV.
 
@@ -60,8 +76,9 @@ def cell_errors(time_ms: SampleTimes, pairs: Iterable[tuple[Windows, Predicted]]
         pairs: simulated (cells, windows, points) and predicted (cells, points), in mV, of some cells after the other.
 
     Returns:
-        One row per cell: `rmse_mV`, `rmse_floor_mV`, and each biomarker of `window_biomarkers`, in ms, as `apd50`, the
-        mean over the simulated windows, and as `apd50_predicted`; NaN where a window lacks it.
+        One row per cell: `rmse_mV`, `rmse_floor_mV`, `mae_mV`, `error_max_mV`, `r2`, and each biomarker of
+        `window_biomarkers`, in ms, as `apd50`, the mean over the simulated windows, and as `apd50_predicted`; NaN where
+        a window lacks it.
     """
     return pd.concat([_errors(time_ms, windows, predicted) for windows, predicted in pairs], ignore_index=True)
 
@@ -70,15 +87,19 @@ def _errors(time_ms: SampleTimes, windows: Windows, predicted: Predicted) -> pd.
     error = {"rmse_mV": rmse_mV(windows, predicted), "rmse_floor_mV": rmse_floor_mV(windows)}
     simulated = pd.DataFrame([_mean_biomarkers(time_ms, cell) for cell in windows], columns=list(TIMES))
     emulated = pd.DataFrame([window_biomarkers(time_ms, cell) for cell in predicted], columns=list(TIMES))
-    return pd.DataFrame(error).join(simulated).join(emulated.add_suffix("_predicted"))
+    return (
+        pd.DataFrame(error).join(_absolute(windows, predicted)).join(simulated).join(emulated.add_suffix("_predicted"))
+    )
 
 
 def summary(errors: pd.DataFrame) -> dict[str, float]:
     """Summarises what `cell_errors` measured.
 
     Returns:
-        `cells`; `rmse_mV_mean`, `_median`, `_p95`, `_max` over cells; `rmse_floor_mV`, the mean over cells;
-        `apd50_mape_percent` and so on, the mean absolute percentage error against the mean over the cell's windows;
+        `cells`; `rmse_mV_mean`, `_median`, `_p95`, `_max` over cells, and `_pooled`, over all samples of all cells;
+        `rmse_floor_mV`, `mae_mV` and `r2`, the means over cells; `error_max_mV`, the largest of all;
+        `apd50_mape_percent` and so on, the mean absolute percentage error against the mean over the cell's windows, and
+        `apd_mape_percent`, the mean of the three APDs over the cells that have them all;
         `apd90_cells`, `cl_cells`: how many cells the percentage counts, for a window may end before the next AP start
         and a prediction may lack an AP. A percentage that counts no cell is absent.
     """
@@ -89,10 +110,20 @@ def summary(errors: pd.DataFrame) -> dict[str, float]:
         "rmse_mV_median": float(rmse.median()),
         "rmse_mV_p95": float(rmse.quantile(0.95)),
         "rmse_mV_max": float(rmse.max()),
+        "rmse_mV_pooled": float(np.sqrt((rmse**2).mean())),  # every cell has as many samples
         "rmse_floor_mV": float(errors["rmse_floor_mV"].mean()),
+        "mae_mV": float(errors["mae_mV"].mean()),
+        "error_max_mV": float(errors["error_max_mV"].max()),
     }
+    if errors["r2"].notna().any():
+        result["r2"] = float(errors["r2"].mean())
+    percents = pd.DataFrame(
+        {name: 100 * (errors[f"{name}_predicted"] - errors[name]).abs() / errors[name] for name in TIMES}
+    )
+    if len(apds := percents[list(TIMES[:-1])].dropna()):
+        result["apd_mape_percent"] = float(apds.to_numpy().mean())
     for name in TIMES:
-        percent = (100 * (errors[f"{name}_predicted"] - errors[name]).abs() / errors[name]).dropna()
+        percent = percents[name].dropna()
         if len(percent):
             result[f"{name}_mape_percent"] = float(percent.mean())
             if name in ("apd90", "cl"):
