@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 import torch
@@ -27,9 +28,11 @@ def wait_for(condition, process, seconds=120):
 
 
 def epochs_done(cwd):
-    """The run folder and how many epochs its last.ckpt holds, or None."""
-    for path in cwd.glob("runs/*/*/last.ckpt"):
-        return path.parent, torch.load(path, weights_only=True)["epoch"] + 1
+    """The run folder and how many epochs its newest checkpoint holds, or None."""
+    for folder in cwd.glob("runs/*/*"):
+        for name in ("last.ckpt", "previous.ckpt"):  # the last is not there while its successor takes its place
+            with suppress(FileNotFoundError):
+                return folder, torch.load(folder / name, weights_only=True)["epoch"] + 1
     return None
 
 
