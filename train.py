@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import Callback
 
 from cardioemu.config import build, check_same_run, plain, reopen, save
 from cardioemu.data import TEST, TRAIN, WindowData
-from cardioemu.emulator import Specification, load_emulator
+from cardioemu.emulator import Emulator, Specification, load_emulator
 from cardioemu.errors import UserError
 from cardioemu.evaluation import cell_errors, cell_title, evenly, overlay, summary
 from cardioemu.folders import held
@@ -66,7 +66,9 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
             data, settings.windowing.time_ms, lambda f, epoch: run.image(f, "prediction", epoch)
         )
         epochs = EpochMetrics(run.metrics)
-        milestones = Milestones(settings.milestones, lambda: summary(measure(data, folder)), run.metrics)
+        milestones = Milestones(
+            settings.milestones, lambda: summary(measure(load_emulator(folder / BEST), data)), run.metrics
+        )
         trainer = settings.trainer(folder, [epochs, figures, milestones, *watched])
         fit(trainer, module, data, begun)
         if rank() > 0:  # the rest is for one process
@@ -87,7 +89,7 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
 
 
 def check(config: DictConfig, folder: Path, memory: TrainingJob, settings: TrainSettings) -> None:
-    """Sees to it that the job can begin, before anything is written.
+    """Sees to it that the job can be done, before it begins.
 
     Raises:
         UserError: the folder is another run's, or the training cannot fit.
@@ -178,21 +180,20 @@ def make_module(settings: TrainSettings, data: WindowData, begun: bool) -> Emula
     return EmulatorModule(network, settings.optimizer, specification, settings.schedule, settings.seed)
 
 
-def measure(data: WindowData, folder: Path) -> pd.DataFrame:
-    """Measures the best network on the test part, cell by cell."""
-    emulator = load_emulator(folder / BEST)
+def measure(emulator: Emulator, data: WindowData) -> pd.DataFrame:
+    """Measures an emulator on the test part, cell by cell."""
     return cell_errors(emulator.window.time_ms, emulator.against(data.windows, data.rows[TEST]))
 
 
 def test(data: WindowData, folder: Path, run: Run) -> dict[str, float]:
     """Tests the best network, keeps the table of its errors, and draws its best, middle and worst cells."""
-    errors, rows = measure(data, folder), data.rows[TEST]
+    emulator, rows = load_emulator(folder / BEST), data.rows[TEST]
+    errors = measure(emulator, data)
     table = data.windows.cells.loc[rows, ["cell", *data.windows.scaled]].reset_index(drop=True).join(errors)
     with atomic(folder / "test_cells.csv") as file:
         table.to_csv(file, index=False)
     run.file(folder / "test_cells.csv")
 
-    emulator = load_emulator(folder / BEST)
     rmse_mV = errors["rmse_mV"].to_numpy()
     shown = np.argsort(rmse_mV)[evenly(len(rows), 6)]
     scales = data.windows.scales[rows[shown]]

@@ -14,7 +14,7 @@ from typing import NoReturn
 from omegaconf import DictConfig
 from optuna.trial import Trial
 
-from cardioemu.config import build, composed
+from cardioemu.config import build, check, composed
 from cardioemu.errors import UserError
 from cardioemu.folders import held
 from cardioemu.launch import launch
@@ -70,11 +70,9 @@ def check_space(told: TuneSettings, fixed: Sequence[str]) -> None:
     for address, part in told.sweep.items():
         for value in part.extremes:
             try:
-                build(composed(CONF, "train", [*fixed, *settings({address: value})]), TrainSettings)
+                check(CONF, "train", [*fixed, *settings({address: value})], False, TrainSettings)
             except UserError as error:
                 sentences += str(error).splitlines()
-            except Exception as error:  # Hydra's and OmegaConf's, which have no base in common
-                sentences.append(f"sweep.{address}: {str(error).splitlines()[0]}")
     if sentences:
         raise UserError("\n".join(dict.fromkeys(sentences)))
 

@@ -50,6 +50,19 @@ def run(command):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def wait_until_up(url, process, log, seconds=120):
+    """Waits until a server of MLflow answers; it must live until then."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.2)
+    raise AssertionError(log.read_text())
+
+
 class Server:
     """An MLflow server that can be killed and started again."""
 
@@ -66,14 +79,7 @@ class Server:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, env=ENVIRONMENT, cwd=self.folder, start_new_session=True
             )
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
-                    return
-            except OSError:
-                assert self.process.poll() is None, (self.folder / "server.log").read_text()
-                time.sleep(0.2)
-        raise AssertionError((self.folder / "server.log").read_text())
+        wait_until_up(f"{self.uri}/health", self.process, self.folder / "server.log")
 
     def kill(self):
         os.killpg(self.process.pid, signal.SIGKILL)

@@ -4,16 +4,15 @@ import importlib.util
 import re
 import runpy
 import sys
-from pathlib import Path
 
 import hydra
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
-from tiny_job import ROOT, TINY, run_cli
+from tiny_job import ROOT, run_cli
 
 from cardioemu import UserError, overrides
-from cardioemu.config import build, check, plain, reopen, save
+from cardioemu.config import build, check, plain
 from cardioemu.settings.evaluate import EvaluateSettings
 from cardioemu.settings.send import SendSettings
 from cardioemu.settings.simulate import SimulateSettings
@@ -268,36 +267,6 @@ def test_mistakes_of_every_program(script, arguments, sentence, empty, monkeypat
 def test_help_needs_no_right_config(empty):
     shown = run_cli("--cfg", "job", "model.hidden=3", cwd=empty).stdout
     assert OmegaConf.create(shown).model.hidden == 3
-
-
-@pytest.fixture
-def begun(tmp_path):
-    """The folder of a run that has begun."""
-    save(config_of("train", *TINY), tmp_path / "run")
-    return tmp_path / "run"
-
-
-def test_the_saved_config_builds_the_same_settings(begun):
-    config, folder = reopen(str(begun), [])
-    assert folder == begun
-    assert plain(config) == plain(config_of("train", *TINY))
-    assert "${" not in (begun / "config.yaml").read_text()
-
-
-def test_what_a_begun_run_may_change(begun):
-    config, _ = reopen(str(begun), ["trainer.max_epochs=9", "tracking.database=other.db"])
-    settings = build(config, TrainSettings)
-    assert settings.trainer.keywords["max_epochs"] == 9
-    assert settings.tracking.database == Path("other.db")
-
-
-@pytest.mark.parametrize("override", ["model.hidden=3", "seed=1", "trainer.max_epoch=9", "trainer=gpu", "design.n=3"])
-def test_what_a_begun_run_may_not_change(begun, override):
-    address = override.partition("=")[0]
-    with pytest.raises(
-        UserError, match=rf"^{re.escape(address)}: a run that has begun takes changes of single settings"
-    ):
-        reopen(str(begun), [override])
 
 
 def test_entry_points_are_named_as_their_config(monkeypatch):

@@ -5,14 +5,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
-from mlflow_server import free_port
+from mlflow_server import free_port, wait_until_up
 from playwright.sync_api import expect, sync_playwright
 from tiny_job import ROOT, client, environment, run_cli, runs, share_data
 
@@ -68,23 +66,11 @@ def address(sweep, tmp_path_factory):
             command, cwd=folder, env=environment(), stdout=log, stderr=log, start_new_session=True
         )
     try:
-        wait_until_healthy(f"http://127.0.0.1:{port}/health", process, folder / "log")
+        wait_until_up(f"http://127.0.0.1:{port}/health", process, folder / "log")
         yield sweep.address.replace(":5000/", f":{port}/")
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
-
-
-def wait_until_healthy(url, process, log):
-    deadline = time.monotonic() + LONGEST_MS / 1000
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.2)
-    raise AssertionError(log.read_text())
 
 
 @pytest.fixture(scope="module")

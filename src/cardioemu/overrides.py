@@ -50,8 +50,8 @@ def at_once(overrides: Sequence[str], jobs: int, cores: int) -> int:
     chosen = dict(override.partition("=")[::2] for override in overrides)
     if chosen.get("hydra/launcher") != "joblib":
         return 1
-    told = int(chosen.get("hydra.launcher.n_jobs", "-1"))
-    return max(1, min(jobs, told if told > 0 else cores))
+    told = chosen.get("hydra.launcher.n_jobs", "")
+    return min(jobs, int(told) if told.isdigit() and int(told) > 0 else cores)
 
 
 def quoted(value: str) -> str:

@@ -93,11 +93,12 @@ class Tracking(ABC):
             yield Unrecorded()
             return
         run = Run(Recorder(self.connect, folder), offline=self.waits or not self._cleared())
+        git, diff = git_state()
         resumed = (folder / RUN_ID).exists()
-        run.begin(self._tags(name, job, resumed))
+        run.begin(self._tags(name, job, resumed) | git)
         run.params(flat(config))
         run.text(packages(), "environment.txt")
-        if diff := git_state()[1]:
+        if diff:
             run.text(diff, "git.diff")
         status = "FAILED"
         try:
@@ -122,9 +123,8 @@ class Tracking(ABC):
         once = {"mlflow.runName": self.run_name or name, "command": command(), "code": code_digest()}
         parent = {PARENT: self.parent_run_id} if self.parent_run_id else {}
         again = {"resumed.command": command(), "failure": "", "stopped": "", "mlflow.note.content": ""}
-        return (
-            (again if resumed else once | parent) | git_state()[0] | machine() | process() | ({JOB: job} if job else {})
-        )
+        begun = again if resumed else once | parent
+        return begun | machine() | process() | ({JOB: job} if job else {})
 
     def finished(self, job: str) -> tuple[str, dict[str, float]] | None:
         """Finds a finished run of the same job, and takes it under this sweep; returns its id and last metrics."""

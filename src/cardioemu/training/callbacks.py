@@ -135,7 +135,7 @@ class Figures(Callback):
     def rows(self) -> np.ndarray:
         """The cells, easiest first."""
         windows, rows = self.data.windows, self.data.rows[TEST]
-        error_mV = neighbour_rmse_mV(windows.scales, rows, self.data.rows[TRAIN], windows.windows)
+        error_mV = neighbour_rmse_mV(windows.scales, rows, self.data.rows[TRAIN], windows.batches)
         return rows[np.argsort(error_mV, kind="stable")[evenly(len(rows), self.cells)]]
 
     @torch.no_grad()

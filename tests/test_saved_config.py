@@ -1,0 +1,41 @@
+"""The config that a run folder holds: the same settings again, and what of them may change on the way."""
+
+import re
+from pathlib import Path
+
+import pytest
+from tiny_job import ROOT, TINY
+
+from cardioemu import UserError
+from cardioemu.config import build, composed, plain, reopen, save
+from cardioemu.settings.train import TrainSettings
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """The folder of a run that has begun."""
+    save(composed(ROOT / "conf", "train", TINY), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_the_saved_config_builds_the_same_settings(begun):
+    config, folder = reopen(str(begun), [])
+    assert folder == begun
+    assert plain(config) == plain(composed(ROOT / "conf", "train", TINY))
+    assert "${" not in (begun / "config.yaml").read_text()
+
+
+def test_what_a_begun_run_may_change(begun):
+    config, _ = reopen(str(begun), ["trainer.max_epochs=9", "tracking.database=other.db"])
+    settings = build(config, TrainSettings)
+    assert settings.trainer.keywords["max_epochs"] == 9
+    assert settings.tracking.database == Path("other.db")
+
+
+@pytest.mark.parametrize("override", ["model.hidden=3", "seed=1", "trainer.max_epoch=9", "trainer=gpu", "design.n=3"])
+def test_what_a_begun_run_may_not_change(begun, override):
+    address = override.partition("=")[0]
+    with pytest.raises(
+        UserError, match=rf"^{re.escape(address)}: a run that has begun takes changes of single settings"
+    ):
+        reopen(str(begun), [override])
