@@ -37,7 +37,7 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
     settings = build(config, TrainSettings)
     if settings.dry_run:
         return plan(settings)
-    memory = job(settings, folder)
+    memory = settings.job(folder)
     key = job_key(plain(config), Path(__file__))
     if settings.in_sweep:
         if done := settings.tracking.finished(key):
@@ -108,25 +108,11 @@ def plan(settings: TrainSettings) -> dict[str, float]:
     print(f"cut {settings.windowing.count} windows of {settings.windowing.points} samples from each cell that fires")
     table = parameter_table(network)
     print(table.to_string())
-    memory = job(settings, settings.runs_dir)
+    memory = settings.job(settings.runs_dir)
     print(memory.preflight())
     if sentence := memory.misfit():
         tell(sentence)
     return {"parameters": float(table["parameters"]["total"])}
-
-
-def job(settings: TrainSettings, folder: Path) -> TrainingJob:
-    """Says all that the memory of this training hangs on."""
-    return TrainingJob(
-        settings.model,
-        settings.optimizer,
-        inputs=settings.scales.shape[1],
-        points=settings.windowing.points,
-        windows=settings.windowing.count,
-        batch_size=settings.data.batch_size,
-        trainer=settings.trainer,
-        folder=folder,
-    )
 
 
 def check_memory(memory: TrainingJob, settings: TrainSettings) -> None:
@@ -175,7 +161,11 @@ def make_module(settings: TrainSettings, data: WindowData, begun: bool) -> Emula
         highest=scales.max(axis=0).tolist(),
         window=asdict(settings.windowing),
         cell=asdict(settings.simulator) | {"variant": cell.variant, "scaled": dict(cell.scaled_constants)},
+        model_sha256=cell.digest,
+        solver=asdict(settings.solver),
+        split=asdict(settings.data),
         windows=data.windows.key,
+        design=torch.from_numpy(data.windows.scales),
     )
     return EmulatorModule(network, settings.optimizer, specification, settings.schedule, settings.seed)
 

@@ -70,7 +70,7 @@ def train(data_dir: str, held: bool, epochs: int) -> None:
         data.room = {"host": 2**62}
     network = LSTMNetwork(samples=10_000, hidden=256)
     network.normaliser.fit([torch.from_numpy(windows.windows(rows[:64])).flatten(0, 1)])
-    specification = Specification("LSTMNetwork", {}, [], [], [], {}, {}, "")
+    specification = Specification("LSTMNetwork", {}, [], [], [], {}, {}, "", {}, {}, "", torch.empty(0, 5))
     speed = Speed()
     with tempfile.TemporaryDirectory() as run:
         trainer = make_trainer(Path(run), [speed], max_epochs=epochs, accelerator="cpu")

@@ -5,31 +5,21 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from mlflow import MlflowClient
-from tiny_job import RULE
+from tiny_job import specification
 
 from cardioemu import load_emulator
-from cardioemu.emulator import CHECKPOINT_KEY, Specification
+from cardioemu.emulator import CHECKPOINT_KEY
 from cardioemu.tracking.models import log_emulator
 
-SCALED = ["ICaL", "IK1", "IKr", "IKur", "INa"]
 SCALES = np.random.default_rng(0).uniform(0, 2, (3, 5)).astype(np.float32)
 
 
 def save_checkpoint(path, seed):
     """Saves a network as it is before its training."""
     torch.manual_seed(seed)
-    specification = Specification(
-        network="LSTMNetwork",
-        settings={"samples": 200, "inputs": 5, "hidden": 8},
-        scaled=SCALED,
-        lowest=[0.0] * 5,
-        highest=[2.0] * 5,
-        window={name: getattr(RULE, name) for name in RULE.__dataclass_fields__},
-        cell={"model": "akwaboah2021", "variant": "program", "scaled": None},
-        windows="0" * 16,
-    )
-    weights = {f"network.{key}": value for key, value in specification.build().state_dict().items()}
-    torch.save({CHECKPOINT_KEY: specification.as_plain(), "state_dict": weights}, path)
+    said = specification()
+    weights = {f"network.{key}": value for key, value in said.build().state_dict().items()}
+    torch.save({CHECKPOINT_KEY: said.as_plain(), "state_dict": weights}, path)
     return path
 
 

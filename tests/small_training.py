@@ -4,15 +4,12 @@ from functools import partial
 from types import SimpleNamespace
 
 import torch
-from tiny_job import RULE
+from tiny_job import SIZES, specification
 
 from cardioemu.data import TRAIN
-from cardioemu.emulator import Specification
 from cardioemu.models import LSTMNetwork
 from cardioemu.training import EmulatorModule, EpochMetrics, KerasRMSprop, fit, make_trainer, resumable
 from cardioemu.training.module import CONSTANT
-
-SIZES = {"samples": 200, "inputs": 5, "hidden": 8}
 
 
 def make_module(data, lr=0.001, seed=0, schedule=CONSTANT, make=LSTMNetwork):
@@ -21,17 +18,13 @@ def make_module(data, lr=0.001, seed=0, schedule=CONSTANT, make=LSTMNetwork):
     network = make(**SIZES)
     network.fit_normaliser(data.training_windows())
     scales = data.windows.scales[data.rows[TRAIN]]
-    specification = Specification(
-        network="LSTMNetwork",
-        settings=SIZES,
-        scaled=list(data.windows.scaled),
+    said = specification(
         lowest=scales.min(0).tolist(),
         highest=scales.max(0).tolist(),
-        window={name: getattr(RULE, name) for name in RULE.__dataclass_fields__},
-        cell={"name": "akwaboah2021", "variant": "program", "scaled": None},
         windows=data.windows.key,
+        design=torch.from_numpy(data.windows.scales),
     )
-    return EmulatorModule(network, partial(KerasRMSprop, lr=lr), specification, schedule, seed=1)
+    return EmulatorModule(network, partial(KerasRMSprop, lr=lr), said, schedule, seed=1)
 
 
 def training(data, folder, epochs, lr=0.001, callbacks=(), seed=0, schedule=CONSTANT, make=LSTMNetwork, **how):

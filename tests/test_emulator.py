@@ -6,29 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_job import RULE
+from tiny_job import RULE, SCALED, SIZES, specification
 
 from cardioemu import Emulator, UserError, load_emulator
-from cardioemu.emulator import Specification
 from cardioemu.models import LSTMNetwork
-
-SCALED = ["ICaL", "IK1", "IKr", "IKur", "INa"]
 
 
 @pytest.fixture(scope="module")
 def emulator():
     torch.manual_seed(0)
-    specification = Specification(
-        network="LSTMNetwork",
-        settings={"samples": 200, "inputs": 5, "hidden": 8},
-        scaled=SCALED,
-        lowest=[0.0, 0.1, 0.2, 0.3, 0.4],
-        highest=[2.0, 1.9, 1.8, 1.7, 1.6],
-        window={name: getattr(RULE, name) for name in RULE.__dataclass_fields__},
-        cell={"name": "akwaboah2021", "variant": "program", "scaled": None},
-        windows="0" * 16,
-    )
-    return Emulator(LSTMNetwork(samples=200, inputs=5, hidden=8), specification)
+    said = specification(lowest=[0.0, 0.1, 0.2, 0.3, 0.4], highest=[2.0, 1.9, 1.8, 1.7, 1.6])
+    return Emulator(LSTMNetwork(**SIZES), said)
 
 
 @pytest.fixture(autouse=True)

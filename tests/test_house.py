@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "launch": {"config", "overrides"},
     "search": set(),
     "sweeps": {"evaluation", "overrides", "tracking"},
-    "settings": {"data", "search", "simulation", "tracking", "windowing"},
+    "settings": {"data", "search", "simulation", "tracking", "training", "windowing"},
     "cardioemu": {"emulator", "tracking"},
 }
 

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from mlflow import MlflowClient
 
 from cardioemu.data import SplitRule
+from cardioemu.emulator import Specification
 from cardioemu.windowing import WindowRule
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +25,27 @@ TINY = (
 )
 RULE = WindowRule(length_ms=500.0, samples=200, count=3, offset_ms=50.0, settle_ms=500.0)
 SPLIT = SplitRule(validation=0.15, test=0.15, duplicates="keep", batch_size=8, seed=0)
+SCALED = ["ICaL", "IK1", "IKr", "IKur", "INa"]
+SIZES = {"samples": 200, "inputs": 5, "hidden": 8}
+
+
+def specification(**changed):
+    """What the checkpoint of a tiny network says, as of the tiny job's windows."""
+    facts = {
+        "network": "LSTMNetwork",
+        "settings": SIZES,
+        "scaled": SCALED,
+        "lowest": [0.0] * 5,
+        "highest": [2.0] * 5,
+        "window": asdict(RULE),
+        "cell": {"model": "akwaboah2021", "duration_ms": 2500.0, "variant": "program", "scaled": None},
+        "model_sha256": "0" * 64,
+        "solver": {"name": "rodas", "rtol": 1e-4},
+        "split": asdict(SPLIT),
+        "windows": "0" * 16,
+        "design": torch.ones(24, 5, dtype=torch.float64),
+    }
+    return Specification(**facts | changed)
 
 
 def run_cli(*arguments, cwd, check=True, script="train.py", preexec_fn=None, env=None):

@@ -22,11 +22,15 @@ from cardioemu.windowing import CELLS_AT_ONCE, WindowRule, WindowSet
 
 BATCH = 1024
 CHECKPOINT_KEY = "emulator"
+# Raise it when a checkpoint says other things than before; 1 said nothing of the cells it was trained on.
+VERSION = 2
 
 
 @dataclass(frozen=True)
 class Specification:
-    """Everything of an emulator but its weights, as plain values: what a checkpoint holds beside its tensors.
+    """Everything of an emulator but its weights, as plain values and a tensor: what a checkpoint holds beside these.
+
+    From it the cells that it was trained on can be simulated, cut and split again, to the same numbers.
 
     Attributes:
         network: class name, one of `cardioemu.models.NETWORKS`.
@@ -36,8 +40,13 @@ class Specification:
         highest: largest scale of each input in the training part.
         window: the `WindowRule` of its output.
         cell: the arguments of the `Simulator` that its cells came from.
+        model_sha256: digest of that cell model's equations and initial values (`Cell.digest`).
+        solver: the arguments of their `Solver`.
+        split: the arguments of the `SplitRule` that told which of them train.
         windows: key of the windows it was trained on.
+        design: scale vectors of all these cells (cells, scaled), float64, those that did not train included.
         sigma_points: standard deviation of the Gaussian that smooths its predictions; 0: none does.
+        version: of what a checkpoint says.
     """
 
     network: str
@@ -47,8 +56,13 @@ class Specification:
     highest: list[float]
     window: dict[str, Any]
     cell: dict[str, Any]
+    model_sha256: str
+    solver: dict[str, Any]
+    split: dict[str, Any]
     windows: str
+    design: torch.Tensor
     sigma_points: float = 0.0
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -62,7 +76,7 @@ class Specification:
         return NETWORKS[self.network](**self.settings)
 
     def as_plain(self) -> dict[str, Any]:
-        """Returns plain containers, which a weights-only load accepts."""
+        """Returns plain containers and the tensor, which a weights-only load accepts."""
         return asdict(self)
 
 
@@ -188,9 +202,14 @@ def load_emulator(path: str | Path) -> Emulator:
     if CHECKPOINT_KEY not in content:
         raise UserError(f"checkpoint: {path} holds no emulator of this program")
     try:
-        return _from_checkpoint(content)
+        if (version := content[CHECKPOINT_KEY].get("version", 1)) == VERSION:
+            return _from_checkpoint(content)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"checkpoint: {path} does not fit this version of the program ({error})") from error
+    raise UserError(
+        f"checkpoint: {path} is of version {version}, and this program reads version {VERSION}; train again, or use the "
+        "program it was trained with (its run has the tag git.commit)"
+    )
 
 
 def _from_checkpoint(content: dict[str, Any]) -> Emulator:

@@ -12,6 +12,7 @@ from cardioemu.data import SplitRule
 from cardioemu.errors import UserError
 from cardioemu.settings.simulate import PARTS, SimulateSettings
 from cardioemu.tracking import Tracking
+from cardioemu.training import TrainingJob
 from cardioemu.windowing import WindowRule
 
 
@@ -53,6 +54,19 @@ class TrainSettings(SimulateSettings):
                 f"settling for {self.windowing.settle_ms:g} ms needs at least {need_ms:g}; "
                 "simulate longer or cut shorter windows"
             )
+
+    def job(self, folder: Path) -> TrainingJob:
+        """Says all that the memory of the training hangs on, whose checkpoints go to `folder`."""
+        return TrainingJob(
+            self.model,
+            self.optimizer,
+            inputs=self.scales.shape[1],
+            points=self.windowing.points,
+            windows=self.windowing.count,
+            batch_size=self.data.batch_size,
+            trainer=self.trainer,
+            folder=folder,
+        )
 
     @property
     def in_sweep(self) -> bool:

@@ -1,5 +1,6 @@
 """Cell models: loading them from Myokit or CellML files, and their right-hand side."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -60,6 +61,11 @@ class Cell:
     def potential(self) -> int:
         """Index of the membrane potential among the states."""
         return int(self.model.label("membrane_potential").index())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the model's code: its equations, constants and initial state."""
+        return hashlib.sha256(self.model.code().encode()).hexdigest()
 
     @cached_property
     def equations(self) -> Equations:

@@ -1,6 +1,5 @@
 """The plan of a campaign: what determines it, its key, and which cells each shard holds."""
 
-import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -93,7 +92,6 @@ def _facts(
         levels=paced.levels,
         **determining,
     )
-    code = cell.model.code()
     return {
         "key": key,
         "cells": len(scales),
@@ -101,7 +99,7 @@ def _facts(
         "cell": cell.name,
         "variant": cell.variant,
         "states": list(cell.states),
-        "model": code,
-        "model_sha256": hashlib.sha256(code.encode()).hexdigest(),
+        "model": cell.model.code(),
+        "model_sha256": cell.digest,
         "versions": {package: version(package) for package in PACKAGES},
     }
