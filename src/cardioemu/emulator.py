@@ -207,8 +207,8 @@ def load_emulator(path: str | Path) -> Emulator:
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"checkpoint: {path} does not fit this version of the program ({error})") from error
     raise UserError(
-        f"checkpoint: {path} is of version {version}, and this program reads version {VERSION}; train again, or use the "
-        "program it was trained with (its run has the tag git.commit)"
+        f"checkpoint: {path} is of version {version}, and this program reads version {VERSION}; train again, or use "
+        "the program it was trained with (its run has the tag git.commit)"
     )
 
 
