@@ -1,37 +1,119 @@
-"""Measure a trained emulator on freshly simulated cells: `python evaluate.py checkpoint=RUN_FOLDER/best.ckpt`."""
+"""Measure emulators on cells they have never seen: `python evaluate.py checkpoint=RUN_FOLDER/best.ckpt`."""
 
+import json
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 from omegaconf import DictConfig
 
-from cardioemu import UserError, load_emulator
-from cardioemu.config import build
-from cardioemu.evaluation import cell_errors, summary
+from cardioemu import load_emulator
+from cardioemu.config import build, plain, save
+from cardioemu.data import TRAIN
+from cardioemu.emulator import Emulator
+from cardioemu.evaluation import Findings, Section, error_table, html, sections
 from cardioemu.launch import launch
+from cardioemu.measuring import Subject, baselines, examples, measure, unseen, with_seed_network, with_windows
+from cardioemu.origin import cell_of, check_same_cell, check_store, named, trained_on
 from cardioemu.settings.evaluate import EvaluateSettings
-from cardioemu.simulation import Simulator, campaign
+from cardioemu.simulation import TraceStore, campaign
+from cardioemu.storage import atomic
+from cardioemu.tracking import Run, provenance
 from cardioemu.windowing import window_set
 
+REPORT = "report.html"
 
-def evaluate(config: DictConfig, _: Path) -> dict[str, float]:
-    """Simulates a design with the emulator's own cell model and windows, and compares."""
+
+def evaluate(config: DictConfig, folder: Path) -> dict[str, float]:
+    """Measures emulators and baselines on the same unseen cells; leaves tables, figures and a report."""
     settings = build(config, EvaluateSettings)
-    emulator = load_emulator(settings.checkpoint)
-    simulator = Simulator(**emulator.specification.cell | {"duration_ms": settings.duration_ms})
-    cell = simulator.cell()
-    scales = settings.design(scaled=cell.scaled)
+    emulators = {name: load(path, settings) for name, path in settings.checkpoints.items()}
+    first = next(iter(emulators.values()))
+    for emulator in emulators.values():
+        check_same_cell(first, emulator)
+    settings.tracking.check()
+    store = traces(settings, first)
+    windows = {e.window: window_set(store, e.window, settings.data_dir / "windows") for e in emulators.values()}
+    cells = unseen(windows[first.window], emulators.values())
+    rows = with_windows(cells, windows.values())
+
+    with settings.tracking.run(folder.name, plain(config), folder) as run:
+        save(config, folder)
+        run.dataset("traces", store.key, str(store.folder), {"cells": len(cells), "cells.windowed": len(rows)})
+        known = trained_on(first, settings.data_dir, settings.campaign)
+        emulators = with_seed_network(emulators, known, settings.data_dir / "seed_networks", settings.accelerator)
+        subjects = {name: Subject(e, windows[e.window], e.window.time_ms) for name, e in emulators.items()}
+        subjects |= {
+            name: Subject(baseline, windows[first.window], first.window.time_ms)
+            for name, baseline in baselines(known).items()
+        }
+        found = measure(subjects, cells, rows, known.windows.scales[known.rows[TRAIN]])
+        figures = {
+            name: examples(e, windows[e.window], rows, found.errors[name])
+            for name, e in emulators.items()
+            if name in settings.checkpoints
+        }
+        told = introduction(settings, store, first, cells, len(rows))
+        write(found, sections(found, figures), told, folder, run)
+    report(found, told, folder, settings.tracking.where(run))
+    return found.flat
+
+
+def load(path: str, settings: EvaluateSettings) -> Emulator:
+    """Loads an emulator to where it is to predict."""
+    return load_emulator(path).to("cuda" if settings.accelerator == "gpu" else "cpu")
+
+
+def traces(settings: EvaluateSettings, emulator: Emulator) -> TraceStore:
+    """Opens the given traces, or simulates the design by the emulator's own cell model."""
+    if settings.store is not None:
+        check_store(settings.store, emulator)
+        return settings.store
+    cell, said = cell_of(emulator), emulator.specification.cell
+    duration_ms, scales = settings.duration_ms or said["duration_ms"], settings.design(scaled=cell.scaled)
     folder = settings.data_dir / "traces"
-    traces = campaign(cell, scales, simulator.duration_ms, settings.solver, folder, settings.campaign)
-    windows = window_set(traces, emulator.window, settings.data_dir / "windows")
-    print(f"{len(scales)} cells: " + ", ".join(f"{count} {outcome}" for outcome, count in windows.outcomes().items()))
-    rows = np.flatnonzero(windows.windowed)
-    if len(rows) == 0:
-        raise UserError("design: no cell gave windows; give a larger design, or longer traces by duration_ms")
-    metrics = summary(cell_errors(emulator.window.time_ms, emulator.against(windows, rows)))
-    for name, value in metrics.items():
-        print(f"{name:<22} {value:.4g}")
-    return metrics
+    return campaign(cell, scales, duration_ms, settings.solver, folder, settings.campaign, said["record"])
+
+
+def introduction(
+    settings: EvaluateSettings, store: TraceStore, emulator: Emulator, cells: pd.DataFrame, windowed: int
+) -> list[str]:
+    """Says what was measured on which cells."""
+    labels = ", ".join(f"{count} {label}" for label, count in cells["outcome"].value_counts().items())
+    return [
+        *(f"{name}: {path}" for name, path in settings.checkpoints.items()),
+        f"{len(cells)} unseen cells of {named(emulator)}, {store.duration_ms / 1000:g} s each: {labels}. "
+        f"The {windowed} with windows are compared.",
+    ]
+
+
+def write(found: Findings, parts: list[Section], told: list[str], folder: Path, run: Run) -> None:
+    """Leaves the numbers, the table behind them, the figures and the report, in the folder and in MLflow."""
+    made = {"command": provenance.command(), "code": provenance.code_digest()} | provenance.git_state()[0]
+    page = html("Evaluation", told, parts, "\n".join(f"{name}: {value}" for name, value in made.items()))
+    texts = {
+        "metrics.json": json.dumps(found.flat, indent=2),
+        "cells.csv": found.table.to_csv(index=False),
+        REPORT: page,
+    }
+    for name, text in texts.items():
+        with atomic(folder / name) as file:
+            file.write_text(text, encoding="utf-8")
+        run.file(folder / name)
+    (folder / "figures").mkdir(exist_ok=True)
+    for part in parts:
+        if part.figure:
+            path = folder / "figures" / f"{part.name}.png"
+            part.figure.savefig(path)
+            run.file(path, "figures")
+    run.file(folder / "config.yaml")
+    run.metrics(found.flat)
+
+
+def report(found: Findings, told: list[str], folder: Path, where: str) -> None:
+    """Prints what a user wants to know when the job is done."""
+    print("\n".join(told))
+    print(f"\n{error_table(found.metrics).to_string(index=False)}")
+    print(f"\nreport       {folder / REPORT}\ncompare runs {where}")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from cardioemu.config import build, check_same_run, plain, reopen, save
 from cardioemu.data import TEST, TRAIN, WindowData
 from cardioemu.emulator import Emulator, Specification, load_emulator
 from cardioemu.errors import UserError
-from cardioemu.evaluation import cell_errors, cell_title, evenly, overlay, summary
+from cardioemu.evaluation import cell_errors, summary
 from cardioemu.folders import held
 from cardioemu.launch import launch
 from cardioemu.machine import rank
+from cardioemu.measuring import examples
 from cardioemu.models import parameter_table
 from cardioemu.progress import tell
 from cardioemu.settings.train import TrainSettings
@@ -184,15 +185,9 @@ def test(data: WindowData, folder: Path, run: Run) -> dict[str, float]:
         table.to_csv(file, index=False)
     run.file(folder / "test_cells.csv")
 
-    rmse_mV = errors["rmse_mV"].to_numpy()
-    shown = np.argsort(rmse_mV)[evenly(len(rows), 6)]
-    scales = data.windows.scales[rows[shown]]
-    titles = [cell_title(s, data.windows.scaled, e) for s, e in zip(scales, rmse_mV[shown], strict=True)]
-    windows, predicted = data.windows.windows(rows[shown]), emulator.predict(scales).voltage_mV
-    figure = overlay(emulator.window.time_ms, windows, predicted, titles)
     path = folder / "figures" / "test.png"
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path)
+    examples(emulator, data.windows, rows, errors).savefig(path)
     run.file(path, "figures")
     return {f"test/{name}": value for name, value in summary(errors).items()}
 

@@ -29,6 +29,8 @@ MAY_IMPORT = {
     "evaluation": {"traces"},
     "tracking": {"emulator"},
     "training": {"data", "evaluation", "emulator", "models", "windowing"},
+    "origin": {"data", "emulator", "simulation", "windowing"},
+    "measuring": {"data", "emulator", "evaluation", "origin", "simulation", "training", "windowing"},
     "overrides": set(),
     "config": {"overrides"},
     "launch": {"config", "overrides"},

@@ -1,4 +1,4 @@
-"""Figures of traces: what is drawn against the trace itself. The overlay of windows is tested with the metrics."""
+"""Figures of traces and windows: what is drawn against the numbers themselves."""
 
 import io
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trace_shapes import LogisticAPs, s_inverse, smooth_steps, trace_of
 
-from cardioemu.evaluation.plots import cell_name, cell_title, sample_traces, swept_errors
+from cardioemu.evaluation.plots import cell_name, cell_title, overlay, sample_traces, swept_errors
 
 NAMES = ("ICaL", "IK1", "IKr")
 REST = smooth_steps((0, -70), (1500, -70))
@@ -145,3 +145,33 @@ def test_errors_stand_over_names_too():
     (axis,) = swept_errors(runs, ["optimizer.lr"], ERROR).axes
     assert axis.get_xscale() == "log"
     assert axis.lines[0].get_xdata().tolist() == [1e-4, 1e-2]
+
+
+@pytest.mark.parametrize(("cells", "rows", "columns"), [(1, 1, 1), (3, 1, 3), (4, 2, 3), (6, 2, 3)])
+def test_overlay_draws_every_cell(cells, rows, columns):
+    simulated = np.repeat(np.random.default_rng(0).normal(size=(cells, 3, 50)).astype(np.float32), 1, axis=0)
+    predicted = simulated.mean(axis=1)
+    titles = [f"cell {i}" for i in range(cells)]
+    figure = overlay(np.arange(50.0), simulated, predicted, titles)
+    assert len(figure.axes) == rows * columns
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    assert [axis.get_title() for axis in shown] == titles
+    for axis, windows, emulated in zip(shown, simulated, predicted, strict=True):
+        *lines, last = (line.get_ydata() for line in axis.lines)
+        np.testing.assert_array_equal(lines, windows)
+        np.testing.assert_array_equal(last, emulated)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["simulated windows", "emulator"]
+
+
+def test_overlay_thins_long_windows_out_but_keeps_their_ends():
+    time_ms = np.arange(10000) * 0.05 - 50
+    figure = overlay(time_ms, np.zeros((1, 1, 10000), np.float32), np.zeros((1, 10000), np.float32), ["one"])
+    drawn = figure.axes[0].lines[0].get_xdata()
+    assert len(drawn) <= 2000
+    assert drawn[[0, -1]].tolist() == time_ms[[0, -1]].tolist()
+
+
+def test_titles_name_what_differs_from_control():
+    names = ("ICaL", "IK1", "IKr")
+    assert cell_title(np.array([1.0, 0.2, 1.0]), names, 1.234) == "IK1 0.2: 1.23 mV"
+    assert cell_title(np.ones(3), names, 0.5) == "control: 0.50 mV"

@@ -127,8 +127,15 @@ class Emulator(nn.Module):
             UserWarning: a scale outside the range of the training part, naming the column and the range.
         """
         table = checked_scales(scales, self.specification.scaled)
-        self._warn_outside(table)
-        return Prediction(self.window.time_ms, np.concatenate(list(self._batches(table, BATCH))))
+        self.warn_outside(table)
+        return Prediction(self.window.time_ms, self.voltage_mV(table))
+
+    def voltage_mV(self, scales: Scales) -> Predicted:
+        """Predicts the window of each scale vector that `checked_scales` has passed, wherever it lies."""
+        device = next(self.network.parameters()).device
+        with torch.no_grad():
+            batches = torch.from_numpy(scales.astype(np.float32)).split(BATCH)
+            return torch.cat([self(batch.to(device)).cpu() for batch in batches]).numpy()
 
     def against(self, windows: WindowSet, rows: np.ndarray, doing: str = "test") -> Iterator[tuple[Windows, Predicted]]:
         """Predicts some windowed cells and reads what was simulated, a few cells at a time, with a progress bar.
@@ -142,21 +149,14 @@ class Emulator(nn.Module):
             Simulated (cells, windows, points) and predicted (cells, points), in mV.
         """
         scales = windows.scales[rows]
-        self._warn_outside(scales)
-        predicted = self._batches(scales, CELLS_AT_ONCE)
+        self.warn_outside(scales)
         with progress_bar(len(rows), doing, "cell") as bar:
-            for pair in zip(windows.batches(rows), predicted, strict=True):
-                yield pair
-                bar.update(len(pair[0]))
+            for number, simulated in enumerate(windows.batches(rows)):
+                yield simulated, self.voltage_mV(scales[number * CELLS_AT_ONCE :][:CELLS_AT_ONCE])
+                bar.update(len(simulated))
 
-    def _batches(self, scales: Scales, size: int) -> Iterator[Predicted]:
-        device = next(self.network.parameters()).device
-        for batch in torch.from_numpy(scales.astype(np.float32)).split(size):
-            with torch.no_grad():
-                predicted = self(batch.to(device))
-            yield predicted.cpu().numpy()
-
-    def _warn_outside(self, scales: np.ndarray) -> None:
+    def warn_outside(self, scales: Scales) -> None:
+        """Warns of cells outside the range of the training part."""
         s = self.specification
         for column, name, low, high in zip(scales.T, s.scaled, s.lowest, s.highest, strict=True):
             outside = int(((column < low) | (column > high)).sum())

@@ -15,6 +15,7 @@ from cardioemu.data.training_set import Batch, EpochBatches, TrainingSet
 from cardioemu.errors import UserError
 from cardioemu.progress import progress_bar
 from cardioemu.simulation import distinct
+from cardioemu.types import Scales
 from cardioemu.windowing import CELLS_AT_ONCE, WindowSet
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -45,6 +46,10 @@ class SplitRule:
                 f"data: validation {self.validation:g} and test {self.test:g} leave nothing to train on; lower them"
             )
 
+    def parts(self, scales: Scales) -> np.ndarray:
+        """Returns the part of each cell (cells,): "train", "validation" or "test" (see `split`)."""
+        return split(scales, self.validation, self.test, self.seed)
+
 
 class WindowData(pl.LightningDataModule):
     """Windows split by simulation.
@@ -54,6 +59,8 @@ class WindowData(pl.LightningDataModule):
         rule: how they are shared out and batched.
 
     Attributes:
+        part: "train", "validation" or "test" of each cell, those without windows included (cells,).
+        rows: the cells that take part, by part.
         room: how much memory the training windows may take, by place ("GPU", "host"), in the order of preference; they
             are held in the first that has room for all of them, else read as they are needed.
 
@@ -66,10 +73,10 @@ class WindowData(pl.LightningDataModule):
         self.windows, self.rule = windows, rule
         self.room: Mapping[str, int] = {}
         scales = windows.scales
-        part = split(scales, rule.validation, rule.test, rule.seed)
+        self.part = rule.parts(scales)
         once = np.isin(np.arange(len(scales)), distinct(scales)[1])
         kept = {TRAIN: once if rule.duplicates == "once" else np.ones_like(once), VALIDATION: once, TEST: once}
-        self.rows = {name: np.flatnonzero(windows.windowed & (part == name) & kept[name]) for name in kept}
+        self.rows = {name: np.flatnonzero(windows.windowed & (self.part == name) & kept[name]) for name in kept}
         for name, rows in self.rows.items():
             if len(rows) == 0:
                 raise UserError(

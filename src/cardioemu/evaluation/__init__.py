@@ -1,23 +1,45 @@
-"""Metrics, plots and the biomarkers, in the quantities electrophysiologists use."""
+"""Metrics, baselines, plots, reports and the biomarkers, in the quantities electrophysiologists use."""
 
-from cardioemu.evaluation.metrics import cell_errors, rmse_floor_mV, rmse_mV, summary, window_biomarkers
-from cardioemu.evaluation.neighbour import neighbour_rmse_mV
+from cardioemu.evaluation.baselines import BASELINES, Baseline, Known
+from cardioemu.evaluation.findings import Findings, sections
+from cardioemu.evaluation.firing import calibration, firing
+from cardioemu.evaluation.metrics import cell_errors, errors_of_all, rmse_floor_mV, rmse_mV, timing_and_shape
+from cardioemu.evaluation.neighbour import distance, neighbour_rmse_mV
 from cardioemu.evaluation.plots import cell_name, cell_title, evenly, overlay, sample_traces, swept_errors
+from cardioemu.evaluation.report import Section, error_table, html
+from cardioemu.evaluation.sampled_window import BIOMARKERS, PHASES, SampledWindow
+from cardioemu.evaluation.summary import intervals, summary
 from cardioemu.traces import biomarkers, rhythm
 
 __all__ = [
+    "BASELINES",
+    "BIOMARKERS",
+    "PHASES",
+    "Baseline",
+    "Findings",
+    "Known",
+    "SampledWindow",
+    "Section",
     "biomarkers",
+    "calibration",
     "cell_errors",
     "cell_name",
     "cell_title",
+    "distance",
+    "error_table",
+    "errors_of_all",
     "evenly",
+    "firing",
+    "html",
+    "intervals",
     "neighbour_rmse_mV",
     "overlay",
     "rhythm",
     "rmse_floor_mV",
     "rmse_mV",
     "sample_traces",
+    "sections",
     "summary",
     "swept_errors",
-    "window_biomarkers",
+    "timing_and_shape",
 ]

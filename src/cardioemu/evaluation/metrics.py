@@ -1,15 +1,12 @@
-"""How far predicted windows are from simulated ones: per cell, then over cells."""
+"""How far predicted windows are from simulated ones, cell by cell."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from cardioemu.traces import MIN_AMPLITUDE_mV, Trace, beat
-from cardioemu.types import CellWindows, PerCell, Predicted, Sampled, SampleTimes, Windows
-
-NEAR_MS = 25.0
-TIMES = ("apd50", "apd75", "apd90", "cl")
+from cardioemu.evaluation.sampled_window import BIOMARKERS, PHASES, SampledWindow
+from cardioemu.types import PerCell, Predicted, SampleTimes, Windows
 
 
 def rmse_mV(windows: Windows, predicted: Predicted) -> PerCell:
@@ -17,22 +14,6 @@ def rmse_mV(windows: Windows, predicted: Predicted) -> PerCell:
     # Cell by cell: the float64 copy of many windows is large.
     errors = (p.astype(np.float64) - w for w, p in zip(windows, predicted, strict=True))
     return np.array([np.sqrt(np.mean(error**2)) for error in errors], dtype=np.float64)
-
-
-def _absolute(windows: Windows, predicted: Predicted) -> pd.DataFrame:
-    """Measures each cell's errors one by one: their mean and largest size, and the part of the variance explained.
-
-    R2 is 1 - (sum of squared errors) / (sum of squares of V about the cell's mean), over all windows and samples of the
-    cell; NaN where V does not vary.
-    """
-    rows = []
-    for cell, emulated in zip(windows, predicted, strict=True):
-        V = cell.astype(np.float64)
-        error = np.abs(emulated - V)
-        varies = ((V - V.mean()) ** 2).sum()
-        r2 = 1 - (error**2).sum() / varies if varies > 0 else np.nan
-        rows.append({"mae_mV": error.mean(), "error_max_mV": error.max(), "r2": r2})
-    return pd.DataFrame(rows)
 
 
 def rmse_floor_mV(windows: Windows) -> PerCell:
@@ -43,94 +24,100 @@ def rmse_floor_mV(windows: Windows) -> PerCell:
     return rmse_mV(windows, windows.mean(axis=1, dtype=np.float64))
 
 
-def window_biomarkers(time_ms: SampleTimes, voltage_mV: Sampled) -> dict[str, float]:
-    """Measures the AP that a window is aligned to: APD50, APD75, APD90 and CL, in ms.
-
-    The definitions are those of `cardioemu.traces.beat` on the spline through the samples. The AP is the one whose
-    start lies nearest to time 0, at most 25 ms away; a window that begins at its AP start shows no crossing there, and
-    time 0 is taken. The beat ends at the next AP start; without one in the window it ends with the window, and CL is
-    NaN. All are NaN for a window without such an AP.
-    """
-    trace = Trace.from_samples(time_ms, voltage_mV)
-    zero_ms = -float(time_ms[0])
-    distance_ms = np.abs(trace.starts_ms - zero_ms)
-    if (distance_ms <= NEAR_MS).any():
-        start_ms = float(trace.starts_ms[distance_ms.argmin()])
-    elif zero_ms == 0:
-        start_ms = 0.0
-    else:
-        return dict.fromkeys(TIMES, float("nan"))
-    later_ms = trace.starts_ms[trace.starts_ms > start_ms + NEAR_MS]
-    found = beat(trace, start_ms, float(later_ms[0]) if len(later_ms) else trace.duration_ms)
-    if found["amplitude_mV"] < MIN_AMPLITUDE_mV:
-        return dict.fromkeys(TIMES, float("nan"))
-    cl_ms = float(later_ms[0]) - start_ms if len(later_ms) else float("nan")
-    return {name: found[f"{name}_ms"] for name in TIMES[:-1]} | {"cl": cl_ms}
-
-
 def cell_errors(time_ms: SampleTimes, pairs: Iterable[tuple[Windows, Predicted]]) -> pd.DataFrame:
-    """Measures each cell's simulated windows and predicted one.
+    """Measures the predictions of one emulator; see `errors_of_all`, whose batches have one each here."""
+    return errors_of_all(time_ms, ((windows, {"": predicted}) for windows, predicted in pairs))[""]
+
+
+def errors_of_all(
+    time_ms: SampleTimes, batches: Iterable[tuple[Windows, Mapping[str, Predicted]]]
+) -> dict[str, pd.DataFrame]:
+    """Measures each cell's simulated windows and what several emulators predict of it.
 
     Args:
         time_ms: (points,) of a window.
-        pairs: simulated (cells, windows, points) and predicted (cells, points), in mV, of some cells after the other.
+        batches: of some cells after the other: simulated (cells, windows, points), and by the name of each emulator
+            predicted (cells, points), in mV.
 
     Returns:
-        One row per cell: `rmse_mV`, `rmse_floor_mV`, `mae_mV`, `error_max_mV`, `r2`, and each biomarker of
-        `window_biomarkers`, in ms, as `apd50`, the mean over the simulated windows, and as `apd50_predicted`; NaN where
-        a window lacks it.
+        By emulator, one row per cell:
+        `rmse_mV`, `mae_mV` and `error_max_mV`, over all its windows and samples;
+        `rmse_floor_mV` (see `rmse_floor_mV`); `r2`: 1 - (sum of squared errors) / (sum of squares of V about the cell's
+        mean), NaN where V does not vary;
+        for each phase of `SampledWindow.phases`, in the simulated window, `rest_rmse_mV` and so on, NaN without such
+        samples, and `rest_part`, the fraction of the samples;
+        `timing_error_ms` and `shape_rmse_mV` (see `timing_and_shape`), over the windows where both have an AP;
+        each of `BIOMARKERS` as `apd50_ms`, the mean over the simulated windows that have it, and as
+        `apd50_predicted_ms`.
     """
-    return pd.concat([_errors(time_ms, windows, predicted) for windows, predicted in pairs], ignore_index=True)
+    rows: dict[str, list[dict[str, float]]] = {}
+    for windows, predictions in batches:
+        for cell, voltages in enumerate(windows):
+            simulated = [SampledWindow(time_ms, V) for V in voltages]
+            shared = _of_cell(simulated)
+            for name, predicted in predictions.items():
+                emulated = SampledWindow(time_ms, predicted[cell])
+                rows.setdefault(name, []).append(shared | _errors(simulated, emulated))
+    return {name: pd.DataFrame(found) for name, found in rows.items()}
 
 
-def _errors(time_ms: SampleTimes, windows: Windows, predicted: Predicted) -> pd.DataFrame:
-    error = {"rmse_mV": rmse_mV(windows, predicted), "rmse_floor_mV": rmse_floor_mV(windows)}
-    simulated = pd.DataFrame([_mean_biomarkers(time_ms, cell) for cell in windows], columns=list(TIMES))
-    emulated = pd.DataFrame([window_biomarkers(time_ms, cell) for cell in predicted], columns=list(TIMES))
+def _of_cell(simulated: Sequence[SampledWindow]) -> dict[str, float]:
+    """What is known of a cell before anything is predicted."""
+    windows = np.stack([window.voltage_mV for window in simulated])
+    phases = np.stack([window.phases for window in simulated])
+    found = pd.DataFrame([window.biomarkers for window in simulated])
     return (
-        pd.DataFrame(error).join(_absolute(windows, predicted)).join(simulated).join(emulated.add_suffix("_predicted"))
+        {"rmse_floor_mV": float(rmse_floor_mV(windows[None])[0])}
+        | {f"{name}_part": float((phases == i).mean()) for i, name in enumerate(PHASES)}
+        | {f"{name}_{unit}": float(found[name].mean()) for name, unit in BIOMARKERS.items()}
     )
 
 
-def summary(errors: pd.DataFrame) -> dict[str, float]:
-    """Summarises what `cell_errors` measured.
+def _errors(simulated: Sequence[SampledWindow], emulated: SampledWindow) -> dict[str, float]:
+    V = np.stack([window.voltage_mV for window in simulated]).astype(np.float64)
+    error = np.abs(emulated.voltage_mV - V)
+    squares = error**2
+    phases = np.stack([window.phases for window in simulated])
+    varies = ((V - V.mean()) ** 2).sum()
+    compared = np.array([timing_and_shape(window, emulated) for window in simulated])
+    with_ap = compared[~np.isnan(compared).any(axis=1)]
+    timing_ms, shape_mV = (with_ap[:, 0].mean(), _root_mean(with_ap[:, 1] ** 2)) if len(with_ap) else (np.nan, np.nan)
+    return (
+        {"rmse_mV": _root_mean(squares), "mae_mV": float(error.mean()), "error_max_mV": float(error.max())}
+        | {"r2": float(1 - squares.sum() / varies) if varies > 0 else np.nan}
+        | {f"{name}_rmse_mV": _root_mean(squares[phases == i]) for i, name in enumerate(PHASES)}
+        | {"timing_error_ms": float(timing_ms), "shape_rmse_mV": float(shape_mV)}
+        | {f"{name}_predicted_{unit}": emulated.biomarkers[name] for name, unit in BIOMARKERS.items()}
+    )
+
+
+def timing_and_shape(simulated: SampledWindow, emulated: SampledWindow) -> tuple[float, float]:
+    """Separates what is predicted at the wrong time from what is predicted in the wrong shape.
+
+    Landmarks are the times at which V passes -40 mV, up and down, in each AP that both windows have, counted from the
+    AP they are aligned to.
 
     Returns:
-        `cells`; `rmse_mV_mean`, `_median`, `_p95`, `_max` over cells, and `_pooled`, over all samples of all cells;
-        `rmse_floor_mV`, `mae_mV` and `r2`, the means over cells; `error_max_mV`, the largest of all;
-        `apd50_mape_percent` and so on, the mean absolute percentage error against the mean over the cell's windows, and
-        `apd_mape_percent`, the mean of the three APDs over the cells that have them all;
-        `apd90_cells`, `cl_cells`: how many cells the percentage counts, for a window may end before the next AP start
-        and a prediction may lack an AP. A percentage that counts no cell is absent.
+        The mean distance of the landmarks in ms, and the RMSE in mV that remains where the predicted curve is moved in
+        time so that they coincide: evenly between two of them, beside them all as the nearest one. Samples for which it
+        would have to be known beyond its ends do not count. Both are NaN where one has no AP of its own.
+
+    Source: ours; the alignment at landmarks is that of functional data (Ramsay and Silverman 2005, chapter 7).
     """
-    rmse = errors["rmse_mV"]
-    result = {
-        "cells": float(len(errors)),
-        "rmse_mV_mean": float(rmse.mean()),
-        "rmse_mV_median": float(rmse.median()),
-        "rmse_mV_p95": float(rmse.quantile(0.95)),
-        "rmse_mV_max": float(rmse.max()),
-        "rmse_mV_pooled": float(np.sqrt((rmse**2).mean())),  # every cell has as many samples
-        "rmse_floor_mV": float(errors["rmse_floor_mV"].mean()),
-        "mae_mV": float(errors["mae_mV"].mean()),
-        "error_max_mV": float(errors["error_max_mV"].max()),
-    }
-    if errors["r2"].notna().any():
-        result["r2"] = float(errors["r2"].mean())
-    percents = pd.DataFrame(
-        {name: 100 * (errors[f"{name}_predicted"] - errors[name]).abs() / errors[name] for name in TIMES}
-    )
-    if len(apds := percents[list(TIMES[:-1])].dropna()):
-        result["apd_mape_percent"] = float(apds.to_numpy().mean())
-    for name in TIMES:
-        percent = percents[name].dropna()
-        if len(percent):
-            result[f"{name}_mape_percent"] = float(percent.mean())
-            if name in ("apd90", "cl"):
-                result[f"{name}_cells"] = float(len(percent))
-    return result
+    if simulated.own is None or emulated.own is None:
+        return np.nan, np.nan
+    before = min(simulated.own, emulated.own)
+    pair = [w.landmarks_ms[w.own - before :] for w in (simulated, emulated) if w.own is not None]
+    shared = min(map(len, pair))
+    true_ms, found_ms = (landmarks[:shared].ravel() for landmarks in pair)
+    both = ~np.isnan(true_ms + found_ms)
+    true_ms, found_ms = true_ms[both], found_ms[both]
+    time_ms, end_ms = simulated.time_ms - simulated.time_ms[0], emulated.trace.duration_ms
+    moved_ms = time_ms + np.interp(time_ms, true_ms, found_ms - true_ms)
+    known = (moved_ms >= 0) & (moved_ms <= end_ms)
+    error = emulated.trace.voltage_mV(moved_ms[known]) - simulated.voltage_mV[known]
+    return float(np.abs(found_ms - true_ms).mean()), _root_mean(error**2)
 
 
-def _mean_biomarkers(time_ms: SampleTimes, windows: CellWindows) -> dict[str, float]:
-    found = pd.DataFrame([window_biomarkers(time_ms, window) for window in windows])
-    return {name: float(found[name].mean()) for name in TIMES}
+def _root_mean(squares: np.ndarray) -> float:
+    return float(np.sqrt(squares.mean())) if squares.size else float("nan")

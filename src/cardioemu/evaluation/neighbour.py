@@ -1,4 +1,4 @@
-"""How hard a cell is, whatever the network: how far its windows are from those of the nearest trained cell."""
+"""How far cells are from the trained ones, and how hard they are, whatever the network."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,7 +7,12 @@ from jaxtyping import Float64
 from scipy.spatial import KDTree
 
 from cardioemu.evaluation.metrics import rmse_mV
-from cardioemu.types import Scales, Windows
+from cardioemu.types import PerCell, Scales, Windows
+
+
+def distance(scales: Scales, trained: np.ndarray) -> PerCell:
+    """Returns how far each cell is from the nearest of the trained ones, in scales; both are (cells, scaled)."""
+    return np.asarray(KDTree(trained).query(scales)[0])
 
 
 def neighbour_rmse_mV(

@@ -1,5 +1,6 @@
 """What `evaluate.py` is told."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,68 @@ from typing import Any
 from pydantic import PositiveFloat
 from pydantic.dataclasses import dataclass
 
+from cardioemu.errors import UserError
 from cardioemu.settings.simulate import PARTS
-from cardioemu.simulation import Engine, Solver
+from cardioemu.simulation import Engine, Solver, TraceStore
+from cardioemu.tracking import Tracking
+from cardioemu.training import Accelerator
 
 
 @dataclass(frozen=True, config=PARTS)
 class EvaluateSettings:
-    """What `evaluate.py` is told."""
+    """What `evaluate.py` is told; `design` still wants the names of the scaled conductances."""
 
-    checkpoint: str  # not a Path: it may be a URI of MLflow
+    checkpoint: str | None  # not a Path: it may be a URI of MLflow
+    compare: list[str]
+    traces: Path | None
     design: Callable[..., Any]
     solver: Solver
     campaign: Engine
-    duration_ms: PositiveFloat
+    tracking: Tracking
+    duration_ms: PositiveFloat | None
+    accelerator: Accelerator
     data_dir: Path
+    runs_dir: Path
+
+    def __post_init__(self) -> None:
+        if not self.checkpoints:
+            raise UserError("checkpoint: this must be given, as checkpoint=RUN_FOLDER/best.ckpt, or compare=[A,B]")
+        if len(set(self.checkpoints.values())) < len(self.checkpoints):
+            raise UserError("compare: got the same emulator twice; give each once")
+        _ = self.store
+
+    @property
+    def checkpoints(self) -> dict[str, str]:
+        """The emulators to measure by name: `emulator` if it is one, else what tells their paths apart."""
+        paths = [*([self.checkpoint] if self.checkpoint else []), *self.compare]
+        return dict(zip(distinguished(paths), paths, strict=True)) if len(paths) != 1 else {"emulator": paths[0]}
+
+    @property
+    def store(self) -> TraceStore | None:
+        """The traces to measure on, where they are given.
+
+        Raises:
+            UserError: there are none.
+        """
+        try:
+            return TraceStore(self.traces) if self.traces else None
+        except FileNotFoundError as error:
+            raise UserError(
+                f"traces: got {self.traces}, which is no trace store; give the folder that simulate.py names at its end"
+            ) from error
+
+
+def distinguished(paths: list[str]) -> list[str]:
+    """Names paths by the parts in which they differ.
+
+    ["runs/a/1/best.ckpt", "runs/a/2/best.ckpt"] -> ["1", "2"]
+    """
+    parts = [path.split("/") for path in paths]
+    before, after = _shared(parts), _shared([part[::-1] for part in parts])
+    shortened = ["/".join(part[before : len(part) - after]) for part in parts]
+    return [re.sub(r"[^\w.-]+", "_", name) for name in (shortened if all(shortened) else paths)]
+
+
+def _shared(parts: list[list[str]]) -> int:
+    """Counts how many first parts are the same in all."""
+    return next((i for i, found in enumerate(zip(*parts, strict=False)) if len(set(found)) > 1), 0)

@@ -5,13 +5,15 @@ from cardioemu.training.checkpoints import BEST, LAST, PREVIOUS, resumable
 from cardioemu.training.module import EmulatorModule
 from cardioemu.training.preflight import Preflight, TrainingJob
 from cardioemu.training.rmsprop import KerasRMSprop
+from cardioemu.training.seed_network import is_seed_network, seed_network
 from cardioemu.training.smoothing import smooth
-from cardioemu.training.trainer import fit, make_trainer
+from cardioemu.training.trainer import Accelerator, fit, make_trainer
 
 __all__ = [
     "BEST",
     "LAST",
     "PREVIOUS",
+    "Accelerator",
     "EmulatorModule",
     "EpochMetrics",
     "Figures",
@@ -21,7 +23,9 @@ __all__ = [
     "Report",
     "TrainingJob",
     "fit",
+    "is_seed_network",
     "make_trainer",
     "resumable",
+    "seed_network",
     "smooth",
 ]

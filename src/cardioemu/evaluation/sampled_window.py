@@ -1,0 +1,134 @@
+"""What the samples of a window say as a continuous curve: its APs, their biomarkers, the phase that each sample is in.
+
+Limits of samples: the curve between them is a cubic spline, so what is narrower than two of them is lost. APs of 1 ms
+upstrokes sampled every 0.5 ms give APDs within 0.01 ms; at intervals of 1 ms and more dV/dt max is too small, and peaks
+are cut. What a window does not show cannot be measured: CL without a next AP start, and MDP where it ends too early.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from cardioemu.traces import MIN_AMPLITUDE_mV, THRESHOLD_mV, Trace, beat, downward_crossings, highest
+from cardioemu.types import Sampled, SampleTimes
+
+NEAR_MS = 25.0
+BIOMARKERS: Mapping[str, str] = {
+    "apd50": "ms",
+    "apd75": "ms",
+    "apd90": "ms",
+    "cl": "ms",
+    "mdp": "mV",
+    "peak": "mV",
+    "amplitude": "mV",
+    "dvdt_max": "V_s",
+}
+"""Name -> unit of what is measured of a window's own AP."""
+
+PHASES = ("rest", "upstroke", "plateau", "repolarisation")
+REST, UPSTROKE, PLATEAU, REPOLARISATION = range(4)
+
+
+@dataclass(frozen=True, eq=False)
+class SampledWindow:
+    """A window, simulated or predicted.
+
+    Args:
+        time_ms: of its samples (samples,), 0 at the AP start that it is aligned to.
+        voltage_mV: V there (samples,), in mV.
+    """
+
+    time_ms: SampleTimes
+    voltage_mV: Sampled
+
+    @cached_property
+    def trace(self) -> Trace:
+        """The spline through the samples; its time 0 is the first sample."""
+        return Trace.from_samples(self.time_ms, self.voltage_mV)
+
+    @cached_property
+    def _found(self) -> tuple[Float64[np.ndarray, " starts"], int | None]:
+        """The AP starts (ms of the trace), and which of them is the window's own."""
+        starts_ms, zero_ms = self.trace.starts_ms, -float(self.time_ms[0])
+        distance_ms = np.abs(starts_ms - zero_ms)
+        if (distance_ms <= NEAR_MS).any():
+            return starts_ms, int(distance_ms.argmin())
+        if zero_ms == 0:
+            first = beat(self.trace, 0, float(starts_ms[0]) if len(starts_ms) else self.trace.duration_ms)
+            if first["amplitude_mV"] >= MIN_AMPLITUDE_mV:
+                return np.concatenate([[0.0], starts_ms]), 0
+        return starts_ms, None
+
+    @property
+    def starts_ms(self) -> Float64[np.ndarray, " starts"]:
+        """The AP starts, in ms of the trace; a window that begins at its AP start has that one, too."""
+        return self._found[0]
+
+    @property
+    def own(self) -> int | None:
+        """Which of the AP starts is the one that the window is aligned to: the nearest to time 0, within 25 ms."""
+        return self._found[1]
+
+    @cached_property
+    def biomarkers(self) -> dict[str, float]:
+        """The biomarkers of the window's own AP by the names of `BIOMARKERS`, as `cardioemu.traces.beat` defines them.
+
+        The beat ends at the next AP start; without one in the window it ends with the window, and CL is NaN. All are
+        NaN for a window without an AP of its own.
+        """
+        nothing = dict.fromkeys(BIOMARKERS, float("nan"))
+        if self.own is None:
+            return nothing
+        start_ms, end_ms = self._beats[self.own]
+        found = beat(self.trace, start_ms, end_ms)
+        if found["amplitude_mV"] < MIN_AMPLITUDE_mV:
+            return nothing
+        last = self.own + 1 == len(self.starts_ms)
+        cl_ms = float("nan") if last else end_ms - start_ms
+        return {name: cl_ms if name == "cl" else found[f"{name}_{unit}"] for name, unit in BIOMARKERS.items()}
+
+    @property
+    def _beats(self) -> list[tuple[float, float]]:
+        """When each AP starts, and the next one or the window's end."""
+        starts = self.starts_ms.tolist()
+        return list(zip(starts, [*starts, self.trace.duration_ms][1:], strict=True))
+
+    @cached_property
+    def landmarks_ms(self) -> Float64[np.ndarray, "aps passages"]:
+        """When V passes -40 mV up and down again in each AP, in ms of the trace; an AP that does not end has NaN."""
+        down_ms = downward_crossings(self.trace, THRESHOLD_mV)
+        rows = []
+        for start_ms, end_ms in self._beats:
+            inside = down_ms[(down_ms > start_ms) & (down_ms <= end_ms)]
+            rows.append([start_ms, inside[-1] if len(inside) else np.nan])
+        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+    @cached_property
+    def phases(self) -> Int64[np.ndarray, " samples"]:
+        """The phase of each sample, as an index into `PHASES`.
+
+        Upstroke: from an AP start to the peak. Plateau: until half of the amplitude is lost. Repolarisation: until 90 %
+        is. Rest: what remains. Before the first AP start stands what is left of the AP before, told by the levels of
+        the first one, and rest. The levels are ours.
+        """
+        time_ms = self.time_ms - self.time_ms[0]
+        phases = np.full(len(time_ms), REST, dtype=np.int64)
+        levels: list[tuple[float, float]] = []
+        for start_ms, end_ms in self._beats:
+            found = beat(self.trace, start_ms, end_ms, apd_from="peak", apd_percent=(50, 90))
+            peak_ms = highest(self.trace, start_ms, end_ms).time_ms
+            ends = [start_ms, peak_ms, *(peak_ms + found[f"apd{percent}_ms"] for percent in (50, 90))]
+            ends = np.where(np.isnan(ends), end_ms, ends).tolist()
+            for phase, (begins, until) in enumerate(pairwise(ends), UPSTROKE):
+                phases[(time_ms >= begins) & (time_ms < until)] = phase
+            levels.append((found["peak_mV"], found["amplitude_mV"]))
+        if levels:
+            peak_mV, amplitude_mV = levels[0]
+            lost = (peak_mV - self.voltage_mV[time_ms < self.starts_ms[0]]) / amplitude_mV
+            rested = np.maximum.accumulate(lost) >= 0.9  # from then on V only rises to the next AP
+            phases[: len(lost)] = np.select([rested, lost < 0.5], [REST, PLATEAU], REPOLARISATION)
+        return phases

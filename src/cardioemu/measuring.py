@@ -1,0 +1,173 @@
+"""Emulators and baselines side by side: which cells they are measured on, and their measurement."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cardioemu.data import TRAIN, WindowData
+from cardioemu.emulator import Emulator
+from cardioemu.errors import UserError
+from cardioemu.evaluation import (
+    BASELINES,
+    Baseline,
+    Findings,
+    Known,
+    cell_title,
+    distance,
+    errors_of_all,
+    evenly,
+    overlay,
+)
+from cardioemu.origin import seen
+from cardioemu.progress import progress_bar, tell
+from cardioemu.simulation import distinct
+from cardioemu.training import is_seed_network, seed_network
+from cardioemu.types import Predicted, SampleTimes, Scales, Windows
+from cardioemu.windowing import CELLS_AT_ONCE, WindowSet
+
+SEED = "seed_network"
+SHOWN = 6  # cells that are drawn
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is measured: an emulator or a baseline, with the windows it predicts.
+
+    Attributes:
+        predictor: what answers scale vectors.
+        windows: of the cells it is measured on, by its own rule.
+        time_ms: of a window (samples,).
+    """
+
+    predictor: Emulator | Baseline
+    windows: WindowSet
+    time_ms: SampleTimes
+
+
+def baselines(known: WindowData) -> dict[str, Baseline]:
+    """Makes the simple baselines from the cells that trained."""
+    windows = known.windows
+    rows = known.rows[TRAIN][distinct(windows.scales[known.rows[TRAIN]])[1]]
+    cells = windows.cells[(known.part == TRAIN) & windows.cells["status"].eq("ok").to_numpy()]
+
+    def mean_windows(some: np.ndarray) -> Predicted:
+        return windows.windows(rows[some]).mean(axis=1)
+
+    scales, fires = windows.scales, cells["label"].eq("fires").to_numpy()
+    simulated = Known(scales[rows], mean_windows, scales[cells.index.to_numpy()], fires)
+    return {name: make(simulated) for name, make in BASELINES.items()}
+
+
+def with_seed_network(
+    emulators: Mapping[str, Emulator], known: WindowData, folder: Path, accelerator: str
+) -> dict[str, Emulator]:
+    """Adds the seed network trained on the same windows as the first emulator, unless one of them is one.
+
+    Args:
+        emulators: by name.
+        known: the windows that the first was trained on.
+        folder: where seed networks are kept.
+        accelerator: cpu or gpu.
+    """
+    if any(is_seed_network(emulator.specification) for emulator in emulators.values()):
+        return dict(emulators)
+    first = next(iter(emulators.values()))
+    trained = seed_network(known, first.specification, folder, accelerator=accelerator)
+    return {**emulators, SEED: trained.to(next(first.parameters()).device)}
+
+
+def unseen(windows: WindowSet, emulators: Iterable[Emulator]) -> pd.DataFrame:
+    """Returns the distinct cells that none of the emulators was trained or chosen on, indexed by their rows."""
+    scales = windows.scales
+    fresh = ~np.any([seen(emulator, scales) for emulator in emulators], axis=0)
+    if not fresh.all():
+        tell(f"{(~fresh).sum()} of {len(fresh)} cells are left out: an emulator was trained or chosen on their scales")
+    once = np.isin(np.arange(len(scales)), distinct(scales)[1])
+    return windows.cells[fresh & once]
+
+
+def with_windows(cells: pd.DataFrame, sets: Iterable[WindowSet]) -> np.ndarray:
+    """Returns the rows of the cells that gave windows by every rule.
+
+    Raises:
+        UserError: there are none.
+    """
+    rows = cells.index.to_numpy()
+    for windows in sets:
+        rows = rows[windows.windowed[rows]]
+    if len(rows) == 0:
+        raise UserError("design: no unseen cell gave windows; give a larger or another design, or longer traces")
+    return rows
+
+
+def measure(subjects: Mapping[str, Subject], cells: pd.DataFrame, rows: np.ndarray, trained: Scales) -> Findings:
+    """Lets all predict the same cells.
+
+    Args:
+        subjects: by name.
+        cells: the cells, indexed by their rows in the window sets.
+        rows: those of them with windows.
+        trained: scale vectors that the first was trained on.
+    """
+    errors: dict[str, pd.DataFrame] = {}
+    along: dict[str, tuple[SampleTimes, np.ndarray]] = {}
+    for key in dict.fromkeys(subject.windows.key for subject in subjects.values()):  # one rule after the other
+        alike = {name: subject for name, subject in subjects.items() if subject.windows.key == key}
+        found, squares = _measured(alike, rows)
+        errors |= found
+        along |= {name: (alike[name].time_ms, np.sqrt(squares[name])) for name in alike}
+    windows = next(iter(subjects.values())).windows
+    where = windows.cells.loc[rows, ["cell", *windows.scaled]].reset_index(drop=True)
+    where = where.assign(distance=distance(windows.scales[rows], trained))
+    sound = cells[cells["status"] == "ok"]
+    asked = windows.scales[sound.index.to_numpy()]
+    return Findings(
+        windows.scaled,
+        {name: where.join(errors[name]) for name in subjects},
+        {name: along[name] for name in subjects},
+        asked,
+        sound["label"].eq("fires").to_numpy(),
+        {name: s.predictor.fires(asked) for name, s in subjects.items() if not isinstance(s.predictor, Emulator)},
+    )
+
+
+def _measured(
+    subjects: Mapping[str, Subject], rows: np.ndarray
+) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
+    """Measures subjects of one rule: their errors, and the mean squared error at each time of the window."""
+    one = next(iter(subjects.values()))
+    squares = {name: np.zeros(len(one.time_ms)) for name in subjects}
+
+    def batches() -> Iterator[tuple[Windows, dict[str, Predicted]]]:
+        scales = one.windows.scales[rows]
+        with progress_bar(len(rows), "evaluate", "cell") as bar:
+            for number, simulated in enumerate(one.windows.batches(rows)):
+                some = scales[number * CELLS_AT_ONCE :][:CELLS_AT_ONCE]
+                predicted = {name: s.predictor.voltage_mV(some) for name, s in subjects.items()}
+                for name, voltage_mV in predicted.items():
+                    error = (voltage_mV[:, None] - simulated).astype(np.float64)
+                    squares[name] += (error**2).mean(axis=1).sum(axis=0) / len(rows)
+                yield simulated, predicted
+                bar.update(len(simulated))
+
+    return errors_of_all(one.time_ms, batches()), squares
+
+
+def examples(emulator: Emulator, windows: WindowSet, rows: np.ndarray, errors: pd.DataFrame) -> Figure:
+    """Draws some cells from the best to the worst.
+
+    Args:
+        emulator: whose predictions are drawn.
+        windows: simulated, by its rule.
+        rows: the cells that were measured.
+        errors: of them, as `cell_errors` measured them.
+    """
+    rmse_mV = errors["rmse_mV"].to_numpy()
+    shown = np.argsort(rmse_mV)[evenly(len(rows), SHOWN)]
+    scales = windows.scales[rows[shown]]
+    titles = [cell_title(s, windows.scaled, e) for s, e in zip(scales, rmse_mV[shown], strict=True)]
+    return overlay(emulator.window.time_ms, windows.windows(rows[shown]), emulator.voltage_mV(scales), titles)

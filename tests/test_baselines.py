@@ -1,0 +1,87 @@
+"""The baselines, by hand, against SciPy's own interpolation, and where a closed form says what they must find."""
+
+import numpy as np
+import pytest
+from scipy.interpolate import LinearNDInterpolator
+
+from cardioemu.evaluation import BASELINES, Known
+from cardioemu.evaluation.baselines import LinearInterpolation, NearestCell, PCARidge
+
+RNG = np.random.default_rng(0)
+SCALES = RNG.uniform(0, 2, (200, 3))
+TIME = np.linspace(0, 1, 30)
+
+
+def known(scales, windows, all_scales=None, fires=None):
+    return Known(
+        scales,
+        lambda rows: windows[rows],
+        scales if all_scales is None else all_scales,
+        np.ones(len(scales), bool) if fires is None else fires,
+    )
+
+
+def cubic(scales):
+    """Windows whose every sample is a polynomial of degree 3 of the scales."""
+    x, y, z = scales.T[:, :, None]
+    return 10 * x * TIME + 5 * (y - 1) ** 2 * z * TIME**2 - 80 + x**3
+
+
+def test_the_nearest_cell_by_hand():
+    scales = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
+    windows = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    all_scales, fires = np.array([[0.0, 0.0], [2.0, 2.0]]), np.array([True, False])
+    nearest = NearestCell(known(scales, windows, all_scales, fires))
+    asked = np.array([[0.9, 0.3], [0.1, 1.4]])
+    assert nearest.voltage_mV(asked).tolist() == [[3, 4], [5, 6]]
+    assert nearest.fires(np.array([[0.9, 0.3], [1.1, 1.4]])).tolist() == [1, 0]
+
+
+def test_linear_interpolation_by_hand():
+    scales = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-5.0, -5.0]])
+    windows = np.array([[0.0, 10.0], [4.0, 10.0], [8.0, 20.0], [0.0, 0.0]])
+    linear = LinearInterpolation(known(scales, windows, fires=np.array([True, True, False, False])))
+    # A quarter of the way along one axis, half along the other; and beyond the hull, where the nearest answers.
+    asked = np.array([[0.25, 0.5], [3.0, 0.0]])
+    assert linear.voltage_mV(asked).tolist() == [[0.25 * 4 + 0.5 * 8, 15], [4, 10]]
+    assert linear.fires(asked).tolist() == [0.5, 1]
+
+
+def test_linear_interpolation_is_scipys():
+    windows = cubic(SCALES)
+    asked = RNG.uniform(0.2, 1.8, (100, 3))
+    expected = LinearNDInterpolator(SCALES, windows)(asked)
+    inside = np.isfinite(expected).all(axis=1)
+    assert inside.sum() > 80
+    found = LinearInterpolation(known(SCALES, windows)).voltage_mV(asked)
+    np.testing.assert_allclose(found[inside], expected[inside], rtol=1e-9)
+    np.testing.assert_array_equal(found[~inside], NearestCell(known(SCALES, windows)).voltage_mV(asked[~inside]))
+
+
+def test_cells_in_a_plane_or_too_few_are_answered_by_the_nearest():
+    flat = np.column_stack([SCALES[:, :2], np.ones(200)])
+    for scales in (flat, SCALES[:3]):
+        simulated = known(scales, cubic(scales))
+        asked = SCALES[50:60]
+        assert (LinearInterpolation(simulated).voltage_mV(asked) == NearestCell(simulated).voltage_mV(asked)).all()
+
+
+def test_ridge_finds_a_polynomial():
+    fires = SCALES.sum(axis=1) > 3
+    ridge = PCARidge(known(SCALES, cubic(SCALES), fires=fires))
+    asked = RNG.uniform(0, 2, (100, 3))
+    np.testing.assert_allclose(ridge.voltage_mV(asked), cubic(asked), atol=0.01)
+    clear = np.abs(asked.sum(axis=1) - 3) > 0.3
+    assert ((ridge.fires(asked) > 0.5) == (asked.sum(axis=1) > 3))[clear].all()
+
+
+@pytest.mark.parametrize("fires", [True, False])
+def test_ridge_where_all_do_the_same(fires):
+    ridge = PCARidge(known(SCALES, cubic(SCALES), fires=np.full(200, fires)))
+    assert ridge.fires(SCALES[:5]).tolist() == [float(fires)] * 5
+
+
+@pytest.mark.parametrize("name", ["nearest_cell", "linear_interpolation"])
+def test_a_single_cell_is_answered_with(name):
+    baseline = BASELINES[name](known(SCALES[:1], cubic(SCALES[:1])))
+    np.testing.assert_allclose(baseline.voltage_mV(SCALES[5:8]), np.repeat(cubic(SCALES[:1]), 3, axis=0), atol=1e-9)
