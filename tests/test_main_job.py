@@ -181,25 +181,6 @@ def test_dry_run_of_a_campaign(job, tmp_path):
     assert told == "these traces are there already\n"
 
 
-def test_evaluate(job, tmp_path):
-    arguments = (f"checkpoint={job.folder / 'best.ckpt'}", "design.n=24", "duration_ms=2500")
-    result = run_cli(*arguments, f"data_dir={job.cwd / 'data'}", cwd=tmp_path, script="evaluate.py")
-    # The tiny job's own cells, all parts together.
-    values = dict(line.split() for line in result.stdout.splitlines()[1:])
-    assert result.stdout.splitlines()[0].startswith("24 cells: 15 windowed")
-    assert float(values["cells"]) == 15
-    assert float(values["rmse_floor_mV"]) < float(values["rmse_mV_mean"]) < float(values["rmse_mV_max"])
-    assert not list(tmp_path.iterdir())
-
-
-def test_evaluate_without_windows(job, tmp_path):
-    arguments = (f"checkpoint={job.folder / 'best.ckpt'}", "design.n=8", "duration_ms=600")
-    result = run_cli(*arguments, cwd=tmp_path, script="evaluate.py", check=False)
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith("design: no cell gave windows")
-    assert "Traceback" not in result.stderr
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_run_on_a_gpu(job, tmp_path):

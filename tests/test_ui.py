@@ -7,25 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import urlsplit
 
 import pytest
+from browsing import CHROMIUM, LONGEST_MS, chromium, new_page, pictures
 from mlflow_server import free_port, wait_until_up
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from tiny_job import ROOT, client, environment, run_cli, runs, share_data
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox",  # it does not start as root with one
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # for the browser's own errands
-)
-LONGEST_MS = 60_000
 HIDDEN, EPOCHS = (8, 16), (2, 3)
 SWEPT = ("trainer.max_epochs=2,3", "model.hidden=8,16")
 PARENT = f"sweep {' '.join(SWEPT)}"
@@ -75,38 +63,20 @@ def address(sweep, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    expect.set_options(timeout=LONGEST_MS)
-    with sync_playwright() as found:
-        browser = found.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture
 def page(browser):
-    """An empty page of a browser that was never used; what it asks of other machines is an error."""
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    context.set_default_timeout(LONGEST_MS)
-    context.add_init_script(NO_ASSISTANT)
-    asked = []
-    context.on("request", lambda request: asked.append(request.url))
-    context.route(lambda url: not here(url), lambda route: route.abort())
-    yield context.new_page()
-    context.close()
-    assert asked
-    assert [url for url in asked if not here(url)] == []
-
-
-def here(url):
-    """Whether an address is on this machine, or none of a machine at all (data:, blob:)."""
-    return urlsplit(url).hostname in ("127.0.0.1", "localhost", None)
+    with new_page(browser, NO_ASSISTANT) as found:
+        yield found
 
 
 @pytest.fixture
 def picture(page, tmp_path):
     """Keeps a picture of the page, under a name."""
-    folder = Path(os.environ.get("CARDIOEMU_SCREENSHOTS", tmp_path)).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = pictures(tmp_path)
 
     def keep(name):
         page.mouse.move(0, 0)

@@ -121,6 +121,9 @@ def measure(subjects: Mapping[str, Subject], cells: pd.DataFrame, rows: np.ndarr
         errors |= found
         along |= {name: (alike[name].time_ms, np.sqrt(squares[name])) for name in alike}
     windows = next(iter(subjects.values())).windows
+    for subject in subjects.values():
+        if isinstance(subject.predictor, Emulator):
+            subject.predictor.warn_outside(windows.scales[rows])
     where = windows.cells.loc[rows, ["cell", *windows.scaled]].reset_index(drop=True)
     where = where.assign(distance=distance(windows.scales[rows], trained))
     sound = cells[cells["status"] == "ok"]

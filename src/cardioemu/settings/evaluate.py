@@ -32,17 +32,21 @@ class EvaluateSettings:
     runs_dir: Path
 
     def __post_init__(self) -> None:
-        if not self.checkpoints:
+        if not self._paths:
             raise UserError("checkpoint: this must be given, as checkpoint=RUN_FOLDER/best.ckpt, or compare=[A,B]")
-        if len(set(self.checkpoints.values())) < len(self.checkpoints):
+        if len(set(self._paths)) < len(self._paths):
             raise UserError("compare: got the same emulator twice; give each once")
         _ = self.store
 
     @property
     def checkpoints(self) -> dict[str, str]:
         """The emulators to measure by name: `emulator` if it is one, else what tells their paths apart."""
-        paths = [*([self.checkpoint] if self.checkpoint else []), *self.compare]
-        return dict(zip(distinguished(paths), paths, strict=True)) if len(paths) != 1 else {"emulator": paths[0]}
+        paths = self._paths
+        return dict(zip(distinguished(paths), paths, strict=True)) if len(paths) > 1 else {"emulator": paths[0]}
+
+    @property
+    def _paths(self) -> list[str]:
+        return [*([self.checkpoint] if self.checkpoint else []), *self.compare]
 
     @property
     def store(self) -> TraceStore | None:

@@ -1,0 +1,219 @@
+"""evaluate.py as a user runs it: what it measures, what it leaves, and what it refuses."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_job import client, metrics_of, own_metrics, run_cli, run_of
+
+from cardioemu import load_emulator
+from cardioemu.data import TEST, TRAIN
+from cardioemu.evaluation import neighbour_rmse_mV
+from cardioemu.settings.evaluate import distinguished
+
+NAMES = ["emulator", "nearest_cell", "linear_interpolation", "pca_ridge"]
+SENTENCES = [
+    ("traces={job}/data", r"traces: got .*/data, which is no trace store; give the folder that simulate.py names"),
+    ("compare=[{best}]", r"compare: got the same emulator twice; give each once"),
+    ("checkpoint=null", r"checkpoint: this must be given, as checkpoint=RUN_FOLDER/best.ckpt, or compare=\[A,B\]"),
+    ("checkpoint=nowhere.ckpt", r"checkpoint: there is no file nowhere.ckpt; give the best.ckpt or last.ckpt of"),
+    ("design.n=3", r"design: no unseen cell gave windows; give a larger or another design, or longer traces"),
+    ("duration_ms=600", r"design: no unseen cell gave windows; give a larger or another design, or longer traces"),
+]
+
+
+def evaluate(job, cwd, *arguments, check=True):
+    """Evaluates the tiny job's emulator on its own design, unless told otherwise."""
+    own = (f"checkpoint={job.folder / 'best.ckpt'}", "design.n=24", f"data_dir={job.cwd / 'data'}")
+    return run_cli(*own, *arguments, cwd=cwd, script="evaluate.py", check=check)
+
+
+@pytest.fixture(scope="module")
+def evaluation(job, tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("evaluation")
+    result = evaluate(job, cwd)
+    (folder,) = cwd.glob("evaluations/*/*")
+    return SimpleNamespace(cwd=cwd, folder=folder, out=result.stdout, err=result.stderr, metrics=metrics_of(folder))
+
+
+def test_on_its_own_design_it_measures_the_test_part(evaluation, job):
+    assert re.search(
+        r"^20 of 24 cells are left out: an emulator was trained or chosen on their scales$", evaluation.err, re.M
+    )
+    tested = metrics_of(job.folder)
+    shared = [name for name in tested if name.startswith("test/")]
+    assert len(shared) > 30
+    for name in shared:
+        assert evaluation.metrics[name.replace("test/", "emulator/")] == pytest.approx(tested[name], rel=1e-6), name
+
+
+def test_the_baselines_know_the_training_part_only(evaluation, data):
+    scales, rows, trained = data.windows.scales, data.rows[TEST], data.rows[TRAIN]
+    nearest = neighbour_rmse_mV(scales, rows, trained, data.windows.batches)
+    assert evaluation.metrics["nearest_cell/rmse_mV_mean"] == pytest.approx(nearest.mean(), rel=1e-5)
+    table = pd.read_csv(evaluation.folder / "cells.csv")
+    own = table[table["emulator"] == "emulator"]
+    assert own["cell"].tolist() == rows.tolist()
+    gaps = np.linalg.norm(scales[rows][:, None] - scales[trained], axis=2).min(axis=1)
+    np.testing.assert_allclose(own["distance"], gaps)
+
+
+def test_firing_is_told_of_all_unseen_cells(evaluation, data):
+    counts = {name: value for name, value in evaluation.metrics.items() if name.startswith("nearest_cell/confusion")}
+    unseen = data.part == TEST
+    assert sum(counts.values()) == unseen.sum() == 4
+    fires = data.windows.cells["label"].eq("fires").to_numpy()
+    known = np.flatnonzero(data.part == TRAIN)
+    scales = data.windows.scales
+    nearest = known[np.linalg.norm(scales[unseen][:, None] - scales[known], axis=2).argmin(axis=1)]
+    right = (fires[nearest] == fires[unseen]).mean()
+    assert evaluation.metrics["nearest_cell/fires_accuracy"] == right
+    assert not [name for name in evaluation.metrics if name.startswith("emulator/fires")]  # it has no such output
+
+
+def test_what_it_leaves(evaluation):
+    assert sorted(path.name for path in evaluation.folder.iterdir()) == [
+        "cells.csv", "config.yaml", "figures", "metrics.json", "mlflow_run_id", "report.html"
+    ]  # fmt: skip
+    assert {name.split("/")[0] for name in evaluation.metrics} == set(NAMES)
+    assert all(np.isfinite(value) for value in evaluation.metrics.values())
+    table = pd.read_csv(evaluation.folder / "cells.csv")
+    assert list(table["emulator"].unique()) == NAMES
+    for name, cells in table.groupby("emulator"):
+        assert cells["rmse_mV"].mean() == pytest.approx(evaluation.metrics[f"{name}/rmse_mV_mean"])
+    assert f"report       {evaluation.folder}/report.html" in evaluation.out
+    assert re.search(rf"^ +emulator +{evaluation.metrics['emulator/rmse_mV_mean']:.2f} \(", evaluation.out, re.M)
+
+
+def test_the_same_stands_in_mlflow(evaluation):
+    run = run_of(evaluation.folder, evaluation.cwd)
+    assert run.info.status == "FINISHED"
+    assert own_metrics(run) == pytest.approx(evaluation.metrics)
+    assert [item.dataset.name for item in run.inputs.dataset_inputs] == ["traces"]
+    found = client(evaluation.cwd)
+    names = {item.path for item in found.list_artifacts(run.info.run_id)}
+    assert {"cells.csv", "config.yaml", "figures", "metrics.json", "report.html"} <= names
+    drawn = {item.path for item in found.list_artifacts(run.info.run_id, "figures")}
+    assert drawn == {f"figures/{path.name}" for path in (evaluation.folder / "figures").iterdir()}
+    assert len(drawn) == 8
+
+
+def test_a_trace_store_gives_the_same_as_its_design(evaluation, job, tmp_path):
+    (store,) = (job.cwd / "data" / "traces").glob("*-*")
+    evaluate(job, tmp_path, f"traces={store}", "design.n=1")
+    (folder,) = tmp_path.glob("evaluations/*/*")
+    assert metrics_of(folder) == evaluation.metrics
+
+
+def changed(job, path, **said):
+    """A checkpoint that says something else than the tiny job's."""
+    content = torch.load(job.folder / "best.ckpt", weights_only=True)
+    content["emulator"] |= said
+    torch.save(content, path)
+    return path
+
+
+def test_emulators_side_by_side(job, tmp_path):
+    # The same network, smoothed; and one that says that its windows begin 50 ms later.
+    other = changed(job, tmp_path / "other.ckpt", sigma_points=3.0)
+    window = load_emulator(other).specification.window | {"offset_ms": 0.0}
+    third = changed(job, tmp_path / "third.ckpt", window=window)
+    evaluate(job, tmp_path, f"compare=[{other},{third}]")
+    (folder,) = tmp_path.glob("evaluations/*/*")
+    metrics = metrics_of(folder)
+    names = distinguished([str(job.folder / "best.ckpt"), str(other), str(third)])
+    assert {name.split("/")[0] for name in metrics} == {*names, *NAMES[1:]}
+    first, second, third = (metrics[f"{name}/rmse_mV_mean"] for name in names)
+    assert len({first, second, third}) == 3
+    assert first == pytest.approx(metrics_of(job.folder)["test/rmse_mV_mean"], rel=1e-6)
+    assert len({metrics[f"{name}/cells"] for name in names}) == 1
+    assert sorted(p.name for p in (folder / "figures").glob("examples-*")) == sorted(f"examples-{n}.png" for n in names)
+
+
+def test_names_tell_paths_apart():
+    assert distinguished(["runs/a/1/best.ckpt", "runs/a/2/best.ckpt"]) == ["1", "2"]
+    assert distinguished(["a/best.ckpt", "a/last.ckpt"]) == ["best.ckpt", "last.ckpt"]
+    assert distinguished(["models:/x@champion", "runs/1/best.ckpt"]) == ["models_x_champion", "runs_1_best.ckpt"]
+    assert distinguished(["a/b.ckpt", "a/c/b.ckpt"]) == ["a_b.ckpt", "a_c_b.ckpt"]
+
+
+@pytest.mark.parametrize(("argument", "said"), SENTENCES, ids=[argument for argument, _ in SENTENCES])
+def test_what_cannot_be_is_told(job, tmp_path, argument, said):
+    argument = argument.format(job=job.cwd, best=job.folder / "best.ckpt")
+    refused(evaluate(job, tmp_path, argument, check=False), said)
+    assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", "mlflow.db.lock"}
+
+
+def refused(result, said):
+    """It ended with this sentence, and no more."""
+    assert result.returncode == 2
+    assert re.match(said, result.stderr.splitlines()[-1]), result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_emulator_of_another_variant_is_told(job, tmp_path):
+    simulated = ("simulator.variant=corrected", "design=sobol", "design.n=4", "simulator.duration_ms=2500")
+    run_cli(*simulated, cwd=tmp_path, script="simulate.py")
+    (store,) = tmp_path.glob("data/traces/*")
+    refused(
+        evaluate(job, tmp_path, f"traces={store}", check=False),
+        rf"traces: got {store} of akwaboah2021 \(variant corrected\), but the emulator was trained on akwaboah2021 "
+        r"\(variant program\); give traces of that cell, or leave traces null to have them simulated$",
+    )
+    said = load_emulator(job.folder / "best.ckpt").specification
+    other = changed(job, tmp_path / "other.ckpt", model_sha256="1" * 64, cell=said.cell | {"variant": "corrected"})
+    refused(
+        evaluate(job, tmp_path, f"compare=[{other}]", check=False),
+        r"compare: got an emulator of akwaboah2021 \(variant corrected\), beside one of akwaboah2021 \(variant program\)",
+    )
+
+
+def test_traces_of_another_cell_are_told(job, tmp_path):
+    scaled = "simulator.scaled={ICaL: scales.ICaL}"
+    result = run_cli(
+        scaled,
+        "design=sobol",
+        "design.n=4",
+        "simulator.duration_ms=2500",
+        cwd=tmp_path,
+        script="simulate.py",
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    (store,) = tmp_path.glob("data/traces/*")
+    refused(
+        evaluate(job, tmp_path, f"traces={store}", check=False),
+        rf"traces: got {store}, whose cells are scaled in ICaL, but the emulator was trained on cells scaled in ICaL, "
+        r"IK1, IKr, IKur, INa; give traces of such cells$",
+    )
+
+
+def test_a_checkpoint_that_is_none_is_told(job, tmp_path):
+    old = changed(job, tmp_path / "old.ckpt", version=1)
+    refused(
+        evaluate(job, tmp_path, f"checkpoint={old}", check=False),
+        rf"checkpoint: {old} is of version 1, and this program reads version 2; train again, or use the program it",
+    )
+    torn = tmp_path / "torn.ckpt"
+    torn.write_bytes((job.folder / "best.ckpt").read_bytes()[:-1000])
+    refused(
+        evaluate(job, tmp_path, f"checkpoint={torn}", check=False),
+        rf"checkpoint: {torn} cannot be read, it is damaged or of another program",
+    )
+    moved = changed(job, tmp_path / "moved.ckpt", model_sha256="1" * 64)
+    refused(
+        evaluate(job, tmp_path, f"checkpoint={moved}", check=False),
+        r"checkpoint: it was trained on another akwaboah2021 than that of today; put the file back as it was",
+    )
+
+
+def test_the_numbers_in_the_report_are_those_of_metrics_json(evaluation):
+    page = (evaluation.folder / "report.html").read_text()
+    metrics = json.loads((evaluation.folder / "metrics.json").read_text())
+    for name in NAMES:
+        found = {key: metrics[f"{name}/rmse_mV_mean{key}"] for key in ("", "_low", "_high")}
+        assert f"<td>{found['']:.2f} ({found['_low']:.2f} to {found['_high']:.2f})</td>" in page
