@@ -168,7 +168,7 @@ def test_an_emulator_of_another_variant_is_told(job, tmp_path):
     other = changed(job, tmp_path / "other.ckpt", model_sha256="1" * 64, cell=said.cell | {"variant": "corrected"})
     refused(
         evaluate(job, tmp_path, f"compare=[{other}]", check=False),
-        r"compare: got an emulator of akwaboah2021 \(variant corrected\), beside one of akwaboah2021 \(variant program\)",
+        r"compare: got an emulator of akwaboah2021 \(variant corrected\), beside one of akwaboah2021 \(variant program",
     )
 
 

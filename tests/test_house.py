@@ -110,9 +110,11 @@ def test_only_one_package_of_each_concern():
     assert {part_of(path) for path in users("pyarrow")} == {"simulation"}
     assert {part_of(path) for path in users("matplotlib") if path not in ENTRY_POINTS} == {
         "evaluation",
+        "measuring",
         "tracking",
         "training",
     }
+    assert {part_of(path) for path in users("sklearn", "jinja2")} == {"evaluation"}
     assert not users("lightning")  # a second copy of pytorch_lightning
 
 

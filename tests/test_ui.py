@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from browsing import CHROMIUM, LONGEST_MS, chromium, new_page, pictures
+from browsing import CHROMIUM, chromium, new_page, pictures
 from mlflow_server import free_port, wait_until_up
 from playwright.sync_api import expect
 from tiny_job import ROOT, client, environment, run_cli, runs, share_data

@@ -3,10 +3,11 @@
 Each is made from the `Known` cells and answers scale vectors: `voltage_mV(scales)` and `fires(scales)`, a probability.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -42,17 +43,19 @@ class Known:
     fires: Bool[np.ndarray, " all"]
 
 
-class Baseline(Protocol):
+class Baseline(ABC):
     """What answers scale vectors."""
 
+    @abstractmethod
     def voltage_mV(self, scales: Scales) -> Predicted:
         """Returns the window of each cell (cells, samples), in mV."""
 
+    @abstractmethod
     def fires(self, scales: Scales) -> PerCell:
         """Returns the probability that each cell fires (cells,)."""
 
 
-class NearestCell:
+class NearestCell(Baseline):
     """Says of a cell what the nearest known one does, by the distance of the scales."""
 
     def __init__(self, known: Known) -> None:
@@ -68,7 +71,7 @@ class NearestCell:
         return self.known.fires[self.all.query(scales)[1]].astype(np.float64)
 
 
-class LinearInterpolation:
+class LinearInterpolation(Baseline):
     """Interpolates between the corners of the simplex of known cells that holds a cell (Delaunay triangulation).
 
     Outside their hull the nearest cell answers, as it does for all where there are too few cells, or all in one plane.
@@ -118,7 +121,7 @@ def _triangulated(scales: np.ndarray) -> Delaunay | None:
     return None if flat else Delaunay(distinct)
 
 
-class PCARidge:
+class PCARidge(Baseline):
     """Principal components of the windows, each a polynomial of degree 3 of the scales (ridge regression).
 
     48 components, or as many as there are cells; the penalty is chosen by leave-one-out (scikit-learn's `RidgeCV`).

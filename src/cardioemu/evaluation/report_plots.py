@@ -1,6 +1,7 @@
 """The figures of a report: tables in, a matplotlib figure out. What several emulators did stands under their names."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from cardioemu.evaluation.baselines import BASELINES
 from cardioemu.evaluation.sampled_window import BIOMARKERS
 from cardioemu.types import PerCell, SampleTimes, Scales
 
@@ -85,7 +87,7 @@ def error_along_window(lines: Mapping[str, tuple[SampleTimes, np.ndarray]]) -> F
     """
     figure, axis = _single(width=8.0)
     for (name, (time_ms, error_mV)), colour in zip(lines.items(), _colours(len(lines)), strict=True):
-        axis.plot(time_ms, error_mV, label=name, color=colour, lw=1.1)
+        axis.plot(time_ms, error_mV, label=name, color=colour, **_line(name))
     axis.set(xlabel="time from the AP start (ms)", ylabel="RMSE over the cells (mV)")
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=8, frameon=False)
@@ -101,7 +103,7 @@ def error_by_distance(distance: PerCell, rmse_mV: Mapping[str, np.ndarray]) -> F
     bins = np.array_split(order, min(BINS, len(order)))
     for (name, values), colour in zip(rmse_mV.items(), _colours(len(rmse_mV)), strict=True):
         middles = [(np.median(distance[rows]), np.median(values[rows])) for rows in bins]
-        axis.semilogy(*np.transpose(middles), "o-", label=name, color=colour, ms=3.5, lw=1.2)
+        axis.semilogy(*np.transpose(middles), marker="o", label=name, color=colour, ms=3.5, **_line(name))
     axis.set(xlabel="distance to the nearest trained cell (scales)", ylabel="RMSE (mV), median of a bin")
     axis.legend(fontsize=8, frameon=False)
     return figure
@@ -135,6 +137,10 @@ def calibration_plot(tables: Mapping[str, pd.DataFrame]) -> Figure:
     axis.set(xlabel="said probability to fire", ylabel="part that fires")
     axis.legend(fontsize=8, frameon=False)
     return figure
+
+
+def _line(name: str) -> dict[str, Any]:
+    return {"ls": "--", "lw": 0.9} if name in BASELINES else {"lw": 1.4}
 
 
 def _colours(count: int) -> list[str]:

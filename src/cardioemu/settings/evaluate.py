@@ -20,7 +20,7 @@ class EvaluateSettings:
     """What `evaluate.py` is told; `design` still wants the names of the scaled conductances."""
 
     checkpoint: str | None  # not a Path: it may be a URI of MLflow
-    compare: list[str]
+    compare: list[str] | dict[str, str]
     traces: Path | None
     design: Callable[..., Any]
     solver: Solver
@@ -40,13 +40,17 @@ class EvaluateSettings:
 
     @property
     def checkpoints(self) -> dict[str, str]:
-        """The emulators to measure by name: `emulator` if it is one, else what tells their paths apart."""
+        """The emulators to measure by name: as given, `emulator` if it is one, else what tells their paths apart."""
+        first = {"emulator": self.checkpoint} if self.checkpoint else {}
+        if isinstance(self.compare, dict):
+            return first | self.compare
         paths = self._paths
-        return dict(zip(distinguished(paths), paths, strict=True)) if len(paths) > 1 else {"emulator": paths[0]}
+        return dict(zip(["emulator"] if len(paths) == 1 else distinguished(paths), paths, strict=True))
 
     @property
     def _paths(self) -> list[str]:
-        return [*([self.checkpoint] if self.checkpoint else []), *self.compare]
+        others = self.compare.values() if isinstance(self.compare, dict) else self.compare
+        return [*([self.checkpoint] if self.checkpoint else []), *others]
 
     @property
     def store(self) -> TraceStore | None:

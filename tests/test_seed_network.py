@@ -1,0 +1,83 @@
+"""The seed network as a baseline of other emulators."""
+
+from importlib import import_module
+
+import pytest
+import torch
+from small_training import assert_same
+from tiny_job import SPLIT, specification
+
+from cardioemu import Emulator
+from cardioemu.measuring import SEED, with_seed_network
+from cardioemu.models import LSTMNetwork
+from cardioemu.training import is_seed_network, seed_network
+
+module = import_module("cardioemu.training.seed_network")
+STEPS = 9
+
+
+@pytest.fixture(autouse=True)
+def _few_steps(monkeypatch):
+    monkeypatch.setattr(module, "STEPS", STEPS)
+
+
+@pytest.fixture(scope="module")
+def said(data):
+    """Of a network with two LSTM layers on the tiny job's windows."""
+    settings = {"samples": 200, "inputs": 5, "hidden": 8, "lstm_layers": 2, "dense_layers": 3}
+    return specification(settings=settings, windows=data.windows.key, sigma_points=2.0)
+
+
+def test_which_network_is_the_seeds():
+    sizes = {"samples": 200, "inputs": 5, "hidden": 12000}
+    assert is_seed_network(specification(settings=sizes))
+    assert is_seed_network(specification(settings=sizes | {"lstm_layers": 1, "dead_weights": "drop"}))
+    assert not is_seed_network(specification(settings=sizes | {"lstm_layers": 2}))
+    assert not is_seed_network(specification(settings=sizes | {"dense_layers": 3}))
+
+
+def test_it_is_trained_once(data, said, tmp_path, monkeypatch):
+    emulator = seed_network(data, said, tmp_path)
+    assert is_seed_network(emulator.specification)
+    assert emulator.specification.settings == {"samples": 200, "inputs": 5, "hidden": 256}
+    assert emulator.specification.sigma_points == 0
+    assert emulator.specification.windows == data.windows.key
+    (folder,) = tmp_path.iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == [".holder", ".lock", "network.ckpt"]
+    monkeypatch.setattr(module, "fit", None)
+    assert_same(seed_network(data, said, tmp_path).state_dict(), emulator.state_dict())
+
+
+def test_another_split_is_another_network(data, said, tmp_path):
+    seed_network(data, said, tmp_path)
+    seed_network(data, specification(**said.as_plain() | {"split": said.split | {"seed": SPLIT.seed + 1}}), tmp_path)
+    assert len([*tmp_path.iterdir()]) == 2
+
+
+def test_after_a_kill_it_goes_on_to_the_same_network(data, said, tmp_path, monkeypatch):
+    whole = seed_network(data, said, tmp_path / "whole")
+    fit, make_trainer = module.fit, module.make_trainer
+
+    def killed(*arguments):
+        fit(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "make_trainer", lambda folder, max_epochs: make_trainer(folder, max_epochs=1))
+        patch.setattr(module, "fit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            seed_network(data, said, tmp_path / "killed")
+    assert not [*tmp_path.glob("killed/*/network.ckpt")]
+    begun = []
+    monkeypatch.setattr(module, "fit", lambda *arguments: (begun.append(arguments[-1]), fit(*arguments)))
+    assert_same(seed_network(data, said, tmp_path / "killed").state_dict(), whole.state_dict())
+    assert [path.name for path in begun] == ["last.ckpt"]
+
+
+def test_it_stands_beside_others_only(data, said, tmp_path):
+    torch.manual_seed(0)
+    other = Emulator(LSTMNetwork(**said.settings), said)
+    beside = with_seed_network({"emulator": other}, data, tmp_path, "cpu")
+    assert list(beside) == ["emulator", SEED]
+    assert with_seed_network(beside, data, tmp_path, "cpu") == beside
+    assert next(beside[SEED].parameters()).device == next(other.parameters()).device
