@@ -142,9 +142,7 @@ def main(settings: list[str]) -> None:
             print(f"| {name} | {error:.3g} |")
         each_s = {side: found[side, most][max(BATCHES)] / max(BATCHES) for side in ("emulator", "solver")}
         paid = cost_s / (each_s["solver"] - each_s["emulator"])
-        print(
-            f"\nThe emulator cost {cost_s:.0f} s: worth it from {paid:,.0f} action potentials on, {max(BATCHES)} at once."
-        )
+        print(f"\nThe emulator cost {cost_s:.0f} s, worth it from {paid:,.0f} action potentials on.")
 
 
 if __name__ == "__main__":

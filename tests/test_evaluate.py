@@ -122,16 +122,30 @@ def test_emulators_side_by_side(job, tmp_path):
     other = changed(job, tmp_path / "other.ckpt", sigma_points=3.0)
     window = load_emulator(other).specification.window | {"offset_ms": 0.0}
     third = changed(job, tmp_path / "third.ckpt", window=window)
-    evaluate(job, tmp_path, f"compare=[{other},{third}]")
+    evaluate(job, tmp_path, f"compare={{smooth: {other}, later: {third}}}")
     (folder,) = tmp_path.glob("evaluations/*/*")
     metrics = metrics_of(folder)
-    names = distinguished([str(job.folder / "best.ckpt"), str(other), str(third)])
+    names = ["emulator", "smooth", "later"]
     assert {name.split("/")[0] for name in metrics} == {*names, *NAMES[1:]}
     first, second, third = (metrics[f"{name}/rmse_mV_mean"] for name in names)
     assert len({first, second, third}) == 3
     assert first == pytest.approx(metrics_of(job.folder)["test/rmse_mV_mean"], rel=1e-6)
     assert len({metrics[f"{name}/cells"] for name in names}) == 1
     assert sorted(p.name for p in (folder / "figures").glob("examples-*")) == sorted(f"examples-{n}.png" for n in names)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu(evaluation, job, tmp_path):
+    evaluate(job, tmp_path, "accelerator=gpu")
+    (folder,) = tmp_path.glob("evaluations/*/*")
+    found = metrics_of(folder)
+    assert found["emulator/rmse_mV_mean"] == pytest.approx(evaluation.metrics["emulator/rmse_mV_mean"], abs=1e-3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_without_a_gpu_that_is_told(job, tmp_path):
+    refused(evaluate(job, tmp_path, "accelerator=gpu", check=False), "accelerator: got 'gpu'; no CUDA device is visible")
 
 
 def test_names_tell_paths_apart():

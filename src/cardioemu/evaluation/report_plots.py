@@ -23,9 +23,8 @@ def error_distribution(rmse_mV: Mapping[str, np.ndarray]) -> Figure:
     figure, axis = _single()
     for (name, values), colour in zip(rmse_mV.items(), _colours(len(rmse_mV)), strict=True):
         ordered = np.sort(values)
-        axis.step(
-            ordered, np.arange(1, len(ordered) + 1) / len(ordered), where="post", label=name, color=colour, lw=1.4
-        )
+        part = np.arange(1, len(ordered) + 1) / len(ordered)
+        axis.step(ordered, part, where="post", label=name, color=colour, **_line(name))
     axis.set_xscale("log")
     axis.set(xlabel="RMSE of a cell (mV)", ylabel="part of the cells with at most that", ylim=(0, 1.02))
     axis.legend(fontsize=8, frameon=False)
