@@ -35,11 +35,11 @@ def evaluate(config: DictConfig, folder: Path) -> dict[str, float]:
     windows = {e.window: window_set(store, e.window, settings.data_dir / "windows") for e in emulators.values()}
     cells = unseen(windows[first.window], emulators.values())
     rows = with_windows(cells, windows.values())
+    known = trained_on(first, settings.data_dir, settings.campaign)
 
     with settings.tracking.run(folder.name, plain(config), folder) as run:
         save(config, folder)
         run.dataset("traces", store.key, str(store.folder), {"cells": len(cells), "cells.windowed": len(rows)})
-        known = trained_on(first, settings.data_dir, settings.campaign)
         emulators = with_seed_network(emulators, known, settings.data_dir / "seed_networks", settings.accelerator)
         subjects = {name: Subject(e, windows[e.window], e.window.time_ms) for name, e in emulators.items()}
         subjects |= {
@@ -92,7 +92,7 @@ def write(found: Findings, parts: list[Section], told: list[str], folder: Path, 
     page = html("Evaluation", told, parts, "\n".join(f"{name}: {value}" for name, value in made.items()))
     texts = {
         "metrics.json": json.dumps(found.flat, indent=2),
-        "cells.csv": found.table.to_csv(index=False),
+        "cells.csv": found.table.to_csv(index=False, float_format="%.7g"),
         REPORT: page,
     }
     for name, text in texts.items():

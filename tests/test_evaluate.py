@@ -145,7 +145,9 @@ def test_on_a_gpu(evaluation, job, tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
 def test_without_a_gpu_that_is_told(job, tmp_path):
-    refused(evaluate(job, tmp_path, "accelerator=gpu", check=False), "accelerator: got 'gpu'; no CUDA device is visible")
+    refused(
+        evaluate(job, tmp_path, "accelerator=gpu", check=False), "accelerator: got 'gpu'; no CUDA device is visible"
+    )
 
 
 def test_names_tell_paths_apart():

@@ -20,7 +20,7 @@ class EvaluateSettings:
     """What `evaluate.py` is told; `design` still wants the names of the scaled conductances."""
 
     checkpoint: str | None  # not a Path: it may be a URI of MLflow
-    compare: list[str] | dict[str, str]
+    compare: list[str] | dict[str, str] | None
     traces: Path | None
     design: Callable[..., Any]
     solver: Solver
@@ -49,7 +49,7 @@ class EvaluateSettings:
 
     @property
     def _paths(self) -> list[str]:
-        others = self.compare.values() if isinstance(self.compare, dict) else self.compare
+        others = self.compare.values() if isinstance(self.compare, dict) else self.compare or []
         return [*([self.checkpoint] if self.checkpoint else []), *others]
 
     @property
