@@ -4,9 +4,9 @@
 
 For each number: a Sobol design of so many cells of 5 s, the seed network (hidden 256) trained for as many steps as the
 main job's, and an evaluation on the same 1 000 Sobol cells of another seed, beside the baselines made from the same
-cells. Prints a Markdown table of whole runs of `train.py`, each from nothing: their time and the largest resident set of
-the process, which counts the pages of mapped windows that it has read; draws `learning_curve.png` in the current folder.
-64 000 cells take 9 GB of disk, in the folder for temporary files.
+cells. Prints a Markdown table of whole runs of `train.py`, each from nothing: their time and the largest resident set
+of the process, which counts the pages of mapped windows that it has read; draws `learning_curve.png` in the current
+folder. 64 000 cells take 9 GB of disk, in the folder for temporary files.
 """
 
 import json

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_job import client, metrics_of, own_metrics, run_cli, run_of
+from tiny_job import client, environment, metrics_of, own_metrics, run_cli, run_of
 
 from cardioemu import load_emulator
 from cardioemu.data import TEST, TRAIN
@@ -105,6 +105,15 @@ def test_the_same_stands_in_mlflow(evaluation):
 def test_a_trace_store_gives_the_same_as_its_design(evaluation, job, tmp_path):
     (store,) = (job.cwd / "data" / "traces").glob("*-*")
     evaluate(job, tmp_path, f"traces={store}", "design.n=1")
+    (folder,) = tmp_path.glob("evaluations/*/*")
+    assert metrics_of(folder) == evaluation.metrics
+
+
+def test_a_model_of_mlflow_gives_the_same_as_its_checkpoint(evaluation, job, tmp_path):
+    run_id = (job.folder / "mlflow_run_id").read_text()
+    uri, where = f"runs:/{run_id}/emulator", {"MLFLOW_TRACKING_URI": f"sqlite:///{job.cwd}/mlflow.db"}
+    own = (f"checkpoint={uri}", "design.n=24", f"data_dir={job.cwd / 'data'}")
+    run_cli(*own, cwd=tmp_path, script="evaluate.py", env=environment() | where)
     (folder,) = tmp_path.glob("evaluations/*/*")
     assert metrics_of(folder) == evaluation.metrics
 

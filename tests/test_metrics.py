@@ -74,6 +74,11 @@ def test_errors_one_by_one_by_hand():
     found = evaluate(np.arange(4.0), windows, predicted)
     assert (found["mae_mV"], found["error_max_mV"], found["r2"]) == (0.5, 2, (1 - 12 / 16 + 1) / 2)
     assert found["rmse_mV_pooled"] == pytest.approx(np.sqrt(12 / 16))
+    # Both cells have the mean 2; the second varies by 1 at each of its eight samples.
+    assert found["r2_pooled"] == pytest.approx(1 - 12 / (16 + 8))
+    errors = cell_errors(np.arange(4.0), [(windows + float32([[[0]], [[3]]]), predicted + float32([[0], [3]]))])
+    # The second 3 mV higher: all are 1.5 further from the common mean.
+    assert summary(errors)["r2_pooled"] == pytest.approx(1 - 12 / (16 + 8 + 16 * 1.5**2))
 
 
 def errors_of(rmse_mV, **columns):

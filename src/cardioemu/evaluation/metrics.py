@@ -42,8 +42,8 @@ def errors_of_all(
     Returns:
         By emulator, one row per cell:
         `rmse_mV`, `mae_mV` and `error_max_mV`, over all its windows and samples;
-        `rmse_floor_mV` (see `rmse_floor_mV`); `r2`: 1 - (sum of squared errors) / (sum of squares of V about the cell's
-        mean), NaN where V does not vary;
+        `mean_mV` and `sd_mV` of V in its windows; `rmse_floor_mV` (see there);
+        `r2`: 1 - (sum of squared errors) / (sum of squares of V about the cell's mean), NaN where V does not vary;
         for each phase of `SampledWindow.phases`, in the simulated window, `rest_rmse_mV` and so on, NaN without such
         samples, and `rest_part`, the fraction of the samples;
         `timing_error_ms` and `shape_rmse_mV` (see `timing_and_shape`), over the windows where both have an AP;
@@ -67,7 +67,8 @@ def _of_cell(simulated: Sequence[SampledWindow]) -> dict[str, float]:
     phases = np.stack([window.phases for window in simulated])
     found = pd.DataFrame([window.biomarkers for window in simulated])
     return (
-        {"rmse_floor_mV": float(rmse_floor_mV(windows[None])[0])}
+        {"mean_mV": float(windows.mean(dtype=np.float64)), "sd_mV": float(windows.std(dtype=np.float64))}
+        | {"rmse_floor_mV": float(rmse_floor_mV(windows[None])[0])}
         | {f"{name}_part": float((phases == i).mean()) for i, name in enumerate(PHASES)}
         | {f"{name}_{unit}": float(found[name].mean()) for name, unit in BIOMARKERS.items()}
     )

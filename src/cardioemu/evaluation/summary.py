@@ -22,7 +22,8 @@ def summary(errors: pd.DataFrame) -> dict[str, float]:
 
     Returns:
         `cells`; `rmse_mV_mean`, `_median`, `_p95`, `_max` over cells, and `_pooled`, over all samples of all cells;
-        `rmse_floor_mV`, `mae_mV` and `r2`, the means over cells; `error_max_mV`, the largest of all;
+        `rmse_floor_mV`, `mae_mV` and `r2`, the means over cells; `r2_pooled`, over all samples about their common mean;
+        `error_max_mV`, the largest of all;
         for each phase `rest_rmse_mV` and so on, over all samples of that phase, and `rest_share_percent`, its share of
         the sum of all squared errors; `timing_error_ms` and `shape_rmse_mV`, the means over cells;
         of each biomarker `apd50_mape_percent`, the mean absolute percentage error against the mean over the cell's
@@ -43,12 +44,18 @@ def summary(errors: pd.DataFrame) -> dict[str, float]:
         "mae_mV": float(errors["mae_mV"].mean()),
         "error_max_mV": float(errors["error_max_mV"].max()),
         "r2": float(errors["r2"].mean()),
+        "r2_pooled": _pooled_r2(errors),
         **_by_phase(errors),
         "timing_error_ms": float(errors["timing_error_ms"].mean()),
         "shape_rmse_mV": float(errors["shape_rmse_mV"].mean()),
         **_of_biomarkers(errors),
     }
     return {name: value for name, value in result.items() if not np.isnan(value)}
+
+
+def _pooled_r2(errors: pd.DataFrame) -> float:
+    about_all = errors["sd_mV"] ** 2 + (errors["mean_mV"] - errors["mean_mV"].mean()) ** 2
+    return float(1 - (errors["rmse_mV"] ** 2).sum() / about_all.sum()) if about_all.sum() else np.nan
 
 
 def _by_phase(errors: pd.DataFrame) -> dict[str, float]:
