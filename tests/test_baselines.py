@@ -6,6 +6,7 @@ from scipy.interpolate import LinearNDInterpolator
 
 from cardioemu.evaluation import BASELINES, Known
 from cardioemu.evaluation.baselines import LinearInterpolation, NearestCell, PCARidge
+from cardioemu.simulation import design
 
 RNG = np.random.default_rng(0)
 SCALES = RNG.uniform(0, 2, (200, 3))
@@ -56,6 +57,14 @@ def test_linear_interpolation_is_scipys():
     found = LinearInterpolation(known(SCALES, windows)).voltage_mV(asked)
     np.testing.assert_allclose(found[inside], expected[inside], rtol=1e-9)
     np.testing.assert_array_equal(found[~inside], NearestCell(known(SCALES, windows)).voltage_mV(asked[~inside]))
+
+
+def test_an_interpolated_probability_is_one():
+    scales = np.unique(design("rays"), axis=0)[::2]
+    linear = LinearInterpolation(known(scales, np.ones((len(scales), 1))))
+    asked = RNG.uniform(0, 2, (2000, 5))
+    assert linear.voltage_mV(asked).max() > 1  # weights add up to 1 but for rounding
+    assert linear.fires(asked).max() == 1
 
 
 def test_cells_in_a_plane_or_too_few_are_answered_by_the_nearest():

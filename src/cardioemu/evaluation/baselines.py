@@ -88,7 +88,8 @@ class LinearInterpolation(Baseline):
     def fires(self, scales: Scales) -> PerCell:
         """Returns the interpolated fraction that fires."""
         flags = self.known.fires.astype(np.float64)
-        return self._interpolated(self._all, scales, lambda rows: flags[rows], self.nearest.fires(scales))
+        found = self._interpolated(self._all, scales, lambda rows: flags[rows], self.nearest.fires(scales))
+        return np.clip(found, 0, 1)  # weights add up to 1 but for rounding
 
     @cached_property
     def _windowed(self) -> Delaunay | None:
