@@ -6,7 +6,6 @@ from scipy.interpolate import LinearNDInterpolator
 
 from cardioemu.evaluation import BASELINES, Known
 from cardioemu.evaluation.baselines import LinearInterpolation, NearestCell, PCARidge
-from cardioemu.simulation import design
 
 RNG = np.random.default_rng(0)
 SCALES = RNG.uniform(0, 2, (200, 3))
@@ -60,11 +59,13 @@ def test_linear_interpolation_is_scipys():
 
 
 def test_an_interpolated_probability_is_one():
-    scales = np.unique(design("rays"), axis=0)[::2]
-    linear = LinearInterpolation(known(scales, np.ones((len(scales), 1))))
-    asked = RNG.uniform(0, 2, (2000, 5))
-    assert linear.voltage_mV(asked).max() > 1  # weights add up to 1 but for rounding
-    assert linear.fires(asked).max() == 1
+    scales = np.unique(np.random.default_rng(0).integers(0, 11, (200, 5)) / 5, axis=0)
+    asked = np.concatenate([scales, (scales[1:] + scales[:-1]) / 2])
+    fires = scales[:, 4] > 0.5
+    linear = LinearInterpolation(known(scales, fires[:, None].astype(float), fires=fires))
+    interpolated = linear.voltage_mV(asked)
+    assert interpolated.max() > 1  # on a face of its simplex a cell has a weight of 0 but for rounding
+    assert (linear.fires(asked) == np.clip(interpolated[:, 0], 0, 1)).all()
 
 
 def test_cells_in_a_plane_or_too_few_are_answered_by_the_nearest():
