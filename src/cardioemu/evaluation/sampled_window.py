@@ -8,12 +8,11 @@ are cut. What a window does not show cannot be measured: CL without a next AP st
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from cardioemu.traces import MIN_AMPLITUDE_mV, THRESHOLD_mV, Trace, beat, downward_crossings, highest
+from cardioemu.traces import MIN_AMPLITUDE_mV, THRESHOLD_mV, Trace, beat, downward_crossings
 from cardioemu.types import Sampled, SampleTimes
 
 NEAR_MS = 25.0
@@ -111,24 +110,25 @@ class SampledWindow:
     def phases(self) -> Int64[np.ndarray, " samples"]:
         """The phase of each sample, as an index into `PHASES`.
 
-        Upstroke: from an AP start to the peak. Plateau: until half of the amplitude is lost. Repolarisation: until 90 %
-        is. Rest: what remains. Before the first AP start stands what is left of the AP before, told by the levels of
-        the first one, and rest. The levels are ours.
+        Upstroke: from an AP start to the highest sample. Plateau: until half of the amplitude is lost. Repolarisation:
+        until 90 % is. Rest: what remains. Before the first AP start stands what is left of the AP before, told by the
+        levels of the first one, and rest. The levels are ours.
         """
-        time_ms = self.time_ms - self.time_ms[0]
-        phases = np.full(len(time_ms), REST, dtype=np.int64)
-        levels: list[tuple[float, float]] = []
-        for start_ms, end_ms in self._beats:
-            found = beat(self.trace, start_ms, end_ms, apd_from="peak", apd_percent=(50, 90))
-            peak_ms = highest(self.trace, start_ms, end_ms).time_ms
-            ends = [start_ms, peak_ms, *(peak_ms + found[f"apd{percent}_ms"] for percent in (50, 90))]
-            ends = np.where(np.isnan(ends), end_ms, ends).tolist()
-            for phase, (begins, until) in enumerate(pairwise(ends), UPSTROKE):
-                phases[(time_ms >= begins) & (time_ms < until)] = phase
-            levels.append((found["peak_mV"], found["amplitude_mV"]))
-        if levels:
-            peak_mV, amplitude_mV = levels[0]
-            lost = (peak_mV - self.voltage_mV[time_ms < self.starts_ms[0]]) / amplitude_mV
-            rested = np.maximum.accumulate(lost) >= 0.9  # from then on V only rises to the next AP
-            phases[: len(lost)] = np.select([rested, lost < 0.5], [REST, PLATEAU], REPOLARISATION)
+        V = self.voltage_mV
+        phases = np.full(len(V), REST, dtype=np.int64)
+        starts = np.searchsorted(self.time_ms - self.time_ms[0], self.starts_ms).tolist()
+        ends = [*starts, len(V)][1:]
+        peaks = [start + int(np.argmax(V[start:end])) for start, end in zip(starts, ends, strict=True)]
+        for start, peak, end in zip(starts, peaks, ends, strict=True):
+            phases[start:peak] = UPSTROKE
+            phases[peak:end] = _falling(V[peak:end], V[peak:end])
+        if starts:
+            phases[: starts[0]] = _falling(V[: starts[0]], V[peaks[0] : ends[0]])
         return phases
+
+
+def _falling(voltage_mV: np.ndarray, beat_mV: np.ndarray) -> np.ndarray:
+    """Returns the phases of samples after a peak, by the levels of a beat from its peak on: once at rest, at rest."""
+    lost_mV, amplitude_mV = beat_mV[0] - voltage_mV, max(beat_mV[0] - beat_mV.min(), 1e-6)
+    lost = np.maximum.accumulate(lost_mV / amplitude_mV)
+    return np.select([lost < 0.5, lost < 0.9], [PLATEAU, REPOLARISATION], REST)
