@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import settings
 from small_campaign import DURATION, files_of, finish, logged, oscillator, start
 from tiny_job import RULE, SPLIT, TINY, run_cli
 
@@ -14,6 +15,8 @@ from cardioemu.simulation.campaigns import plan, work
 from cardioemu.windowing import window_set
 
 torch.set_num_threads(1)
+settings.register_profile("untimed", deadline=None)  # machines are noisy
+settings.load_profile("untimed")
 # A shell that starts the tests in the background has them, and all that they start, pass over Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

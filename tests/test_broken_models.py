@@ -117,7 +117,7 @@ def corrupted(draw):
 
 
 @given(text=corrupted())
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_corrupted_files_give_a_cell_or_one_sentence(tmp_path, text):
     path = tmp_path / "corrupted.mmt"
     path.write_text(text, encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from trace_shapes import dyadic_steps, s_inverse, smooth_steps, trace_of
@@ -33,7 +33,6 @@ def roots_by_eigenvalues(times, voltages, slopes, level):
     return np.sort(found), np.concatenate([turning, voltages])
 
 
-@settings(deadline=None)
 @given(dyadic_steps(), st.integers(-95, 45))
 def test_crossings_are_the_roots_and_alternate(steps, level):
     trace = trace_of(*steps)
@@ -50,7 +49,6 @@ def test_crossings_are_the_roots_and_alternate(steps, level):
     np.testing.assert_allclose(trace.voltage_mV(both), level, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(dyadic_steps(), st.integers(-95, 45))
 def test_mirrored_curves_have_mirrored_crossings(steps, level):
     t, V, D = steps
@@ -61,7 +59,6 @@ def test_mirrored_curves_have_mirrored_crossings(steps, level):
     np.testing.assert_allclose(t[-1] - back[::-1], there, atol=1e-5)
 
 
-@settings(deadline=None)
 @given(dyadic_steps(), st.integers(-95, 45), st.integers(-50, 50))
 def test_a_constant_added_to_curve_and_level_changes_no_crossing(steps, level, constant):
     t, V, D = steps
@@ -72,7 +69,6 @@ def test_a_constant_added_to_curve_and_level_changes_no_crossing(steps, level, c
     )
 
 
-@settings(deadline=None)
 @given(dyadic_steps(), st.floats(0, 1), st.floats(0, 1))
 def test_more_steps_on_the_same_curve_change_nothing(steps, one, other):
     trace, halved = trace_of(*steps), trace_of(*halve(*steps))
@@ -83,7 +79,6 @@ def test_more_steps_on_the_same_curve_change_nothing(steps, one, other):
         assert find(halved, a, b).value == pytest.approx(find(trace, a, b).value, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(dyadic_steps(), st.integers(1, 5000))
 def test_rest_put_before_shifts_the_starts(steps, delay):
     t, V, D = steps
@@ -91,7 +86,6 @@ def test_rest_put_before_shifts_the_starts(steps, delay):
     np.testing.assert_allclose(later.starts_ms, trace_of(t, V, D).starts_ms + delay, atol=1e-8)
 
 
-@settings(deadline=None)
 @given(dyadic_steps(), st.floats(0, 1), st.floats(0, 1))
 def test_extremes_bound_the_curve_and_are_taken(steps, one, other):
     trace = trace_of(*steps)

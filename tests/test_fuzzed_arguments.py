@@ -38,14 +38,14 @@ def checked(scales):
         assert np.linalg.norm(found - expected) <= fires * np.sqrt(len(until))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables(ALLOWED, 5))
 @example([[0.0, 800.0, 159.0, 762.0, 1e6]])
 def test_any_scales_that_are_allowed(scales):
     checked(scales)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 7).flatmap(lambda width: tables(ANYTHING, width)))
 def test_scales_of_any_kind_and_width(scales):
     table = np.array(scales, dtype=float)
@@ -77,7 +77,7 @@ def test_scales_that_are_no_table(scales):
         simulate(CELL, scales, 1.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(CELL.states), st.sampled_from([0.0, -1.0, 1e-12, 1e3, 1e6, 1e30, -1e30, 1e300]))
 def test_absurd_initial_states(name, value):
     state = CELL.initial_state.copy()
@@ -87,7 +87,7 @@ def test_absurd_initial_states(name, value):
         assert trace.status == "ok" or " (stopped at " in trace.status
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.floats(), st.floats(), st.floats())
 def test_any_tolerances_and_durations(rtol, atol, duration_ms):
     fine = 1e-13 <= rtol <= 0.1 and 0 < atol < np.inf and 0 < duration_ms < np.inf

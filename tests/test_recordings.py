@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_cells import small_cell
 from trace_shapes import dyadic_steps, recording_of, s_inverse, trace_of
@@ -15,7 +15,6 @@ from cardioemu.traces import Recording, downward_crossings, highest, lowest, ste
 STIMULUS = recording_of([0, 10, 10, 12, 12, 20], [0, 0, -52, -50, 0, 0], [0, 0, 1, 1, 0, 0])
 
 
-@settings(deadline=None)
 @given(dyadic_steps(), st.integers(-95, 45), st.floats(0, 1), st.floats(0, 1))
 def test_a_trace_is_a_recording_of_its_voltage(steps, level, one, other):
     trace, recording = trace_of(*steps), recording_of(*steps)

@@ -85,7 +85,7 @@ def test_too_few_beats_tell_nothing():
     assert np.isnan(two["cl_sd_ms"])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.floats(0, 500), st.sampled_from([0.5, 1.0, 2.0]))
 def test_a_shift_in_time_leaves_it_and_a_stretch_stretches_it(shift_ms, stretch):
     trace = aps(np.array([100.0, 104.0, 98.0, 107.0, 99.0, 100.0])).trace()

@@ -63,7 +63,7 @@ def same_curve(trace, finer):
     assert inside[sound].all(), (t[sound][~inside[sound]][0], trace.status, finer.status)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(VALUES, min_size=5, max_size=5), min_size=1, max_size=4))
 def test_what_is_ok_is_right(cell, scales):
     rough, fine = (run(cell, scales, rtol=rtol) for rtol in (1e-6, 1e-8))
@@ -72,7 +72,7 @@ def test_what_is_ok_is_right(cell, scales):
         same_curve(trace, other)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.sampled_from([0.0, -1.0, 1.0, 1e-300, 1e6, -1e6, 1e30, -1e30, 1e300]) | st.floats(-200, 200), min_size=3
@@ -89,7 +89,7 @@ def test_any_initial_state(cell, values, duration_ms):
             assert trace.end_ms == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(VALUES | WRONG, min_size=5, max_size=5), min_size=1, max_size=3), st.sampled_from("ofdl"))
 def test_tables_of_any_type(cell, rows, kind):
     array = np.array(rows)
@@ -101,7 +101,7 @@ def test_tables_of_any_type(cell, rows, kind):
             run(cell, table, 1.0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sets(st.sampled_from(SCALED)), st.permutations([*SCALED, "other"]))
 def test_columns_of_a_table(cell, missing, order):
     """They are found by name, whatever their order and company."""
@@ -115,7 +115,7 @@ def test_columns_of_a_table(cell, missing, order):
         assert np.array_equal(trace.step_voltage_mV, expected.step_voltage_mV)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from([0.0, 1e-12, 0.5, 1.0, 3.0, 100.0, 1e3, 1e4]), min_size=5, max_size=5))
 def test_no_garbage_between_the_steps(scales):
     """Nor beyond the range of a run at a thousandth of the tolerance."""

@@ -13,7 +13,7 @@ MANY = [f"g{i}" for i in range(64)]
 
 @pytest.mark.parametrize("name", SPREAD)
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 300), more=st.integers(0, 300), width=st.integers(1, 64))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_first_rows_stay_when_a_design_grows(name, seed, n, more, width):
     small, large = (design(name, n=count, seed=seed, scaled=MANY[:width]) for count in (n, n + more))
     assert small.shape == (n, width)
@@ -26,7 +26,6 @@ def test_first_rows_stay_when_a_design_grows(name, seed, n, more, width):
     own=st.lists(st.floats(0, 1e6), min_size=2, max_size=2, unique=True).map(sorted),
     seed=st.integers(0, 9),
 )
-@settings(deadline=None)
 def test_ranges_are_respected(name, ends, own, seed):
     (low, high), n = ends, 64
     first, second = design(name, n=n, seed=seed, scaled=("a", "b"), low=low, high=high, ranges={"b": own}).T
@@ -55,7 +54,7 @@ def test_sobol_fills_its_range_evenly():
 
 
 @given(seed=st.integers(0, 2**32), power=st.integers(0, 9), width=st.integers(1, 8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_doubling_of_a_latin_hypercube_is_one(seed, power, width):
     n = 2**power
     points = design("latin_hypercube", n=2 * n, seed=seed, scaled=MANY[:width], low=0, high=1)
@@ -64,7 +63,7 @@ def test_every_doubling_of_a_latin_hypercube_is_one(seed, power, width):
 
 
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 1000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_latin_hypercube_between_doublings(seed, n):
     slices = 2 ** (n.bit_length() - 1)
     for column in design("latin_hypercube", n=n, seed=seed, low=0, high=1).T:
