@@ -58,8 +58,9 @@ def curve(rows: dict[int, dict[str, float]]) -> Figure:
     axis = figure.subplots()
     for name in NAMES:
         label = "seed network" if name == "emulator" else name.replace("_", " ")
-        axis.loglog(list(rows), [row[f"{name}/median"] for row in rows.values()], "o-", label=label)
+        axis.semilogx(list(rows), [row[f"{name}/median"] for row in rows.values()], "o-", label=label)
     axis.set(xlabel="simulated cells", ylabel="RMSE on unseen cells, median (mV)")
+    axis.set_ylim(bottom=0)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False)
     return figure
