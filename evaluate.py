@@ -1,12 +1,13 @@
 """Measure emulators on cells they have never seen: `python evaluate.py checkpoint=RUN_FOLDER/best.ckpt`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 from omegaconf import DictConfig
 
-from cardioemu import load_emulator
+from cardioemu import UserError, load_emulator
 from cardioemu.config import build, plain, save
 from cardioemu.data import TRAIN
 from cardioemu.emulator import Emulator
@@ -21,6 +22,7 @@ from cardioemu.tracking import Run, provenance
 from cardioemu.windowing import window_set
 
 REPORT = "report.html"
+OF_FIRST = "The baselines predict those of the first."
 
 
 def evaluate(config: DictConfig, folder: Path) -> dict[str, float]:
@@ -31,7 +33,8 @@ def evaluate(config: DictConfig, folder: Path) -> dict[str, float]:
     for emulator in emulators.values():
         check_same_cell(first, emulator)
     settings.tracking.check()
-    store = traces(settings, first)
+    cell_of(first)
+    store = traces(settings, emulators)
     windows = {e.window: window_set(store, e.window, settings.data_dir / "windows") for e in emulators.values()}
     cells = unseen(windows[first.window], emulators.values())
     rows = with_windows(cells, windows.values())
@@ -52,7 +55,7 @@ def evaluate(config: DictConfig, folder: Path) -> dict[str, float]:
             for name, e in emulators.items()
             if name in settings.checkpoints
         }
-        told = introduction(settings, store, first, cells, len(rows))
+        told = introduction(settings, store, emulators, cells, len(rows))
         write(found, sections(found, figures), told, folder, run)
     report(found, told, folder, settings.tracking.where(run))
     return found.flat
@@ -63,27 +66,65 @@ def load(path: str, settings: EvaluateSettings) -> Emulator:
     return load_emulator(path).to("cuda" if settings.accelerator == "gpu" else "cpu")
 
 
-def traces(settings: EvaluateSettings, emulator: Emulator) -> TraceStore:
-    """Opens the given traces, or simulates the design by the emulator's own cell model."""
+def traces(settings: EvaluateSettings, emulators: Mapping[str, Emulator]) -> TraceStore:
+    """Opens the given traces, or simulates the design by the emulators' own cell model.
+
+    Raises:
+        UserError: the traces are of other cells, or too short for the windows of an emulator.
+    """
+    first = next(iter(emulators.values()))
     if settings.store is not None:
-        check_store(settings.store, emulator)
+        check_store(settings.store, first)
+        check_duration(settings.store.duration_ms, emulators, "traces")
         return settings.store
-    cell, said = cell_of(emulator), emulator.specification.cell
-    duration_ms, scales = settings.duration_ms or said["duration_ms"], settings.design(scaled=cell.scaled)
+    cell, record = cell_of(first), first.specification.cell["record"]
+    longest_ms = max(emulator.specification.cell["duration_ms"] for emulator in emulators.values())
+    duration_ms, scales = settings.duration_ms or longest_ms, settings.design(scaled=cell.scaled)
+    check_duration(duration_ms, emulators, "duration_ms")
     folder = settings.data_dir / "traces"
-    return campaign(cell, scales, duration_ms, settings.solver, folder, settings.campaign, said["record"])
+    return campaign(cell, scales, duration_ms, settings.solver, folder, settings.campaign, record)
+
+
+def check_duration(duration_ms: float, emulators: Mapping[str, Emulator], setting: str) -> None:
+    """Sees to it that traces are long enough.
+
+    Raises:
+        UserError: they are too short for the windows of an emulator.
+    """
+    for name, emulator in emulators.items():
+        if duration_ms < emulator.window.shortest_trace_ms:
+            raise UserError(
+                f"{setting}: got traces of {duration_ms:g} ms, but the windows of {name} need at least "
+                f"{emulator.window.shortest_trace_ms:g}; give longer ones"
+            )
 
 
 def introduction(
-    settings: EvaluateSettings, store: TraceStore, emulator: Emulator, cells: pd.DataFrame, windowed: int
+    settings: EvaluateSettings,
+    store: TraceStore,
+    emulators: Mapping[str, Emulator],
+    cells: pd.DataFrame,
+    windowed: int,
 ) -> list[str]:
     """Says what was measured on which cells."""
     labels = ", ".join(f"{count} {label}" for label, count in cells["outcome"].value_counts().items())
+    first = next(iter(emulators.values()))
+    differ = any(emulator.window != first.window for emulator in emulators.values())
     return [
-        *(f"{name}: {path}" for name, path in settings.checkpoints.items()),
-        f"{len(cells)} unseen cells of {named(emulator)}, {store.duration_ms / 1000:g} s each: {labels}. "
+        *(f"{name}: {path}, {windows_in_words(emulators[name])}" for name, path in settings.checkpoints.items()),
+        f"{len(cells)} unseen cells of {named(first)}, {store.duration_ms / 1000:g} s each: {labels}. "
         f"The {windowed} with windows are compared.",
+        *(["Their windows differ, so their errors are not of the same samples. " + OF_FIRST] if differ else []),
     ]
+
+
+def windows_in_words(emulator: Emulator) -> str:
+    """Says where the windows of an emulator lie."""
+    rule = emulator.window
+    about = (
+        "one after another" if rule.align == "none" else f"from {rule.offset_ms:g} ms before an AP start ({rule.align})"
+    )
+    return f"windows of {rule.length_ms:g} ms {about}"
 
 
 def write(found: Findings, parts: list[Section], told: list[str], folder: Path, run: Run) -> None:

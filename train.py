@@ -162,7 +162,7 @@ def make_module(settings: TrainSettings, data: WindowData, begun: bool) -> Emula
         highest=scales.max(axis=0).tolist(),
         window=asdict(settings.windowing),
         cell=asdict(settings.simulator) | {"variant": cell.variant, "scaled": dict(cell.scaled_constants)},
-        model_sha256=cell.digest,
+        cell_sha256=cell.digest,
         solver=asdict(settings.solver),
         split=asdict(settings.data),
         windows=data.windows.key,

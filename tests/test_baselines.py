@@ -68,6 +68,19 @@ def test_an_interpolated_probability_is_one():
     assert (linear.fires(asked) == np.clip(interpolated[:, 0], 0, 1)).all()
 
 
+def test_of_too_many_cells_some_all_over_are_used(monkeypatch):
+    order = np.argsort(SCALES[:, 0])  # as in a factorial, where the first ones fill a slab
+    scales = SCALES[order]
+    monkeypatch.setattr("cardioemu.evaluation.baselines.MOST_CELLS", 100)
+    asked = RNG.uniform(0.3, 1.7, (50, 3))
+    found = LinearInterpolation(known(scales, cubic(scales))).voltage_mV(asked)
+    used = scales[np.linspace(0, 199, 100).astype(int)]
+    expected = LinearNDInterpolator(used, cubic(used))(asked)
+    inside = np.isfinite(expected).all(axis=1)
+    assert inside.sum() > 30
+    np.testing.assert_allclose(found[inside], expected[inside], rtol=1e-9)
+
+
 def test_cells_in_a_plane_or_too_few_are_answered_by_the_nearest():
     flat = np.column_stack([SCALES[:, :2], np.ones(200)])
     for scales in (flat, SCALES[:3]):

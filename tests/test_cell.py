@@ -11,7 +11,7 @@ from small_cells import mmt, small_cell
 from trace_shapes import REFERENCE
 
 from cardioemu.errors import UserError
-from cardioemu.simulation import Cell, load_cell, simulate
+from cardioemu.simulation import Cell, Pacing, load_cell, simulate
 
 RECORDS = json.loads((REFERENCE / "derivatives.json").read_text())["records"]
 VARIANTS = ["notebook", "program", "corrected"]
@@ -202,3 +202,25 @@ def test_cell_is_a_plain_value():
     assert isinstance(other, Cell)
     assert other.states == cell.states
     assert repr(cell) == "Cell(name='akwaboah2021', variant='program')"
+
+
+def test_the_digest_tells_cells_apart():
+    names = load_cell("akwaboah2021").scaled_constants
+    paced = Pacing(period_ms=800.0)
+    stimulus = myokit.pacing.blocktrain(800, 1)
+    cells = [
+        load_cell("akwaboah2021"),
+        load_cell("akwaboah2021", variant="corrected"),
+        load_cell("akwaboah2021", scaled=dict(reversed(names.items()))),
+        load_cell("akwaboah2021", parameters={"phys.T": 300}),
+        load_cell("akwaboah2021", initial_state={"V": -70}),
+        replace(load_cell("akwaboah2021"), protocol=paced),
+        replace(load_cell("akwaboah2021"), protocol=stimulus),
+        replace(load_cell("akwaboah2021"), protocol={"pace": stimulus}),
+        replace(load_cell("akwaboah2021"), protocol=myokit.TimeSeriesProtocol([0, 1], [0, 2])),
+    ]
+    digests = [cell.digest for cell in cells]
+    assert len(set(digests)) == len(cells)
+    assert load_cell("akwaboah2021", variant="program").digest == digests[0]
+    assert replace(cells[0], protocol=Pacing(period_ms=800.0)).digest == digests[5]
+    assert replace(cells[0], protocol=myokit.pacing.blocktrain(800, 1)).digest == digests[6]

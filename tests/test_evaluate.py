@@ -22,7 +22,21 @@ SENTENCES = [
     ("checkpoint=null", r"checkpoint: this must be given, as checkpoint=RUN_FOLDER/best.ckpt, or compare=\[A,B\]"),
     ("checkpoint=nowhere.ckpt", r"checkpoint: there is no file nowhere.ckpt; give the best.ckpt or last.ckpt of"),
     ("design.n=3", r"design: no unseen cell gave windows; give a larger or another design, or longer traces"),
-    ("duration_ms=600", r"design: no unseen cell gave windows; give a larger or another design, or longer traces"),
+    (
+        "duration_ms=600",
+        r"duration_ms: got traces of 600 ms, but the windows of emulator need at least 947.5; give longer",
+    ),
+    ("compare={{emulator: {best}}}", r"compare: got the same emulator twice; give each once"),
+    ("compare={{emulator: other.ckpt}}", r"compare: got one name twice; give each emulator its own, as {one: A, other"),
+    ("compare=[a b.ckpt,a_b.ckpt]", r"compare: got one name twice; give each emulator its own, as {one: A, other: B}"),
+    (
+        "compare={{nearest_cell: a.ckpt}}",
+        r"compare: got the name 'nearest_cell'; letters, digits and . _ - are allowed, ",
+    ),
+    (
+        "compare={{a/b: a.ckpt}}",
+        r"compare: got the name 'a/b'; letters, digits and . _ - are allowed, but none of near",
+    ),
 ]
 
 
@@ -139,6 +153,7 @@ def test_emulators_side_by_side(job, tmp_path):
     first, second, third = (metrics[f"{name}/rmse_mV_mean"] for name in names)
     assert len({first, second, third}) == 3
     assert first == pytest.approx(metrics_of(job.folder)["test/rmse_mV_mean"], rel=1e-6)
+    assert "Their windows differ, so their errors are not of the same samples." in (folder / "report.html").read_text()
     assert len({metrics[f"{name}/cells"] for name in names}) == 1
     assert sorted(p.name for p in (folder / "figures").glob("examples-*")) == sorted(f"examples-{n}.png" for n in names)
 
@@ -190,7 +205,13 @@ def test_an_emulator_of_another_variant_is_told(job, tmp_path):
         r"\(variant program\); give traces of that cell, or leave traces null to have them simulated$",
     )
     said = load_emulator(job.folder / "best.ckpt").specification
-    other = changed(job, tmp_path / "other.ckpt", model_sha256="1" * 64, cell=said.cell | {"variant": "corrected"})
+    paced = changed(job, tmp_path / "paced.ckpt", cell_sha256="1" * 64)
+    refused(
+        evaluate(job, tmp_path, f"compare=[{paced}]", check=False),
+        r"compare: got an emulator of akwaboah2021 \(variant program\), beside one of akwaboah2021 \(variant program\) "
+        r"with other parameters, pacing or scaled constants; give emulators of the same cell$",
+    )
+    other = changed(job, tmp_path / "other.ckpt", cell_sha256="1" * 64, cell=said.cell | {"variant": "corrected"})
     refused(
         evaluate(job, tmp_path, f"compare=[{other}]", check=False),
         r"compare: got an emulator of akwaboah2021 \(variant corrected\), beside one of akwaboah2021 \(variant program",
@@ -229,7 +250,13 @@ def test_a_checkpoint_that_is_none_is_told(job, tmp_path):
         evaluate(job, tmp_path, f"checkpoint={torn}", check=False),
         rf"checkpoint: {torn} cannot be read, it is damaged or of another program",
     )
-    moved = changed(job, tmp_path / "moved.ckpt", model_sha256="1" * 64)
+    said = load_emulator(job.folder / "best.ckpt").specification
+    gone = changed(job, tmp_path / "gone.ckpt", cell=said.cell | {"model": "/nowhere/my.mmt"})
+    refused(
+        evaluate(job, tmp_path, f"checkpoint={gone}", check=False),
+        "simulator.model: /nowhere/my.mmt|checkpoint.*: got",
+    )
+    moved = changed(job, tmp_path / "moved.ckpt", cell_sha256="1" * 64)
     refused(
         evaluate(job, tmp_path, f"checkpoint={moved}", check=False),
         r"checkpoint: it was trained on another akwaboah2021 than that of today; put the file back as it was",

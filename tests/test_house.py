@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "launch": {"config", "overrides"},
     "search": set(),
     "sweeps": {"evaluation", "overrides", "tracking"},
-    "settings": {"data", "search", "simulation", "tracking", "training", "windowing"},
+    "settings": {"data", "evaluation", "measuring", "search", "simulation", "tracking", "training", "windowing"},
     "cardioemu": {"emulator", "tracking"},
 }
 

@@ -9,6 +9,7 @@ from tiny_job import RULE, SIZES, specification
 from cardioemu import Emulator, UserError
 from cardioemu.data import TEST, TRAIN, VALIDATION
 from cardioemu.evaluation import Findings, cell_errors
+from cardioemu.evaluation.baselines import NearestCell
 from cardioemu.measuring import Subject, baselines, measure, unseen, with_windows
 from cardioemu.models import LSTMNetwork
 from cardioemu.origin import seen
@@ -51,6 +52,19 @@ def test_all_are_measured_on_the_same_cells(data, emulator):
         np.testing.assert_allclose(along_mV, np.sqrt((error**2).mean(axis=(0, 1))), rtol=1e-5)
     assert found.fires.tolist() == windows.cells["label"][data.part == TEST].eq("fires").tolist()
     assert "emulator" not in found.chances
+
+
+def test_voltages_that_are_no_numbers_are_told(data, emulator):
+    class Broken(NearestCell):
+        def voltage_mV(self, scales):
+            return np.full((len(scales), RULE.points), np.nan, np.float32)
+
+    windows, rows = data.windows, data.rows[TEST]
+    subjects = {"broken": Subject(Broken(baselines(data)["nearest_cell"].known), windows, RULE.time_ms)}
+    with pytest.raises(
+        UserError, match=r"^broken: it predicts voltages that are no numbers; leave it out, or train it"
+    ):
+        measure(subjects, unseen(windows, [emulator]), rows, windows.scales[data.rows[TRAIN]])
 
 
 def test_the_correlation_with_the_distance_by_hand():

@@ -125,7 +125,7 @@ def test_biomarkers_over_cells_by_hand():
     assert found["apd_mape_percent"] == pytest.approx(21 / 6)
     assert found["apd90_cells"] == 3
     assert "cl_cells" not in found
-    assert (found["timing_error_ms"], found["shape_rmse_mV"]) == (2, 4)
+    assert (found["timing_error_ms"], found["shape_rmse_mV"], found["timing_cells"]) == (2, 4, 2)
 
 
 def test_intervals_by_hand():

@@ -107,7 +107,7 @@ def test_tables_say_what_is_missing():
     (row,) = error_table({"a": found}).to_dict("records")
     assert row == {
         "": "a", "RMSE mean (mV)": "1.23 (1.10 to 1.40)", "RMSE median (mV)": "1.00", "RMSE p95 (mV)": "–", "max": "–",
-        "MAE": "–", "R²": "0.988", "timing (ms)": "–", "shape (mV)": "–"
+        "MAE": "–", "R²": "0.988", "timing (ms)": "– of –", "shape (mV)": "–"
     }  # fmt: skip
     (row,) = phase_table({"a": {"rest_rmse_mV": 0.5, "rest_share_percent": 12.3}}).to_dict("records")
     assert (row["rest"], row["upstroke"]) == ("0.50 mV, 12 %", "– mV, – %")

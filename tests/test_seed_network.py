@@ -65,7 +65,7 @@ def test_after_a_kill_it_goes_on_to_the_same_network(data, said, tmp_path, monke
     with monkeypatch.context() as patch:
         patch.setattr(module, "make_trainer", lambda folder, max_epochs: make_trainer(folder, max_epochs=1))
         patch.setattr(module, "fit", killed)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match=r"^stopped; the same command goes on from the last whole epoch$"):
             seed_network(data, said, tmp_path / "killed")
     assert not [*tmp_path.glob("killed/*/network.ckpt")]
     begun = []

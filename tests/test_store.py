@@ -104,7 +104,7 @@ def test_metadata(store):
     assert (facts["scaled"], facts["duration_ms"], facts["cell"], facts["cells"]) == (["a", "b"], DURATION, "small", 7)
     assert (facts["solver"], facts["rtol"], facts["record"]) == (rodas.VERSION, 1e-4, RECORD)
     assert facts["model"].startswith("[[model]]")
-    assert len(facts["model_sha256"]) == 64
+    assert len(facts["cell_sha256"]) == 64
     assert {"cardioemu", "myokit", "numpy"} <= facts["versions"].keys()
     units = {f.name: f.metadata[b"unit"].decode() for f in schema if f.metadata}
     assert units == {

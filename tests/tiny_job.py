@@ -39,7 +39,7 @@ def specification(**changed):
         "highest": [2.0] * 5,
         "window": asdict(RULE),
         "cell": {"model": "akwaboah2021", "duration_ms": 2500.0, "variant": "program", "scaled": None},
-        "model_sha256": "0" * 64,
+        "cell_sha256": "0" * 64,
         "solver": {"name": "rodas", "rtol": 1e-4},
         "split": asdict(SPLIT),
         "windows": "0" * 16,

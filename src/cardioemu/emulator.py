@@ -40,7 +40,7 @@ class Specification:
         highest: largest scale of each input in the training part.
         window: the `WindowRule` of its output.
         cell: the arguments of the `Simulator` that its cells came from.
-        model_sha256: digest of that cell model's equations and initial values (`Cell.digest`).
+        cell_sha256: digest of that cell (`Cell.digest`).
         solver: the arguments of their `Solver`.
         split: the arguments of the `SplitRule` that told which of them train.
         windows: key of the windows it was trained on.
@@ -56,7 +56,7 @@ class Specification:
     highest: list[float]
     window: dict[str, Any]
     cell: dict[str, Any]
-    model_sha256: str
+    cell_sha256: str
     solver: dict[str, Any]
     split: dict[str, Any]
     windows: str

@@ -52,7 +52,8 @@ def baselines(known: WindowData) -> dict[str, Baseline]:
     """Makes the simple baselines from the cells that trained."""
     windows = known.windows
     rows = known.rows[TRAIN][distinct(windows.scales[known.rows[TRAIN]])[1]]
-    cells = windows.cells[(known.part == TRAIN) & windows.cells["status"].eq("ok").to_numpy()]
+    once = np.isin(np.arange(len(windows.scales)), distinct(windows.scales)[1])
+    cells = windows.cells[once & (known.part == TRAIN) & windows.cells["status"].eq("ok").to_numpy()]
 
     def mean_windows(some: np.ndarray) -> Predicted:
         return windows.windows(rows[some]).mean(axis=1)
@@ -152,6 +153,10 @@ def _measured(
                 some = scales[number * CELLS_AT_ONCE :][:CELLS_AT_ONCE]
                 predicted = {name: s.predictor.voltage_mV(some) for name, s in subjects.items()}
                 for name, voltage_mV in predicted.items():
+                    if not np.isfinite(voltage_mV).all():
+                        raise UserError(
+                            f"{name}: it predicts voltages that are no numbers; leave it out, or train it again"
+                        )
                     error = (voltage_mV[:, None] - simulated).astype(np.float64)
                     squares[name] += (error**2).mean(axis=1).sum(axis=0) / len(rows)
                 yield simulated, predicted

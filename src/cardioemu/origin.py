@@ -1,15 +1,21 @@
 """Where an emulator comes from: its cell model, the cells it has seen, and the windows that it was trained on."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import ValidationError
 
 from cardioemu.data import TEST, SplitRule, WindowData
 from cardioemu.emulator import Emulator
 from cardioemu.errors import UserError
+from cardioemu.errors import said as sentence
 from cardioemu.simulation import Cell, Engine, Simulator, Solver, TraceStore, campaign
 from cardioemu.types import Scales
 from cardioemu.windowing import window_set
+
+Part = TypeVar("Part")
 
 
 def cell_of(emulator: Emulator) -> Cell:
@@ -19,13 +25,21 @@ def cell_of(emulator: Emulator) -> Cell:
         UserError: it is not there any more, or is another one by now.
     """
     said = emulator.specification
-    cell = Simulator(**said.cell).cell()
-    if cell.digest != said.model_sha256:
+    cell = _made(Simulator, said.cell).cell()
+    if cell.digest != said.cell_sha256:
         raise UserError(
             f"checkpoint: it was trained on another {said.cell['model']} than that of today; put the file back as it "
             "was, or train again"
         )
     return cell
+
+
+def _made(part: Callable[..., Part], arguments: Mapping[str, Any]) -> Part:
+    """Makes a part again as a checkpoint says; what this machine lacks for it is the user's to mend."""
+    try:
+        return part(**arguments)
+    except ValidationError as error:
+        raise UserError("\n".join(sentence(finding, "checkpoint") for finding in error.errors())) from error
 
 
 def check_same_cell(one: Emulator, other: Emulator) -> None:
@@ -34,9 +48,10 @@ def check_same_cell(one: Emulator, other: Emulator) -> None:
     Raises:
         UserError: they are not, and cannot be measured on the same cells.
     """
-    if one.specification.model_sha256 != other.specification.model_sha256:
+    if one.specification.cell_sha256 != other.specification.cell_sha256:
         raise UserError(
-            f"compare: got an emulator of {named(other)}, beside one of {named(one)}; give emulators of the same cell"
+            f"compare: got an emulator of {named(other)}, beside one of "
+            f"{named(one)}{_alike(named(one), named(other))}; give emulators of the same cell"
         )
 
 
@@ -44,7 +59,7 @@ def check_store(store: TraceStore, emulator: Emulator) -> None:
     """Sees to it that a trace store holds cells of an emulator's own kind.
 
     Raises:
-        UserError: they are of another cell model, variant, or set of scaled conductances.
+        UserError: they are of another cell model, variant, pacing, or set of scaled conductances.
     """
     said, facts = emulator.specification, store.facts
     if list(store.scaled) != said.scaled:
@@ -52,26 +67,34 @@ def check_store(store: TraceStore, emulator: Emulator) -> None:
             f"traces: got {store.folder}, whose cells are scaled in {', '.join(store.scaled)}, but the emulator was "
             f"trained on cells scaled in {', '.join(said.scaled)}; give traces of such cells"
         )
-    if facts["model_sha256"] != said.model_sha256:
-        variant = f" (variant {facts['variant']})" if facts["variant"] else ""
+    if facts.get("cell_sha256") != said.cell_sha256:
+        stored = _name(facts["cell"], facts["variant"])
         raise UserError(
-            f"traces: got {store.folder} of {facts['cell']}{variant}, but the emulator was trained on "
-            f"{named(emulator)}; give traces of that cell, or leave traces null to have them simulated"
+            f"traces: got {store.folder} of {stored}, but the emulator was trained on "
+            f"{named(emulator)}{_alike(stored, named(emulator))}; give traces of that cell, or leave traces null to "
+            "have them simulated"
         )
+
+
+def _alike(one: str, other: str) -> str:
+    return " with other parameters, pacing or scaled constants" if one == other else ""
 
 
 def named(emulator: Emulator) -> str:
     """Names the cell model of an emulator."""
     said = emulator.specification.cell
-    variant = f" (variant {said['variant']})" if said["variant"] else ""
-    return f"{Path(said['model']).stem}{variant}"
+    return _name(Path(said["model"]).stem, said["variant"])
+
+
+def _name(cell: str, variant: str | None) -> str:
+    return f"{cell} (variant {variant})" if variant else cell
 
 
 def seen(emulator: Emulator, scales: Scales) -> np.ndarray:
     """Returns whether each cell (cells,) has the scales of one that the emulator was trained or chosen on."""
     said = emulator.specification
     design = said.design.numpy()
-    used = SplitRule(**said.split).parts(design) != TEST
+    used = _made(SplitRule, said.split).parts(design) != TEST
     known = {row.tobytes() for row in np.unique(design[used], axis=0)}
     return np.array([row.tobytes() in known for row in scales], dtype=bool)
 
@@ -82,6 +105,6 @@ def trained_on(emulator: Emulator, data_dir: Path, engine: Engine) -> WindowData
     duration_ms, record = said.cell["duration_ms"], said.cell["record"]
     design = said.design.numpy()
     traces = campaign(
-        cell_of(emulator), design, duration_ms, Solver(**said.solver), data_dir / "traces", engine, record
+        cell_of(emulator), design, duration_ms, _made(Solver, said.solver), data_dir / "traces", engine, record
     )
-    return WindowData(window_set(traces, emulator.window, data_dir / "windows"), SplitRule(**said.split))
+    return WindowData(window_set(traces, emulator.window, data_dir / "windows"), _made(SplitRule, said.split))

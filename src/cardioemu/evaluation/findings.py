@@ -30,9 +30,10 @@ class Findings:
 
     Attributes:
         scaled: names of the scaled conductances.
-        errors: for each cell with windows its `cell`, scales, `distance` to the nearest trained cell, and errors.
+        errors: for each cell with windows its `cell`, scales, `distance` to the nearest cell that the first emulator
+            was trained on, and errors.
         along: times of the emulator's window (ms), and the RMSE over all windows there (mV).
-        firing_scales: of all cells, with windows or not (cells, scaled).
+        firing_scales: of all cells that did not fail, with windows or not (cells, scaled).
         fires: whether each of these fires.
         chances: what each emulator that tells says of that, as a probability.
     """
@@ -48,7 +49,7 @@ class Findings:
     def metrics(self) -> dict[str, dict[str, float]]:
         """By emulator: `summary`, `intervals`, `firing` where it tells, and `rmse_distance_correlation`.
 
-        The last is Spearman's rank correlation of a cell's RMSE with its distance to the nearest trained cell.
+        The last is Spearman's rank correlation of a cell's RMSE with its `distance`.
         """
         result = {}
         for name, errors in self.errors.items():
@@ -116,8 +117,8 @@ def sections(found: Findings, examples: Mapping[str, Figure]) -> list[Section]:
 
 ERRORS = (
     "RMSE of each cell over all its windows and samples, then mean, median and 95th percentile over the cells, with "
-    "95 % bootstrap intervals over the cells. Timing: mean distance of the passages of -40 mV. Shape: RMSE after the "
-    "prediction was moved in time so that these coincide."
+    "95 % bootstrap intervals over the cells. Timing: mean distance of the passages of -40 mV, and of how many cells: "
+    "APs that both have count. Shape: RMSE after the prediction was moved in time so that these coincide."
 )
 EXAMPLES = "Six cells from the best to the worst, each named by the scales that differ from the control, and its RMSE."
 PHASE = "RMSE over all samples of the phase, and the phase's share of all squared errors."
@@ -125,8 +126,9 @@ BIOMARKER = (
     "Mean absolute percentage error, and median absolute error, of the window's own AP. Figure: the first emulator."
 )
 FIRING = (
-    "Of all cells, also those without windows. Boundary error: mean distance of a cell that was told wrong from the "
-    "nearest one that does what was said of it."
+    "Of all cells but those that failed, also of those without windows. Boundary error: mean distance of a cell of "
+    "which the wrong was said from the nearest one that does what was said of it; it falls as cells lie closer, so "
+    "compare it on the same cells only."
 )
 CALIBRATION = "How often a cell fires for which the probability was said to be so much; on the line both are the same."
 SCALES = (
@@ -134,6 +136,6 @@ SCALES = (
     "over one."
 )
 DISTANCE = (
-    "Distance in scales to the nearest trained cell; medians of bins with as many cells each. Grey: the first "
-    "emulator's cells."
+    "Distance in scales to the nearest cell that the first emulator was trained on; medians of bins with as many cells "
+    "each. Grey: the first emulator's cells."
 )

@@ -24,8 +24,9 @@ def firing(scales: Scales, fires: Bool[np.ndarray, " cells"], probability: PerCe
         `fires_accuracy`, the fraction of cells of which the right thing is said; `fires_sensitivity`, that of those
         that fire; `fires_specificity`, that of the others, both absent where there are no such cells;
         `confusion_fires_right` and so on, how many cells are said to fire or to be silent, rightly or wrongly;
-        `fires_boundary_error`: how far on the wrong side of the boundary a cell is of which the wrong thing is said,
-        the mean distance in scales to the nearest cell that does what was said of it; 0 without such cells;
+        `fires_boundary_error`: the mean distance in scales of a cell of which the wrong thing is said from the nearest
+        cell that does what was said of it, 0 without such cells; it falls as cells lie closer, so it tells emulators
+        apart on the same cells only;
         `fires_brier`, the mean squared difference of probability and outcome (Brier, Mon. Weather Rev. 1950;78:1);
         `fires_calibration_error`, the mean distance of the columns `said` and `found` of `calibration`, by cells.
     """

@@ -62,7 +62,7 @@ def error_table(metrics: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
             "max": _number(found, "rmse_mV_max"),
             "MAE": _number(found, "mae_mV"),
             "R²": _number(found, "r2", 3),
-            "timing (ms)": _number(found, "timing_error_ms"),
+            "timing (ms)": f"{_number(found, 'timing_error_ms')} of {_number(found, 'timing_cells', 0)}",
             "shape (mV)": _number(found, "shape_rmse_mV"),
         }
         for name, found in metrics.items()

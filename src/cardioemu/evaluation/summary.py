@@ -25,7 +25,8 @@ def summary(errors: pd.DataFrame) -> dict[str, float]:
         `rmse_floor_mV`, `mae_mV` and `r2`, the means over cells; `r2_pooled`, over all samples about their common mean;
         `error_max_mV`, the largest of all;
         for each phase `rest_rmse_mV` and so on, over all samples of that phase, and `rest_share_percent`, its share of
-        the sum of all squared errors; `timing_error_ms` and `shape_rmse_mV`, the means over cells;
+        the sum of all squared errors; `timing_error_ms` and `shape_rmse_mV`, the means over the
+        `timing_cells` that have an AP in both;
         of each biomarker `apd50_mape_percent`, the mean absolute percentage error against the mean over the cell's
         windows, `apd50_mae_ms` and `apd50_median_error_ms`, the mean and median absolute error;
         `apd_mape_percent`, the mean percentage of the three APDs over the cells that have them all;
@@ -47,10 +48,11 @@ def summary(errors: pd.DataFrame) -> dict[str, float]:
         "r2_pooled": _pooled_r2(errors),
         **_by_phase(errors),
         "timing_error_ms": float(errors["timing_error_ms"].mean()),
+        "timing_cells": float(errors["timing_error_ms"].count()) or np.nan,
         "shape_rmse_mV": float(errors["shape_rmse_mV"].mean()),
         **_of_biomarkers(errors),
     }
-    return {name: value for name, value in result.items() if not np.isnan(value)}
+    return {name: value for name, value in result.items() if np.isfinite(value)}
 
 
 def _pooled_r2(errors: pd.DataFrame) -> float:
@@ -98,7 +100,7 @@ def intervals(errors: pd.DataFrame) -> dict[str, float]:
     result: dict[str, float] = {}
     for name, statistic in STATISTICS.items():
         found = bootstrap(
-            (errors["rmse_mV"].to_numpy(),), statistic, n_resamples=RESAMPLES, method="percentile", rng=0
+            (errors["rmse_mV"].to_numpy(),), statistic, n_resamples=RESAMPLES, batch=100, method="percentile", rng=0
         ).confidence_interval
         result |= {f"rmse_mV_{name}_low": float(found.low), f"rmse_mV_{name}_high": float(found.high)}
     return result

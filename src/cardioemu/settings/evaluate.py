@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,15 @@ from pydantic import PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from cardioemu.errors import UserError
+from cardioemu.evaluation import BASELINES
+from cardioemu.measuring import SEED
 from cardioemu.settings.simulate import PARTS
 from cardioemu.simulation import Engine, Solver, TraceStore
 from cardioemu.tracking import Tracking
 from cardioemu.training import Accelerator
+
+NAME = r"\w[\w.-]*"  # it is that of figures and of metrics
+RESERVED = (*BASELINES, SEED)
 
 
 @dataclass(frozen=True, config=PARTS)
@@ -36,6 +42,13 @@ class EvaluateSettings:
             raise UserError("checkpoint: this must be given, as checkpoint=RUN_FOLDER/best.ckpt, or compare=[A,B]")
         if len(set(self._paths)) < len(self._paths):
             raise UserError("compare: got the same emulator twice; give each once")
+        if wrong := [name for name in self.checkpoints if not re.fullmatch(NAME, name) or name in RESERVED]:
+            raise UserError(
+                f"compare: got the name {wrong[0]!r}; letters, digits and . _ - are allowed, but none of "
+                f"{', '.join(RESERVED)}"
+            )
+        if len(self.checkpoints) < len(self._paths):
+            raise UserError("compare: got one name twice; give each emulator its own, as {one: A, other: B}")
         _ = self.store
 
     @property
@@ -52,7 +65,7 @@ class EvaluateSettings:
         others = self.compare.values() if isinstance(self.compare, dict) else self.compare or []
         return [*([self.checkpoint] if self.checkpoint else []), *others]
 
-    @property
+    @cached_property
     def store(self) -> TraceStore | None:
         """The traces to measure on, where they are given.
 

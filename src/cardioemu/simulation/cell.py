@@ -64,8 +64,9 @@ class Cell:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the model's code: its equations, constants and initial state."""
-        return hashlib.sha256(self.model.code().encode()).hexdigest()
+        """SHA-256 of what makes this cell: equations, constants, initial state, scaled constants, pacing."""
+        told = (self.model.code(), list(self.scaled_constants.items()), _told(self.protocol))
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
     @cached_property
     def equations(self) -> Equations:
@@ -122,6 +123,15 @@ class Cell:
             scaled = np.moveaxis(p * self.equations.controls, -1, 0)
             columns = self._right_hand_side(float(time_ms), np.moveaxis(y, -1, 0), scaled, q)
         return np.stack(np.broadcast_arrays(*columns, y[..., 0])[:-1], axis=-1)
+
+
+def _told(protocol: AnyProtocol) -> str:
+    """Writes pacing down, the same for the same pacing."""
+    if isinstance(protocol, Mapping):
+        return repr({name: _told(one) for name, one in protocol.items()})
+    if isinstance(protocol, myokit.TimeSeriesProtocol):
+        return repr((list(protocol.times()), list(protocol.values())))
+    return protocol.code() if isinstance(protocol, myokit.Protocol) else repr(protocol)
 
 
 def load_cell(

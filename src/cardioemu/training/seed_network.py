@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from cardioemu import emulator as checkpoint
 from cardioemu.data import WindowData
 from cardioemu.emulator import Emulator, Specification, load_emulator
 from cardioemu.folders import held, writable
@@ -43,9 +44,10 @@ def seed_network(data: WindowData, of: Specification, folder: Path, **trainer: A
         folder: where such networks are kept, each in a folder named by its key.
         trainer: further arguments of `make_trainer`.
     """
-    here = folder / stage_key(f"seed network {VERSION}", windows=of.windows, split=of.split)
+    version = f"seed network {VERSION}.{checkpoint.VERSION}"
+    here = folder / stage_key(version, windows=data.windows.key, split=of.split)
     settings = {"samples": of.settings["samples"], "inputs": of.settings["inputs"], "hidden": HIDDEN}
-    said = replace(of, network=LSTMNetwork.__name__, settings=settings, sigma_points=0.0)
+    said = replace(of, network=LSTMNetwork.__name__, settings=settings, windows=data.windows.key, sigma_points=0.0)
     epochs = -(-STEPS // len(data.train_dataloader()))
     with writable(here), held(here, "trained"):
         if not (here / FINISHED).exists():
@@ -53,7 +55,10 @@ def seed_network(data: WindowData, of: Specification, folder: Path, **trainer: A
             network = LSTMNetwork(**settings)
             network.fit_normaliser(data.training_windows())
             module = EmulatorModule(network, partial(KerasRMSprop, lr=0.001), said)
-            fit(make_trainer(here, max_epochs=epochs, **trainer), module, data, resumable(here))
+            try:
+                fit(make_trainer(here, max_epochs=epochs, **trainer), module, data, resumable(here))
+            except KeyboardInterrupt as error:
+                raise KeyboardInterrupt("stopped; the same command goes on from the last whole epoch") from error
             (here / BEST).replace(here / FINISHED)
             for name in (LAST, PREVIOUS):
                 (here / name).unlink(missing_ok=True)

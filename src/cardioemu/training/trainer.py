@@ -30,7 +30,7 @@ warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
 
 def _present(accelerator: str) -> str:
     if accelerator == "gpu" and not torch.cuda.is_available():
-        raise ValueError("no CUDA device is visible; use trainer=cpu")
+        raise ValueError("no CUDA device is visible; use cpu")
     return accelerator
 
 

@@ -100,6 +100,6 @@ def _facts(
         "variant": cell.variant,
         "states": list(cell.states),
         "model": cell.model.code(),
-        "model_sha256": cell.digest,
+        "cell_sha256": cell.digest,
         "versions": {package: version(package) for package in PACKAGES},
     }
