@@ -191,7 +191,7 @@ def test_charts(sweep, address, page, picture):
     unfold(page)
     page.get_by_role("button", name="Toggle sidebar").click()
     move_divider(page, 165)
-    page.get_by_placeholder("Search metric charts").fill("rmse_mV(_max|_mean|_p95|_best|$)")
+    page.get_by_placeholder("Search metric charts").fill("/rmse_mV(_max|_mean|_p95|_best|$)")
     for name in ("test/rmse_mV_mean", "val/rmse_mV", "val/rmse_mV_best"):
         expected = {run.info.run_name: history(sweep, run, name) for run in sweep.children}
         expect(chart(page, name).locator(".scatterlayer .trace")).to_have_count(2 * len(CHILDREN))  # as is, and smooth
