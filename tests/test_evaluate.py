@@ -254,7 +254,7 @@ def test_a_checkpoint_that_is_none_is_told(job, tmp_path):
     gone = changed(job, tmp_path / "gone.ckpt", cell=said.cell | {"model": "/nowhere/my.mmt"})
     refused(
         evaluate(job, tmp_path, f"checkpoint={gone}", check=False),
-        "simulator.model: /nowhere/my.mmt|checkpoint.*: got",
+        r"simulator.model: got '/nowhere/my.mmt', which is neither a bundled model \(akwaboah2021\) nor a file$",
     )
     moved = changed(job, tmp_path / "moved.ckpt", cell_sha256="1" * 64)
     refused(
