@@ -16,7 +16,7 @@ from cardioemu.launch import launch
 from cardioemu.measuring import Subject, baselines, examples, measure, unseen, with_seed_network, with_windows
 from cardioemu.origin import cell_of, check_same_cell, check_store, named, trained_on
 from cardioemu.settings.evaluate import EvaluateSettings
-from cardioemu.simulation import TraceStore, campaign
+from cardioemu.simulation import Cell, TraceStore, campaign
 from cardioemu.storage import atomic
 from cardioemu.tracking import Run, provenance
 from cardioemu.windowing import window_set
@@ -33,12 +33,12 @@ def evaluate(config: DictConfig, folder: Path) -> dict[str, float]:
     for emulator in emulators.values():
         check_same_cell(first, emulator)
     settings.tracking.check()
-    cell_of(first)
-    store = traces(settings, emulators)
+    cell = cell_of(first)
+    store = traces(settings, cell, emulators)
     windows = {e.window: window_set(store, e.window, settings.data_dir / "windows") for e in emulators.values()}
     cells = unseen(windows[first.window], emulators.values())
     rows = with_windows(cells, windows.values())
-    known = trained_on(first, settings.data_dir, settings.campaign)
+    known = trained_on(first, cell, settings.data_dir, settings.campaign)
 
     with settings.tracking.run(folder.name, plain(config), folder) as run:
         save(config, folder)
@@ -66,7 +66,7 @@ def load(path: str, settings: EvaluateSettings) -> Emulator:
     return load_emulator(path).to("cuda" if settings.accelerator == "gpu" else "cpu")
 
 
-def traces(settings: EvaluateSettings, emulators: Mapping[str, Emulator]) -> TraceStore:
+def traces(settings: EvaluateSettings, cell: Cell, emulators: Mapping[str, Emulator]) -> TraceStore:
     """Opens the given traces, or simulates the design by the emulators' own cell model.
 
     Raises:
@@ -77,7 +77,7 @@ def traces(settings: EvaluateSettings, emulators: Mapping[str, Emulator]) -> Tra
         check_store(settings.store, first)
         check_duration(settings.store.duration_ms, emulators, "traces")
         return settings.store
-    cell, record = cell_of(first), first.specification.cell["record"]
+    record = first.specification.cell["record"]
     longest_ms = max(emulator.specification.cell["duration_ms"] for emulator in emulators.values())
     duration_ms, scales = settings.duration_ms or longest_ms, settings.design(scaled=cell.scaled)
     check_duration(duration_ms, emulators, "duration_ms")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import settings
 from small_campaign import DURATION, files_of, finish, logged, oscillator, start
-from tiny_job import RULE, SPLIT, TINY, run_cli
+from tiny_job import RULE, SPLIT, TINY, evaluate, metrics_of, run_cli
 
 from cardioemu.data import WindowData
 from cardioemu.simulation import Solver, campaign, design, load_cell
@@ -48,6 +48,15 @@ def job(tmp_path_factory):
     result = run_cli(*TINY, "trainer.max_epochs=4", cwd=cwd)
     (folder,) = cwd.glob("runs/*/*")
     return SimpleNamespace(cwd=cwd, folder=folder, out=result.stdout, err=result.stderr)
+
+
+@pytest.fixture(scope="session")
+def evaluation(job, tmp_path_factory):
+    """One run of evaluate.py on the tiny job's own design: its folder, metrics, where it ran, and what it printed."""
+    cwd = tmp_path_factory.mktemp("evaluation")
+    result = evaluate(job, cwd)
+    (folder,) = cwd.glob("evaluations/*/*")
+    return SimpleNamespace(cwd=cwd, folder=folder, out=result.stdout, err=result.stderr, metrics=metrics_of(folder))
 
 
 @pytest.fixture(scope="session")

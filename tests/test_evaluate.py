@@ -2,13 +2,12 @@
 
 import json
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_job import client, environment, metrics_of, own_metrics, run_cli, run_of
+from tiny_job import client, environment, evaluate, metrics_of, own_metrics, run_cli, run_of
 
 from cardioemu import load_emulator
 from cardioemu.data import TEST, TRAIN
@@ -38,20 +37,6 @@ SENTENCES = [
         r"compare: got the name 'a/b'; letters, digits and . _ - are allowed, but none of near",
     ),
 ]
-
-
-def evaluate(job, cwd, *arguments, check=True):
-    """Evaluates the tiny job's emulator on its own design, unless told otherwise."""
-    own = (f"checkpoint={job.folder / 'best.ckpt'}", "design.n=24", f"data_dir={job.cwd / 'data'}")
-    return run_cli(*own, *arguments, cwd=cwd, script="evaluate.py", check=check)
-
-
-@pytest.fixture(scope="module")
-def evaluation(job, tmp_path_factory):
-    cwd = tmp_path_factory.mktemp("evaluation")
-    result = evaluate(job, cwd)
-    (folder,) = cwd.glob("evaluations/*/*")
-    return SimpleNamespace(cwd=cwd, folder=folder, out=result.stdout, err=result.stderr, metrics=metrics_of(folder))
 
 
 def test_on_its_own_design_it_measures_the_test_part(evaluation, job):

@@ -1,10 +1,11 @@
 """The report of an evaluation in a real browser: every figure is seen, and nothing is asked of anyone else."""
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 from browsing import CHROMIUM, chromium, new_page, pictures
-from tiny_job import run_cli
 
 SECTIONS = [
     "errors",
@@ -36,13 +37,9 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not i
 
 
 @pytest.fixture(scope="module")
-def page_file(job, tmp_path_factory):
-    cwd = tmp_path_factory.mktemp("report")
-    arguments = (f"checkpoint={job.folder / 'best.ckpt'}", "design.n=24", f"data_dir={job.cwd / 'data'}")
-    run_cli(*arguments, cwd=cwd, script="evaluate.py")
-    (path,) = cwd.glob("evaluations/*/*/report.html")
+def page_file(evaluation, tmp_path_factory):
     # It is one file: it is read elsewhere, without its folder.
-    return path.rename(tmp_path_factory.mktemp("mailed") / "report.html")
+    return Path(shutil.copy(evaluation.folder / "report.html", tmp_path_factory.mktemp("mailed")))
 
 
 @pytest.fixture(scope="module")

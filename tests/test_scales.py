@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardioemu.errors import UserError
-from cardioemu.simulation import checked_scales, distinct
+from cardioemu.simulation import checked_scales, distinct, is_first
 
 CURRENTS = ("ICaL", "IK1", "IKr", "IKur", "INa")
 
@@ -66,3 +66,4 @@ def test_distinct_rows(rows):
     seen = list(dict.fromkeys(rows))
     assert number.tolist() == [seen.index(row) for row in rows]
     assert first.tolist() == [rows.index(row) for row in seen]
+    assert is_first(np.array(rows)).tolist() == [rows.index(row) == i for i, row in enumerate(rows)]

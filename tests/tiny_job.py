@@ -92,6 +92,12 @@ def run_of(folder, cwd):
     return client(cwd).get_run((folder / "mlflow_run_id").read_text())
 
 
+def evaluate(job, cwd, *arguments, check=True):
+    """Evaluates the tiny job's emulator on its own design, unless told otherwise."""
+    own = (f"checkpoint={job.folder / 'best.ckpt'}", "design.n=24", f"data_dir={job.cwd / 'data'}")
+    return run_cli(*own, *arguments, cwd=cwd, script="evaluate.py", check=check)
+
+
 def share_data(job, cwd):
     """Overrides with which a run in another folder uses the traces and windows of the tiny job."""
     return (*TINY, f"data_dir={job.cwd / 'data'}")

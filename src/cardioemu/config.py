@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from cardioemu import overrides as command_line
-from cardioemu.errors import UserError, hint, said
+from cardioemu.errors import UserError, hint, made, said
 from cardioemu.storage import atomic
 
 VERSION_BASE = "1.3"
@@ -84,7 +84,7 @@ def build(config: DictConfig, schema: type[Schema]) -> Schema:
     problems += _mistakes(schema, parts, "")
     if problems or broken:
         raise UserError("\n".join(problems))
-    return _call(schema, parts, "")
+    return made(schema, parts, "")
 
 
 def _build_part(address: str, node: Any) -> Any:
@@ -102,15 +102,7 @@ def _build_part(address: str, node: Any) -> Any:
     checked = {key: _validated(annotations[key], value) for key, value in arguments.items()}
     if node.get("_partial_"):
         return hydra.utils.instantiate({"_target_": node["_target_"], "_partial_": True, "_convert_": "all"}, **checked)
-    return _call(target, checked, address)
-
-
-def _call(target: Any, arguments: Mapping[str, Any], address: str) -> Any:
-    """Calls a constructor whose arguments are right one by one; what it finds wrong in them together is the user's."""
-    try:
-        return target(**arguments)
-    except ValidationError as error:
-        raise UserError("\n".join(said(entry, address) for entry in error.errors())) from error
+    return made(target, checked, address)
 
 
 def _mistakes(target: Any, arguments: Mapping[str, Any], prefix: str) -> list[str]:

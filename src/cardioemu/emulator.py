@@ -14,11 +14,10 @@ from torch import nn
 
 from cardioemu.errors import UserError
 from cardioemu.models import NETWORKS, gaussian_smoothed
-from cardioemu.progress import progress_bar
 from cardioemu.simulation import checked_scales
 from cardioemu.tensors import ScaleBatch, VoltageBatch
 from cardioemu.types import Predicted, SampleTimes, Scales, Windows
-from cardioemu.windowing import CELLS_AT_ONCE, WindowRule, WindowSet
+from cardioemu.windowing import WindowRule, WindowSet
 
 BATCH = 1024
 CHECKPOINT_KEY = "emulator"
@@ -148,12 +147,9 @@ class Emulator(nn.Module):
         Yields:
             Simulated (cells, windows, points) and predicted (cells, points), in mV.
         """
-        scales = windows.scales[rows]
-        self.warn_outside(scales)
-        with progress_bar(len(rows), doing, "cell") as bar:
-            for number, simulated in enumerate(windows.batches(rows)):
-                yield simulated, self.voltage_mV(scales[number * CELLS_AT_ONCE :][:CELLS_AT_ONCE])
-                bar.update(len(simulated))
+        self.warn_outside(windows.scales[rows])
+        for simulated, predicted in windows.beside(rows, {"": self.voltage_mV}, doing):
+            yield simulated, predicted[""]
 
     def warn_outside(self, scales: Scales) -> None:
         """Warns of cells outside the range of the training part."""

@@ -1,8 +1,10 @@
 """The one exception whose message is written for the user, and how its sentences are made."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
+
+from pydantic import ValidationError
 
 
 class UserError(ValueError):
@@ -36,3 +38,20 @@ def said(finding: Any, address: str) -> str:
         return f"{where}: this must be given"
     what = str(cause) if cause else finding["msg"].replace("Input should be", "it must be")
     return f"{where}: got {finding['input']!r}; {what}"
+
+
+def made(target: Any, arguments: Mapping[str, Any], address: str) -> Any:
+    """Calls a constructor; what it finds wrong in its arguments is the user's.
+
+    Args:
+        target: the constructor.
+        arguments: by name.
+        address: of what is made, as the user writes it.
+
+    Raises:
+        UserError: what pydantic, or the constructor itself, finds.
+    """
+    try:
+        return target(**arguments)
+    except ValidationError as error:
+        raise UserError("\n".join(said(finding, address) for finding in error.errors())) from error

@@ -23,11 +23,11 @@ from cardioemu.evaluation import (
     overlay,
 )
 from cardioemu.origin import seen
-from cardioemu.progress import progress_bar, tell
-from cardioemu.simulation import distinct
+from cardioemu.progress import tell
+from cardioemu.simulation import is_first
 from cardioemu.training import is_seed_network, seed_network
 from cardioemu.types import Predicted, SampleTimes, Scales, Windows
-from cardioemu.windowing import CELLS_AT_ONCE, WindowSet
+from cardioemu.windowing import WindowSet
 
 SEED = "seed_network"
 SHOWN = 6  # cells that are drawn
@@ -51,9 +51,9 @@ class Subject:
 def baselines(known: WindowData) -> dict[str, Baseline]:
     """Makes the simple baselines from the cells that trained."""
     windows = known.windows
-    rows = known.rows[TRAIN][distinct(windows.scales[known.rows[TRAIN]])[1]]
-    once = np.isin(np.arange(len(windows.scales)), distinct(windows.scales)[1])
-    cells = windows.cells[once & (known.part == TRAIN) & windows.cells["status"].eq("ok").to_numpy()]
+    trained = is_first(windows.scales) & (known.part == TRAIN)
+    rows = np.flatnonzero(trained & windows.windowed)
+    cells = windows.cells[trained & windows.cells["status"].eq("ok").to_numpy()]
 
     def mean_windows(some: np.ndarray) -> Predicted:
         return windows.windows(rows[some]).mean(axis=1)
@@ -87,8 +87,7 @@ def unseen(windows: WindowSet, emulators: Iterable[Emulator]) -> pd.DataFrame:
     fresh = ~np.any([seen(emulator, scales) for emulator in emulators], axis=0)
     if not fresh.all():
         tell(f"{(~fresh).sum()} of {len(fresh)} cells are left out: an emulator was trained or chosen on their scales")
-    once = np.isin(np.arange(len(scales)), distinct(scales)[1])
-    return windows.cells[fresh & once]
+    return windows.cells[fresh & is_first(scales)]
 
 
 def with_windows(cells: pd.DataFrame, sets: Iterable[WindowSet]) -> np.ndarray:
@@ -146,21 +145,18 @@ def _measured(
     one = next(iter(subjects.values()))
     squares = {name: np.zeros(len(one.time_ms)) for name in subjects}
 
+    predict = {name: subject.predictor.voltage_mV for name, subject in subjects.items()}
+
     def batches() -> Iterator[tuple[Windows, dict[str, Predicted]]]:
-        scales = one.windows.scales[rows]
-        with progress_bar(len(rows), "evaluate", "cell") as bar:
-            for number, simulated in enumerate(one.windows.batches(rows)):
-                some = scales[number * CELLS_AT_ONCE :][:CELLS_AT_ONCE]
-                predicted = {name: s.predictor.voltage_mV(some) for name, s in subjects.items()}
-                for name, voltage_mV in predicted.items():
-                    if not np.isfinite(voltage_mV).all():
-                        raise UserError(
-                            f"{name}: it predicts voltages that are no numbers; leave it out, or train it again"
-                        )
-                    error = (voltage_mV[:, None] - simulated).astype(np.float64)
-                    squares[name] += (error**2).mean(axis=1).sum(axis=0) / len(rows)
-                yield simulated, predicted
-                bar.update(len(simulated))
+        for simulated, predicted in one.windows.beside(rows, predict, "evaluate"):
+            for name, voltage_mV in predicted.items():
+                if not np.isfinite(voltage_mV).all():
+                    raise UserError(
+                        f"{name}: it predicts voltages that are no numbers; leave it out, or train it again"
+                    )
+                error = (voltage_mV[:, None] - simulated).astype(np.float64)
+                squares[name] += (error**2).mean(axis=1).sum(axis=0) / len(rows)
+            yield simulated, predicted
 
     return errors_of_all(one.time_ms, batches()), squares
 

@@ -1,21 +1,17 @@
 """Where an emulator comes from: its cell model, the cells it has seen, and the windows that it was trained on."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import ValidationError
 
 from cardioemu.data import TEST, SplitRule, WindowData
 from cardioemu.emulator import Emulator
-from cardioemu.errors import UserError
-from cardioemu.errors import said as sentence
+from cardioemu.errors import UserError, made
 from cardioemu.simulation import Cell, Engine, Simulator, Solver, TraceStore, campaign
 from cardioemu.types import Scales
 from cardioemu.windowing import window_set
 
-Part = TypeVar("Part")
+ADDRESS = "checkpoint"  # where a user finds what is wrong with any of this
 
 
 def cell_of(emulator: Emulator) -> Cell:
@@ -25,21 +21,13 @@ def cell_of(emulator: Emulator) -> Cell:
         UserError: it is not there any more, or is another one by now.
     """
     said = emulator.specification
-    cell = _made(Simulator, said.cell).cell()
+    cell = made(Simulator, said.cell, ADDRESS).cell()
     if cell.digest != said.cell_sha256:
         raise UserError(
             f"checkpoint: it was trained on another {said.cell['model']} than that of today; put the file back as it "
             "was, or train again"
         )
     return cell
-
-
-def _made(part: Callable[..., Part], arguments: Mapping[str, Any]) -> Part:
-    """Makes a part again as a checkpoint says; what this machine lacks for it is the user's to mend."""
-    try:
-        return part(**arguments)
-    except ValidationError as error:
-        raise UserError("\n".join(sentence(finding, "checkpoint") for finding in error.errors())) from error
 
 
 def check_same_cell(one: Emulator, other: Emulator) -> None:
@@ -94,17 +82,22 @@ def seen(emulator: Emulator, scales: Scales) -> np.ndarray:
     """Returns whether each cell (cells,) has the scales of one that the emulator was trained or chosen on."""
     said = emulator.specification
     design = said.design.numpy()
-    used = _made(SplitRule, said.split).parts(design) != TEST
+    used = made(SplitRule, said.split, ADDRESS).parts(design) != TEST
     known = {row.tobytes() for row in np.unique(design[used], axis=0)}
     return np.array([row.tobytes() in known for row in scales], dtype=bool)
 
 
-def trained_on(emulator: Emulator, data_dir: Path, engine: Engine) -> WindowData:
-    """Opens the windows that an emulator was trained on, simulated and cut again where they are not there."""
+def trained_on(emulator: Emulator, cell: Cell, data_dir: Path, engine: Engine) -> WindowData:
+    """Opens the windows that an emulator was trained on, simulated and cut again where they are not there.
+
+    Args:
+        emulator: the emulator.
+        cell: its cell model (`cell_of`).
+        data_dir: where traces and windows are kept.
+        engine: where cells are simulated.
+    """
     said = emulator.specification
     duration_ms, record = said.cell["duration_ms"], said.cell["record"]
-    design = said.design.numpy()
-    traces = campaign(
-        cell_of(emulator), design, duration_ms, _made(Solver, said.solver), data_dir / "traces", engine, record
-    )
-    return WindowData(window_set(traces, emulator.window, data_dir / "windows"), _made(SplitRule, said.split))
+    solver, split = made(Solver, said.solver, ADDRESS), made(SplitRule, said.split, ADDRESS)
+    traces = campaign(cell, said.design.numpy(), duration_ms, solver, data_dir / "traces", engine, record)
+    return WindowData(window_set(traces, emulator.window, data_dir / "windows"), split)

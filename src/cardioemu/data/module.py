@@ -14,7 +14,7 @@ from cardioemu.data.split import TEST, TRAIN, VALIDATION, split
 from cardioemu.data.training_set import Batch, EpochBatches, TrainingSet
 from cardioemu.errors import UserError
 from cardioemu.progress import progress_bar
-from cardioemu.simulation import distinct
+from cardioemu.simulation import is_first
 from cardioemu.types import Scales
 from cardioemu.windowing import CELLS_AT_ONCE, WindowSet
 
@@ -74,7 +74,7 @@ class WindowData(pl.LightningDataModule):
         self.room: Mapping[str, int] = {}
         scales = windows.scales
         self.part = rule.parts(scales)
-        once = np.isin(np.arange(len(scales)), distinct(scales)[1])
+        once = is_first(scales)
         kept = {TRAIN: once if rule.duplicates == "once" else np.ones_like(once), VALIDATION: once, TEST: once}
         self.rows = {name: np.flatnonzero(windows.windowed & (self.part == name) & kept[name]) for name in kept}
         for name, rows in self.rows.items():

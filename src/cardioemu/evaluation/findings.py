@@ -102,7 +102,7 @@ def sections(found: Findings, examples: Mapping[str, Figure]) -> list[Section]:
             "Error over the scales",
             SCALES,
             None,
-            plots.error_over_scales(scales, found.scaled, rmse_mV[next(iter(rmse_mV))]),
+            plots.error_over_scales(scales, found.scaled, first["rmse_mV"].to_numpy()),
         ),
         Section(
             "distance",

@@ -10,9 +10,10 @@ import pandas as pd
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
-from cardioemu.evaluation.sampled_window import BIOMARKERS, PHASES
+from cardioemu.evaluation.sampled_window import BIOMARKERS, PHASES, WRITTEN
 
 WORST = 10
+MISSING = "–"
 RMSES = ("rmse_mV_mean", "rmse_mV_median", "rmse_mV_p95")
 
 
@@ -90,7 +91,7 @@ def biomarker_table(metrics: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
         row = {"": name, "all APDs": f"{_number(found, 'apd_mape_percent')} %"}
         for biomarker, unit in BIOMARKERS.items():
             percent, median = (_number(found, f"{biomarker}_{key}") for key in ("mape_percent", f"median_error_{unit}"))
-            row[biomarker.replace("_", " ")] = f"{percent} %, {median} {unit.replace('V_s', 'V/s')}"
+            row[biomarker.replace("_", " ")] = f"{percent} %, {median} {WRITTEN[unit]}"
         rows.append(row | {"cells (APD90, CL)": f"{_number(found, 'apd90_cells', 0)}, {_number(found, 'cl_cells', 0)}"})
     return pd.DataFrame(rows)
 
@@ -123,9 +124,6 @@ def worst_table(table: pd.DataFrame, scaled: Sequence[str]) -> pd.DataFrame:
 def _with_interval(found: Mapping[str, float], key: str) -> str:
     low, high = (_number(found, f"{key}_{end}") for end in ("low", "high"))
     return f"{_number(found, key)} ({low} to {high})" if low != MISSING else _number(found, key)
-
-
-MISSING = "–"
 
 
 def _number(found: Mapping[str, float], key: str, digits: int = 2) -> str:

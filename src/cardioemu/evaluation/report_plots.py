@@ -1,6 +1,7 @@
 """The figures of a report: tables in, a matplotlib figure out. What several emulators did stands under their names."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,17 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from cardioemu.evaluation.baselines import BASELINES
-from cardioemu.evaluation.sampled_window import BIOMARKERS
+from cardioemu.evaluation.sampled_window import BIOMARKERS, WRITTEN
 from cardioemu.types import PerCell, SampleTimes, Scales
 
 COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce", "#64748b", "#b45309", "#0f766e", "#be185d")
-UNITS = {"V_s": "V/s"}
 BINS = 8  # of the distance, with as many cells each
 
 
 def error_distribution(rmse_mV: Mapping[str, np.ndarray]) -> Figure:
     """Draws what part of the cells has at most which RMSE."""
     figure, axis = _single()
-    for (name, values), colour in zip(rmse_mV.items(), _colours(len(rmse_mV)), strict=True):
+    for (name, values), colour in zip(rmse_mV.items(), cycle(COLOURS), strict=False):
         ordered = np.sort(values)
         part = np.arange(1, len(ordered) + 1) / len(ordered)
         axis.step(ordered, part, where="post", label=name, color=colour, **_line(name))
@@ -70,7 +70,7 @@ def biomarker_scatter(errors: pd.DataFrame) -> Figure:
         if len(both):
             ends = [both.to_numpy().min(), both.to_numpy().max()]
             axis.plot(ends, ends, color=COLOURS[4], lw=0.8)
-        axis.set_title(f"{name.replace('_', ' ')} ({UNITS.get(unit, unit)}), {len(both)} cells", fontsize=8)
+        axis.set_title(f"{name.replace('_', ' ')} ({WRITTEN[unit]}), {len(both)} cells", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("simulated", fontsize=8)
@@ -85,7 +85,7 @@ def error_along_window(lines: Mapping[str, tuple[SampleTimes, np.ndarray]]) -> F
         lines: by emulator, the times (ms) and the errors (mV).
     """
     figure, axis = _single(width=8.0)
-    for (name, (time_ms, error_mV)), colour in zip(lines.items(), _colours(len(lines)), strict=True):
+    for (name, (time_ms, error_mV)), colour in zip(lines.items(), cycle(COLOURS), strict=False):
         axis.plot(time_ms, error_mV, label=name, color=colour, **_line(name))
     axis.set(xlabel="time from the AP start (ms)", ylabel="RMSE over the cells (mV)")
     axis.set_ylim(bottom=0)
@@ -100,7 +100,7 @@ def error_by_distance(distance: PerCell, rmse_mV: Mapping[str, np.ndarray]) -> F
     axis.semilogy(distance, first, ".", ms=2, color="#d6d3d1")
     order = np.argsort(distance, kind="stable")
     bins = np.array_split(order, min(BINS, len(order)))
-    for (name, values), colour in zip(rmse_mV.items(), _colours(len(rmse_mV)), strict=True):
+    for (name, values), colour in zip(rmse_mV.items(), cycle(COLOURS), strict=False):
         middles = [(np.median(distance[rows]), np.median(values[rows])) for rows in bins]
         axis.semilogy(*np.transpose(middles), marker="o", label=name, color=colour, ms=3.5, **_line(name))
     axis.set(xlabel="distance to the nearest trained cell (scales)", ylabel="RMSE (mV), median of a bin")
@@ -131,7 +131,7 @@ def calibration_plot(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Draws how often a cell fires against how likely that was said to be, from tables of `calibration`."""
     figure, axis = _single(width=4.6)
     axis.plot([0, 1], [0, 1], color=COLOURS[4], lw=0.8)
-    for (name, table), colour in zip(tables.items(), _colours(len(tables)), strict=True):
+    for (name, table), colour in zip(tables.items(), cycle(COLOURS), strict=False):
         axis.plot(table["said"], table["found"], "o-", label=name, color=colour, ms=4, lw=1.1)
     axis.set(xlabel="said probability to fire", ylabel="part that fires")
     axis.legend(fontsize=8, frameon=False)
@@ -140,10 +140,6 @@ def calibration_plot(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 def _line(name: str) -> dict[str, Any]:
     return {"ls": "--", "lw": 0.9} if name in BASELINES else {"lw": 1.4}
-
-
-def _colours(count: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]
 
 
 def _single(width: float = 6.4) -> tuple[Figure, Axes]:

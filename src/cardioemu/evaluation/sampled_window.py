@@ -26,7 +26,10 @@ BIOMARKERS: Mapping[str, str] = {
     "amplitude": "mV",
     "dvdt_max": "V_s",
 }
-"""Name -> unit of what is measured of a window's own AP."""
+"""Name -> unit of what is measured of a window's own AP, as it stands in names."""
+
+WRITTEN = {"ms": "ms", "mV": "mV", "V_s": "V/s"}
+"""The same units for a reader."""
 
 PHASES = ("rest", "upstroke", "plateau", "repolarisation")
 REST, UPSTROKE, PLATEAU, REPOLARISATION = range(4)

@@ -13,7 +13,7 @@ from cardioemu.simulation.campaigns import (
 from cardioemu.simulation.cell import Cell, load_cell
 from cardioemu.simulation.designs import design
 from cardioemu.simulation.pacing import Pacing
-from cardioemu.simulation.scales import checked_scales, distinct
+from cardioemu.simulation.scales import checked_scales, distinct, is_first
 from cardioemu.simulation.simulate import simulate
 from cardioemu.simulation.store import TraceStore
 
@@ -30,6 +30,7 @@ __all__ = [
     "design",
     "distinct",
     "expected",
+    "is_first",
     "load_cell",
     "sample_cells",
     "simulate",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from numpy.typing import ArrayLike
 
 from cardioemu.errors import UserError
@@ -54,3 +54,8 @@ def distinct(scales: Scales) -> tuple[Int64[np.ndarray, " cells"], Int64[np.ndar
     _, first, inverse = np.unique(scales, axis=0, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))
     return rank[inverse], np.sort(first)
+
+
+def is_first(scales: Scales) -> Bool[np.ndarray, " cells"]:
+    """Returns whether each row of a design is the first with its scale vector (cells,)."""
+    return np.isin(np.arange(len(scales)), distinct(scales)[1])

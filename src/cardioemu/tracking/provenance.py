@@ -42,6 +42,7 @@ def job_key(config: Mapping[str, Any], script: Path) -> str:
     return stage_key("job", config=determines, code=code_digest(), script=script.read_text(encoding="utf-8"))
 
 
+@cache
 def git_state() -> tuple[dict[str, str], str]:
     """Returns tags with the commit of this code and whether its tree is changed, and the diff.
 

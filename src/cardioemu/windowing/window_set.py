@@ -1,6 +1,6 @@
 """The windows of a trace store on disk: memory-mapped shards and a table of what became of every cell."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from cardioemu.errors import UserError
-from cardioemu.types import CellWindows, Scales, Windows
+from cardioemu.progress import progress_bar
+from cardioemu.types import CellWindows, Predicted, Scales, Windows
 from cardioemu.windowing.cut import WINDOWED
 from cardioemu.windowing.shards import Shard
 
@@ -73,6 +74,26 @@ class WindowSet:
         begin, end = number * CELLS_AT_ONCE, (number + 1) * CELLS_AT_ONCE
         self.expect(rows[end : end + CELLS_AT_ONCE])
         return self.windows(rows[begin:end])
+
+    def beside(
+        self, rows: np.ndarray, predict: Mapping[str, Callable[[Scales], Predicted]], doing: str
+    ) -> Iterator[tuple[Windows, dict[str, Predicted]]]:
+        """Reads the same, and beside each what is predicted of it, with a progress bar.
+
+        Args:
+            rows: some windowed cells.
+            predict: by name, from scale vectors (cells, scaled) to windows (cells, points), in mV.
+            doing: what the progress bar says.
+
+        Yields:
+            Simulated (cells, windows, points), and by name predicted (cells, points), in mV.
+        """
+        scales = self.scales[rows]
+        with progress_bar(len(rows), doing, "cell") as bar:
+            for number, simulated in enumerate(self.batches(rows)):
+                some = scales[number * CELLS_AT_ONCE :][:CELLS_AT_ONCE]
+                yield simulated, {name: voltage_mV(some) for name, voltage_mV in predict.items()}
+                bar.update(len(simulated))
 
     def pick(self, rows: np.ndarray, numbers: np.ndarray) -> CellWindows:
         """Reads one window of each of some windowed cells: (rows, points), window `numbers[i]` of cell `rows[i]`."""
