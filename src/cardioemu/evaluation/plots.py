@@ -13,7 +13,7 @@ from cardioemu.types import Predicted, SampleTimes, Windows
 
 SIMULATED, EMULATED = "#8a8f98", "#c2410c"
 TRACE, AP_START, FAILURE = "#334155", "#c2410c", "#b91c1c"
-TITLE_COLUMNS = 62  # as many letters as fit above a panel
+TITLE_COLUMNS = 52  # as many letters as fit above a panel
 LONGEST_IN_MS = 10_000.0
 EPOCHS = "trainer.max_epochs"
 SPREAD = 30  # times the smallest value of a setting, beyond which its axis is logarithmic
