@@ -14,7 +14,7 @@ from cardioemu.emulator import Emulator
 from cardioemu.evaluation import Findings, Section, error_table, html, sections
 from cardioemu.launch import launch
 from cardioemu.measuring import Subject, baselines, examples, measure, unseen, with_seed_network, with_windows
-from cardioemu.origin import cell_of, check_same_cell, check_store, named, trained_on
+from cardioemu.origin import cell_of, check_same_cell, check_store, kept_of, named, trained_on
 from cardioemu.settings.evaluate import EvaluateSettings
 from cardioemu.simulation import Cell, TraceStore, campaign
 from cardioemu.storage import atomic
@@ -77,12 +77,11 @@ def traces(settings: EvaluateSettings, cell: Cell, emulators: Mapping[str, Emula
         check_store(settings.store, first)
         check_duration(settings.store.duration_ms, emulators, "traces")
         return settings.store
-    record = first.specification.cell["record"]
     longest_ms = max(emulator.specification.cell["duration_ms"] for emulator in emulators.values())
     duration_ms, scales = settings.duration_ms or longest_ms, settings.design(scaled=cell.scaled)
     check_duration(duration_ms, emulators, "duration_ms")
     folder = settings.data_dir / "traces"
-    return campaign(cell, scales, duration_ms, settings.solver, folder, settings.campaign, record)
+    return campaign(cell, scales, duration_ms, settings.solver, folder, settings.campaign, **kept_of(first))
 
 
 def check_duration(duration_ms: float, emulators: Mapping[str, Emulator], setting: str) -> None:

@@ -1,6 +1,7 @@
 """Where an emulator comes from: its cell model, the cells it has seen, and the windows that it was trained on."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,6 +88,12 @@ def seen(emulator: Emulator, scales: Scales) -> np.ndarray:
     return np.array([row.tobytes() in known for row in scales], dtype=bool)
 
 
+def kept_of(emulator: Emulator) -> dict[str, Any]:
+    """Returns what `campaign` was told beside cells and length of the traces that an emulator was trained on."""
+    said = emulator.specification.cell
+    return {"record": said["record"], "transient_ms": said["transient_ms"]}
+
+
 def trained_on(emulator: Emulator, cell: Cell, data_dir: Path, engine: Engine) -> WindowData:
     """Opens the windows that an emulator was trained on, simulated and cut again where they are not there.
 
@@ -97,7 +104,7 @@ def trained_on(emulator: Emulator, cell: Cell, data_dir: Path, engine: Engine) -
         engine: where cells are simulated.
     """
     said = emulator.specification
-    duration_ms, record = said.cell["duration_ms"], said.cell["record"]
     solver, split = made(Solver, said.solver, ADDRESS), made(SplitRule, said.split, ADDRESS)
-    traces = campaign(cell, said.design.numpy(), duration_ms, solver, data_dir / "traces", engine, record)
+    where, duration_ms, kept = data_dir / "traces", said.cell["duration_ms"], kept_of(emulator)
+    traces = campaign(cell, said.design.numpy(), duration_ms, solver, where, engine, **kept)
     return WindowData(window_set(traces, emulator.window, data_dir / "windows"), split)

@@ -40,12 +40,16 @@ class SimulateSettings:
 
     def traces(self) -> TraceStore:
         """Simulates the design, or opens the traces of the same campaign."""
-        return campaign(*self._of_campaign, engine=self.campaign, record=self.simulator.record)
+        return campaign(*self._of_campaign, engine=self.campaign, **self._kept)
 
     def expected(self) -> Forecast | None:
         """Reckons what that would take; None where the traces are there."""
-        return expected(*self._of_campaign, engine=self.campaign, record=self.simulator.record)
+        return expected(*self._of_campaign, engine=self.campaign, **self._kept)
 
     @property
     def _of_campaign(self) -> tuple[Cell, Scales, float, Solver, Path]:
         return self.cell, self.scales, self.simulator.duration_ms, self.solver, self.data_dir / "traces"
+
+    @property
+    def _kept(self) -> dict[str, Any]:
+        return {"record": self.simulator.record, "transient_ms": self.simulator.transient_ms}

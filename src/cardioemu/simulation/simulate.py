@@ -29,6 +29,7 @@ def simulate(
     initial_state: ArrayLike | None = None,
     atol: Tolerances = None,
     progress: Callable[[int], None] = lambda done: None,
+    transient_ms: float | int = 0.0,
 ) -> list[Trace]:
     """Simulates decoupled cells, one per scale vector, spontaneous or paced.
 
@@ -46,6 +47,8 @@ def simulate(
         atol: absolute error of one step, in the states' units: a number, one per state, or those of some states by
             name; None takes rtol times the size below which a state counts as small (see `absolute_tolerances`).
         progress: called now and then with the number of cells done.
+        transient_ms: how long each cell is simulated before its trace begins. Pacing is counted from the true
+            beginning; the times of the trace are not.
 
     Returns:
         One trace per row of `scales`, in that order; a failed cell has its reason in `status` and stops no other.
@@ -58,6 +61,8 @@ def simulate(
         raise UserError(f"solver: got {solver!r}, allowed is one of {', '.join(SOLVERS)}")
     if not (np.isfinite(duration_ms) and duration_ms > 0):
         raise UserError(f"duration_ms: got {duration_ms}, allowed are finite times above 0")
+    if not (np.isfinite(transient_ms) and transient_ms >= 0):
+        raise UserError(f"transient_ms: got {transient_ms}, allowed are finite times of 0 or more")
     if not 1e-13 <= rtol <= 0.1:
         raise UserError(f"rtol: got {rtol}, allowed is 1e-13 to 0.1")
     if threads is not None and threads < 1:
@@ -67,17 +72,19 @@ def simulate(
     if isinstance(record, str):
         raise UserError(f"record: got the text {record!r}, allowed is a list of names")
     recorded_variables(cell.equations, record)
+    whole_ms = float(transient_ms + duration_ms)
     problem = Problem(
         cell,
         scales,
         _initial_states(cell, len(scales), initial_state),
-        float(duration_ms),
+        whole_ms,
         float(rtol),
         absolute_tolerances(cell, float(rtol), atol),
-        schedule(cell, protocol, float(duration_ms)),
+        schedule(cell, protocol, whole_ms),
         tuple(dict.fromkeys(record)),
     )
-    return SOLVERS[solver].solve(problem, threads or cores(), progress)
+    traces = SOLVERS[solver].solve(problem, threads or cores(), progress)
+    return [trace.since(transient_ms) for trace in traces] if transient_ms else traces
 
 
 def _initial_states(cell: Cell, cells: int, given: ArrayLike | None) -> np.ndarray:

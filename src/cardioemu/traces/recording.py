@@ -78,6 +78,28 @@ class Recording:
         last = int(np.searchsorted(self.step_time_ms, to_ms, side="right")) + 1
         return hermite(self.step_time_ms[first:last], self.step_value[first:last], self.step_slope[first:last])
 
+    def steps_since(self, from_ms: Number) -> tuple[StepTimes, StepValues, StepSlopes]:
+        """Return times, values and slopes of the steps from a time on, counted from it; the first lies on it.
+
+        Of a cell that failed before, its last step, at 0.
+
+        Raises:
+            ValueError: a time outside [0, duration_ms].
+        """
+        if not 0 <= from_ms <= self.duration_ms:
+            raise ValueError(f"times must lie in [0, {self.duration_ms:.12g}] ms, got {from_ms:.12g}")
+        first = int(np.searchsorted(self.step_time_ms, from_ms, side="right"))
+        begins = min(float(from_ms), self.end_ms)
+        return (
+            np.concatenate([[0.0], self.step_time_ms[first:] - from_ms]),
+            np.concatenate([[self.at(begins)], self.step_value[first:]]).astype(np.float32),
+            np.concatenate([[self.slope(begins)], self.step_slope[first:]]).astype(np.float32),
+        )
+
+    def since(self, from_ms: Number) -> "Recording":
+        """Return the recording from a time on, its times counted from there; otherwise as `steps_since`."""
+        return Recording(*self.steps_since(from_ms), float(self.duration_ms - from_ms), self.status)
+
     def at(self, time_ms: Times) -> Float64[np.ndarray, "..."]:
         """Interpolate the quantity at any times; at a stimulus edge it is the value on the right.
 

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline
 
-from cardioemu.traces.recording import Recording, Times
+from cardioemu.traces.recording import Number, Recording, Times
 from cardioemu.traces.starts import Label, ap_starts, label_of, upstrokes
 from cardioemu.types import Starts, StepSlopes, StepValues
 
@@ -65,6 +65,18 @@ class Trace(Recording):
         t = t - t[0]
         slopes = CubicSpline(t, V, bc_type="not-a-knot")(t, 1)
         return cls(t, V.astype(np.float32), slopes.astype(np.float32), duration_ms=float(t[-1]))
+
+    def since(self, from_ms: Number) -> "Trace":
+        """Return the trace from a time on, without the transient say, its times counted from there.
+
+        Its AP starts, and so its label, are those of what is left.
+
+        Raises:
+            ValueError: a time outside [0, duration_ms].
+        """
+        recorded = {name: recording.since(from_ms) for name, recording in self.recorded.items()}
+        rest = float(self.duration_ms - from_ms)
+        return Trace(*self.steps_since(from_ms), rest, self.status, recorded, self.final_state)
 
     @property
     def step_voltage_mV(self) -> StepValues:

@@ -27,6 +27,7 @@ def campaign(
     folder: Path,
     engine: Engine | None = None,
     record: Sequence[str] = (),
+    transient_ms: float | int = 0.0,
 ) -> TraceStore:
     """Simulates a design shard by shard, or opens the trace store of the same campaign.
 
@@ -42,11 +43,12 @@ def campaign(
         folder: where trace stores are kept; this one is in `NAME-KEY` below it.
         engine: where the work is done; None: in this process.
         record: states and variables to keep beside V.
+        transient_ms: how long each cell is simulated before its trace begins; nothing is kept of it.
 
     Raises:
         UserError: something foreign lies in the folder, the disk is too small or refuses, or shards have failed.
     """
-    work, shards, facts = plan(cell, scales, duration_ms, solver, record, folder)
+    work, shards, facts = plan(cell, scales, duration_ms, solver, record, folder, transient_ms)
     folders.refuse_foreign(work.folder, shards)
     if faults := folders.faults(work.folder, work.key, [FACTS, *shards]):
         with writable(work.folder), held(work.folder, "simulated"):
@@ -68,12 +70,13 @@ def expected(
     folder: Path,
     engine: Engine,
     record: Sequence[str] = (),
+    transient_ms: float | int = 0.0,
 ) -> Forecast | None:
     """Reckons what a campaign would take, from here on if it was begun before; None if it is finished.
 
     Writes nothing; see `campaign` for the arguments.
     """
-    work, shards, _ = plan(cell, scales, duration_ms, solver, record, folder)
+    work, shards, _ = plan(cell, scales, duration_ms, solver, record, folder, transient_ms)
     folders.refuse_foreign(work.folder, shards)
     missing = [shards[name] for name in folders.faults(work.folder, work.key, shards)]
     return forecast(work, missing, engine) if missing else None

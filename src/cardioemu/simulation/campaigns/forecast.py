@@ -66,26 +66,28 @@ def forecast(work: Work, shards: Sequence[Shard], engine: Engine) -> Forecast:
     count = min(PILOT_CELLS, 1 + len(scales) // PILOT_PART)
     # At random: rows of a design at equal distances may be all of one kind.
     sample = np.random.default_rng(0).choice(scales, count, replace=False)
-    short = replace(work, duration_ms=min(PILOT_MS, work.duration_ms))
+    short = replace(work, duration_ms=min(PILOT_MS, work.duration_ms), transient_ms=0.0)
     threads = work.solver.threads or cores()
     short.traces(sample[:1], threads)  # compiles
     begin = time.perf_counter()
     traces = short.traces(sample, threads)
-    simulated = time.perf_counter()
+    ended = time.perf_counter()
     table = to_rows(work.schema, np.arange(count), sample, traces, np.arange(count))
     disk_bytes = _size(table) - _size(table[:0])
-    thread_s = threads * (simulated - begin) + time.perf_counter() - simulated  # one thread makes and writes the rows
+    thread_s = threads * (ended - begin) + time.perf_counter() - ended  # one thread makes and writes the rows
 
-    more = len(scales) * work.duration_ms / (count * short.duration_ms)
+    kept = len(scales) * work.duration_ms / (count * short.duration_ms)
+    simulated_ms = work.transient_ms + work.duration_ms
+    more = kept * simulated_ms / work.duration_ms
     rows = sum(len(shard.cells) for shard in shards)
     # Workers have one thread each if nothing else is said, this process has one per core.
     of_each = threads if engine.engine == "local" else work.solver.threads or 1
     return Forecast(
         cells=rows,
         distinct=len(scales),
-        cell_s=len(scales) * work.duration_ms / 1000,
+        cell_s=len(scales) * simulated_ms / 1000,
         seconds=thread_s * more / (of_each * engine.processes(of_each)),
-        disk_bytes=disk_bytes * more * rows / len(scales),
+        disk_bytes=disk_bytes * kept * rows / len(scales),
         free_bytes=free_disk(work.folder),
         memory_bytes=psutil.Process().memory_info().rss + COPIES * table.nbytes * more / len(shards),
     )

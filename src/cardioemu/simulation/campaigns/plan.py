@@ -19,13 +19,19 @@ from cardioemu.storage import stage_key
 from cardioemu.types import Scales
 
 # Raise it when the same inputs give other traces or another file: the AP start, the label, the columns.
-VERSION = 3
+VERSION = 4
 CELL_MS_PER_SHARD = 2e6
 PACKAGES = ("cardioemu", "myokit", "numpy", "pyarrow", "scipy")
 
 
 def plan(
-    cell: Cell, scales: Scales, duration_ms: float | int, solver: Solver, record: Sequence[str], folder: Path
+    cell: Cell,
+    scales: Scales,
+    duration_ms: float | int,
+    solver: Solver,
+    record: Sequence[str],
+    folder: Path,
+    transient_ms: float | int = 0.0,
 ) -> tuple[Work, dict[str, Shard], dict[str, Any]]:
     """Plans a campaign.
 
@@ -36,6 +42,7 @@ def plan(
         solver: which solver, how accurately.
         record: states and variables to keep beside V.
         folder: where trace stores are kept; this one is in `NAME-KEY` below it.
+        transient_ms: how long each cell is simulated before its trace begins.
 
     Returns:
         What all shards share, the shards by name, and the facts that are written beside them.
@@ -43,22 +50,23 @@ def plan(
     Raises:
         UserError: two columns of the store would have one name.
     """
-    duration_ms, record = float(duration_ms), tuple(dict.fromkeys(record))  # 5000 and 5000.0 are one campaign
-    shards = {shard.name: shard for shard in _shards(scales, duration_ms)}
-    facts = _facts(cell, scales, duration_ms, solver, record, len(shards))
+    record = tuple(dict.fromkeys(record))
+    duration_ms, transient_ms = float(duration_ms), float(transient_ms)  # 5000 and 5000.0 are one campaign
+    shards = {shard.name: shard for shard in _shards(scales, transient_ms + duration_ms)}
+    facts = _facts(cell, scales, duration_ms, transient_ms, solver, record, len(shards))
     units = {
         name: str(variable.unit() or "1")
         for name, variable in zip(record, recorded_variables(cell.equations, record), strict=True)
     }
     here = folder / f"{cell.name}-{facts['key']}"
-    work = Work(here, facts["key"], cell, duration_ms, solver, record, schema(cell.scaled, units, facts))
+    work = Work(here, facts["key"], cell, duration_ms, transient_ms, solver, record, schema(cell.scaled, units, facts))
     return work, shards, facts
 
 
-def _shards(scales: Scales, duration_ms: float) -> list[Shard]:
+def _shards(scales: Scales, simulated_ms: float) -> list[Shard]:
     """Cuts a design into shards of equal work; equal scale vectors are in the same one and are simulated once."""
     number, first = distinct(scales)
-    count = -(-len(first) // max(1, int(CELL_MS_PER_SHARD / duration_ms)))
+    count = -(-len(first) // max(1, int(CELL_MS_PER_SHARD / simulated_ms)))
     ends = np.linspace(0, len(first), count + 1).astype(int)
     order = np.argsort(number, kind="stable")
     rows = np.split(order, np.searchsorted(number[order], ends[1:-1]))
@@ -69,13 +77,20 @@ def _shards(scales: Scales, duration_ms: float) -> list[Shard]:
 
 
 def _facts(
-    cell: Cell, scales: Scales, duration_ms: float, solver: Solver, record: tuple[str, ...], shards: int
+    cell: Cell,
+    scales: Scales,
+    duration_ms: float,
+    transient_ms: float,
+    solver: Solver,
+    record: tuple[str, ...],
+    shards: int,
 ) -> dict[str, Any]:
     module = SOLVERS[solver.name]
-    paced = schedule(cell, None, duration_ms)
+    paced = schedule(cell, None, transient_ms + duration_ms)
     determining = {
         "scaled": list(cell.scaled),
         "duration_ms": duration_ms,
+        "transient_ms": transient_ms,
         "solver": module.VERSION,
         "rtol": solver.rtol,
         "atol": solver.atol or {},

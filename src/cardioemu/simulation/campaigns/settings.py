@@ -35,6 +35,7 @@ class Simulator:
         potential: the state that is the membrane potential, for a model that does not mark it.
         pacing: how the cell is paced.
         record: states and variables to keep beside V.
+        transient_ms: how long each cell is simulated before its trace begins; nothing is kept of it.
     """
 
     model: str
@@ -46,9 +47,10 @@ class Simulator:
     potential: str | None = None
     pacing: Pacing = field(default_factory=Pacing)
     record: tuple[str, ...] = ()
+    transient_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
     def __post_init__(self) -> None:
-        schedule(self._cell, None, self.duration_ms)
+        schedule(self._cell, None, self.transient_ms + self.duration_ms)
         recorded_variables(self._cell.equations, self.record)
 
     def cell(self) -> Cell:

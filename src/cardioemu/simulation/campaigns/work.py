@@ -52,6 +52,7 @@ class Work:
         key: of the campaign.
         cell: the cell model.
         duration_ms: length of every trace.
+        transient_ms: what is simulated before it.
         solver: which solver, how accurately.
         record: states and variables kept beside V.
         schema: of every shard.
@@ -61,6 +62,7 @@ class Work:
     key: str
     cell: Cell
     duration_ms: float
+    transient_ms: float
     solver: Solver
     record: tuple[str, ...]
     schema: pa.Schema = field(repr=False)
@@ -71,7 +73,16 @@ class Work:
         """Simulates some cells; one that fails says so in its status."""
         s = self.solver
         return simulate(
-            self.cell, scales, self.duration_ms, s.name, s.rtol, threads, self.record, atol=s.atol, progress=progress
+            self.cell,
+            scales,
+            self.duration_ms,
+            s.name,
+            s.rtol,
+            threads,
+            self.record,
+            atol=s.atol,
+            progress=progress,
+            transient_ms=self.transient_ms,
         )
 
     def write(self, shard: Shard, traces: list[Trace]) -> Written:
