@@ -29,8 +29,18 @@ from cardioemu.simulation import TraceStore
 from cardioemu.storage import atomic
 from cardioemu.sweeps import ERROR, opened
 from cardioemu.tracking import Run, job_key
-from cardioemu.training import BEST, EmulatorModule, EpochMetrics, Milestones, TrainingJob, fit, resumable, smooth
-from cardioemu.windowing import window_set
+from cardioemu.training import (
+    BEST,
+    EmulatorModule,
+    EpochMetrics,
+    Milestones,
+    TrainingJob,
+    calibrate,
+    fit,
+    resumable,
+    smooth,
+)
+from cardioemu.windowing import CycleRule, window_set
 
 
 def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) -> dict[str, float]:
@@ -54,7 +64,9 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
         save(config, folder)
         traces = settings.traces()
         windows = window_set(traces, settings.windowing, settings.data_dir / "windows")
-        data = WindowData(windows, settings.data)
+        cycles = CycleRule(settings.windowing.settle_ms) if settings.trained_on == "cycles" else None
+        registered = window_set(traces, cycles, settings.data_dir / "windows") if cycles else None
+        data = WindowData(windows, settings.data, registered)
         found = replace(memory, batch_size=data.largest_batch).preflight()
         data.room = found.room
         print(replace(found, held=data.held))
@@ -76,6 +88,7 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
             return epochs.last
 
         metrics = epochs.last | {"val/rmse_mV_best": float(trainer.checkpoint_callbacks[0].best_model_score)}
+        metrics |= calibrate(folder / BEST, data)
         if settings.smoothing:
             metrics |= smooth(folder / BEST, data)
         metrics |= test(data, folder, run)
@@ -103,7 +116,7 @@ def plan(settings: TrainSettings) -> dict[str, float]:
     """Prints what the job would do; the network is built without memory for its weights."""
     scales = settings.scales
     with torch.device("meta"):
-        network = settings.model(samples=settings.windowing.points, inputs=scales.shape[1])
+        network = settings.model(**settings.sizes)
     seconds = settings.simulator.duration_ms / 1000
     print(f"simulate {len(scales)} cells of {seconds:g} s, {len(np.unique(scales, axis=0))} of them distinct")
     print(f"cut {settings.windowing.count} windows of {settings.windowing.points} samples from each cell that fires")
@@ -147,16 +160,15 @@ def make_module(settings: TrainSettings, data: WindowData, begun: bool) -> Emula
     """
     cell = settings.cell
     scales = data.windows.scales[data.rows[TRAIN]]
-    sizes = {"samples": settings.windowing.points, "inputs": len(cell.scaled)}
     with torch.device("meta") if begun else nullcontext():
-        network = settings.model(**sizes)
+        network = settings.model(**settings.sizes)
     if begun:
         network.to_empty(device="cpu")
     else:
-        network.fit_normaliser(data.training_windows())
+        network.fit_target(data.training_rows())
     specification = Specification(
         network=type(network).__name__,
-        settings=sizes | settings.model.keywords,
+        settings=settings.sizes | settings.model.keywords,
         scaled=list(cell.scaled),
         lowest=scales.min(axis=0).tolist(),
         highest=scales.max(axis=0).tolist(),

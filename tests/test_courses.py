@@ -185,7 +185,7 @@ def test_a_run_that_is_resumed_is_not_initialised(job, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
     train = import_module("train")
     drawn = []
-    monkeypatch.setattr(LSTMNetwork, "fit_normaliser", lambda self, batches: drawn.append("normaliser"))
+    monkeypatch.setattr(LSTMNetwork, "fit_target", lambda self, batches: drawn.append("normaliser"))
     settings = SimpleNamespace(
         cell=load_cell("akwaboah2021"),
         solver=Solver(),
@@ -198,7 +198,7 @@ def test_a_run_that_is_resumed_is_not_initialised(job, tmp_path, monkeypatch):
         simulator=Simulator("akwaboah2021", 2500.0),
     )
     windows = SimpleNamespace(scales=np.ones((2, 5)), key="")
-    data = SimpleNamespace(windows=windows, rows={"train": np.array([0])}, training_windows=lambda: [])
+    data = SimpleNamespace(windows=windows, rows={"train": np.array([0])}, training_rows=lambda: [])
     before = torch.get_rng_state()
     module = train.make_module(settings, data, begun=True)
     assert torch.equal(before, torch.get_rng_state())

@@ -81,7 +81,7 @@ def test_duplicates_train_once_or_as_often_as_they_stand(repeated):
 
 
 @pytest.mark.parametrize("hold", [torch.device("cpu"), None])
-def test_training_windows_are_the_same_held_or_streamed(windows, data, hold):
+def test_training_rows_are_the_same_held_or_streamed(windows, data, hold):
     rows = np.repeat(data.rows[TRAIN], 2)  # cells that stand twice train twice
     dataset = TrainingSet(windows, rows, hold)
     assert (dataset.held is not None) == (hold is not None)
@@ -142,7 +142,7 @@ def test_validation_batches_hold_every_cell_in_order(data, monkeypatch):
 
 def test_the_windows_that_are_normalised_are_those_of_the_training_part(data):
     _, windows = whole(data, TRAIN)
-    torch.testing.assert_close(torch.cat(list(data.training_windows())), windows.flatten(0, 1), rtol=0, atol=0)
+    torch.testing.assert_close(torch.cat(list(data.training_rows())), windows.flatten(0, 1), rtol=0, atol=0)
 
 
 @given(st.integers(1, 200), st.integers(1, 40), st.integers(0, 5), st.integers(0, 50))

@@ -195,7 +195,7 @@ def test_parameter_table_counts_a_shared_parameter_once():
 
 def test_network_built_on_meta_is_loaded_or_initialised_later():
     network, z, scales = LSTMNetwork(samples=7, hidden=6), torch.randn(4, 7), torch.rand(4, 5)
-    network.fit_normaliser([torch.randn(9, 7)])
+    network.fit_target([torch.randn(9, 7)])
     with torch.device("meta"):
         later = LSTMNetwork(samples=7, hidden=6)
     later.load_state_dict(network.state_dict(), assign=True)
@@ -212,7 +212,7 @@ def test_network_built_on_meta_is_loaded_or_initialised_later():
 def test_seed_equals_the_definition():
     network = LSTMNetwork(samples=7, inputs=3, hidden=4).double()
     windows = 30 * torch.randn(9, 7, dtype=torch.float64) - 60
-    network.fit_normaliser(windows.split(4))
+    network.fit_target(windows.split(4))
     scales = torch.rand(6, 3, dtype=torch.float64)
     x = numpy_lstm(network.lstm[0], scales.numpy()[:, None])
     for layer in (*network.dense, network.readout):
@@ -234,7 +234,7 @@ def test_bare_seed_has_no_normaliser():
     network = LSTMNetwork(samples=7, hidden=4, normalise=False)
     scales = torch.rand(4, 5)
     before = network(scales)
-    network.fit_normaliser([torch.randn(9, 7)])
+    network.fit_target([torch.randn(9, 7)])
     assert list(network.buffers()) == []
     assert torch.equal(network(scales), before)
 

@@ -155,7 +155,7 @@ def job(tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, "free_memory", lambda: machine.memory)
     monkeypatch.setattr(preflight, "free_disk", lambda folder: machine.disk)
     trainer = partial(make_trainer, max_epochs=1, **ALONE)
-    model = partial(LSTMNetwork, hidden=2000)
+    model = partial(LSTMNetwork, samples=1000, hidden=2000)
     job = TrainingJob(
         model, KerasRMSprop, inputs=5, points=1000, windows=3, batch_size=4096, trainer=trainer, folder=tmp_path
     )
@@ -165,7 +165,7 @@ def job(tmp_path, monkeypatch):
 
 def with_setting(job, name, value):
     return {
-        "model.hidden": lambda: replace(job, model=partial(job.model.func, hidden=int(value))),
+        "model.hidden": lambda: replace(job, model=partial(job.model, hidden=int(value))),
         "data.batch_size": lambda: replace(job, batch_size=int(value)),
         "trainer.precision": lambda: replace(
             job, trainer=partial(job.trainer.func, **job.trainer.keywords | {"precision": value})

@@ -20,7 +20,9 @@ def test_since_is_the_same_curve(steps, begin, where):
     assert rest.duration_ms == trace.duration_ms - from_ms
     time_ms = where * rest.duration_ms
     # The first cubic is part of the one before, made anew from values in float32.
-    assert rest.voltage_mV(time_ms) == pytest.approx(trace.voltage_mV(min(from_ms + time_ms, trace.duration_ms)), abs=1e-3)
+    assert rest.voltage_mV(time_ms) == pytest.approx(
+        trace.voltage_mV(min(from_ms + time_ms, trace.duration_ms)), abs=1e-3
+    )
 
 
 def test_since_a_step_keeps_the_steps():
@@ -39,14 +41,20 @@ def test_since_a_jump_begins_on_its_right():
 def test_starts_are_counted_from_there():
     trace = smooth_steps((0, -80), (100, -80), (102, 20), (300, -80), (500, -80), (502, 20), (700, -80), (900, -80))
     assert len(trace.starts_ms) == 2
-    assert trace.since(400).starts_ms == pytest.approx([trace.starts_ms[1] - 400])
-    assert trace.since(600).label == "quiescent"
+    rest = trace.since(400)
+    assert rest.starts_ms == pytest.approx([trace.starts_ms[1] - 400])
+    assert (rest.starts_before, rest.since(300).starts_before) == (1, 2)
+    assert rest.since(300).label == "stops"
 
 
 def test_a_cell_that_failed_before_keeps_its_last_step():
     rest = trace_of([0, 1, 2], [0, 1, 5], [1, 1, 1], duration=10, status="not finite").since(6)
     assert (rest.step_time_ms.tolist(), rest.step_value.tolist()) == ([0], [5])
     assert (rest.duration_ms, rest.status, rest.label) == (4, "not finite", None)
+
+
+def test_a_cell_that_never_fired_is_quiescent():
+    assert smooth_steps((0, -80), (500, -60), (900, -80)).since(600).label == "quiescent"
 
 
 def test_time_outside():
@@ -91,6 +99,8 @@ def test_campaign_keeps_what_comes_after(cell, tmp_path, small_shards):
     for number in set(range(len(SCALES))) - {FAILING}:
         found, expected = store.trace(number), whole.trace(number)
         np.testing.assert_allclose(found.voltage_mV(time_ms), expected.voltage_mV(600 + time_ms), atol=1e-3)
+        assert found.starts_before + len(found.starts_ms) == len(expected.starts_ms)
+        assert found.label == expected.label
     assert store.trace(FAILING).status.startswith(whole.trace(FAILING).status.partition(" at")[0])
 
 

@@ -2,7 +2,7 @@
 
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy.special import expit
 from torch import nn
 
 from cardioemu.errors import UserError
-from cardioemu.models import NETWORKS, gaussian_smoothed
+from cardioemu.models import NETWORKS, Network, gaussian_smoothed
 from cardioemu.simulation import checked_scales
 from cardioemu.tensors import ScaleBatch, VoltageBatch
 from cardioemu.types import Predicted, SampleTimes, Scales, Windows
@@ -70,7 +71,7 @@ class Specification:
                 f"{', '.join(NETWORKS)} (cardioemu.models.NETWORKS)"
             )
 
-    def build(self) -> nn.Module:
+    def build(self) -> Network:
         """Builds the network, initialised as its constructor does."""
         return NETWORKS[self.network](**self.settings)
 
@@ -85,14 +86,17 @@ class Prediction:
 
     Attributes:
         time_ms: (samples,), 0 at the AP start, so the first value is -offset_ms.
-        voltage_mV: (cells, samples).
+        voltage_mV: (cells, samples); NaN for a cell that is said not to fire.
         fires: (cells,) whether the cell fires, None where the network has no such output.
-        cycle_length_ms: (cells,) time from AP start to AP start, None where the network has no such output.
+        fires_probability: (cells,) how likely that is, None with `fires`.
+        cycle_length_ms: (cells,) time from AP start to AP start, NaN for a cell that is said not to fire, None where
+            the network has no such output.
     """
 
     time_ms: SampleTimes
     voltage_mV: Predicted
     fires: np.ndarray | None = None
+    fires_probability: np.ndarray | None = None
     cycle_length_ms: np.ndarray | None = None
 
 
@@ -104,7 +108,7 @@ class Emulator(nn.Module):
         specification: what its inputs and outputs are.
     """
 
-    def __init__(self, network: nn.Module, specification: Specification) -> None:
+    def __init__(self, network: Network, specification: Specification) -> None:
         super().__init__()
         self.network, self.specification = network.eval(), specification
         self.window = WindowRule(**specification.window)
@@ -127,14 +131,36 @@ class Emulator(nn.Module):
         """
         table = checked_scales(scales, self.specification.scaled)
         self.warn_outside(table)
-        return Prediction(self.window.time_ms, self.voltage_mV(table))
+        voltage_mV, probability = self.voltage_mV(table), self.fires_probability(table)
+        cycle_length_ms = self._batched(self.network.cycle_length_ms, table)
+        if probability is None:
+            return Prediction(self.window.time_ms, voltage_mV, cycle_length_ms=cycle_length_ms)
+        fires = probability >= 0.5
+        voltage_mV[~fires] = np.nan
+        if cycle_length_ms is not None:
+            cycle_length_ms[~fires] = np.nan
+        return Prediction(self.window.time_ms, voltage_mV, fires, probability, cycle_length_ms)
 
     def voltage_mV(self, scales: Scales) -> Predicted:
-        """Predicts the window of each scale vector that `checked_scales` has passed, wherever it lies."""
+        """Predicts the window of each scale vector that `checked_scales` has passed, as if the cell fired."""
+        found = self._batched(self, scales)
+        assert found is not None
+        return found
+
+    def fires_probability(self, scales: Scales) -> np.ndarray | None:
+        """Predicts how likely each cell fires (cells,), float64; None where the network has no such output."""
+        logit = self._batched(self.network.firing_logit, scales)
+        return None if logit is None else expit(logit.astype(np.float64))
+
+    def _batched(self, predict: Callable[[ScaleBatch], torch.Tensor | None], scales: Scales) -> np.ndarray | None:
         device = next(self.network.parameters()).device
+        parts = []
         with torch.no_grad():
-            batches = torch.from_numpy(scales.astype(np.float32)).split(BATCH)
-            return torch.cat([self(batch.to(device)).cpu() for batch in batches]).numpy()
+            for batch in torch.from_numpy(scales.astype(np.float32)).split(BATCH):
+                if (part := predict(batch.to(device))) is None:
+                    return None
+                parts.append(part.cpu())
+        return torch.cat(parts).numpy()
 
     def against(self, windows: WindowSet, rows: np.ndarray, doing: str = "test") -> Iterator[tuple[Windows, Predicted]]:
         """Predicts some windowed cells and reads what was simulated, a few cells at a time, with a progress bar.

@@ -134,8 +134,13 @@ def measure(subjects: Mapping[str, Subject], cells: pd.DataFrame, rows: np.ndarr
         {name: along[name] for name in subjects},
         asked,
         sound["label"].eq("fires").to_numpy(),
-        {name: s.predictor.fires(asked) for name, s in subjects.items() if not isinstance(s.predictor, Emulator)},
+        {name: said for name, subject in subjects.items() if (said := chances(subject.predictor, asked)) is not None},
     )
+
+
+def chances(predictor: Emulator | Baseline, scales: Scales) -> np.ndarray | None:
+    """Returns how likely each cell fires (cells,), as it is said; None where nothing is said."""
+    return predictor.fires_probability(scales) if isinstance(predictor, Emulator) else predictor.fires(scales)
 
 
 def _measured(

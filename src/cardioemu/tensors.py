@@ -16,3 +16,9 @@ VoltageBatch = Float[torch.Tensor, "batch samples"]
 
 WindowBatch = Float[torch.Tensor, "batch windows samples"]
 """All windows of each cell of a batch, in mV."""
+
+RowBatch = Float[torch.Tensor, "batch numbers"]
+"""What a network is trained on, one row per scale vector: windows in mV, or registered cycles."""
+
+CellBatch = Float[torch.Tensor, "batch"]
+"""One number per scale vector."""

@@ -55,10 +55,12 @@ class WindowData(pl.LightningDataModule):
     """Windows split by simulation.
 
     Args:
-        windows: the windows of a campaign.
+        windows: the windows of a campaign, by which all networks are validated and tested.
         rule: how they are shared out and batched.
+        cycles: the registered cycles of the same campaign, for a network that is trained on them.
 
     Attributes:
+        trained: what the network is trained on: the windows, or the cycles.
         part: "train", "validation" or "test" of each cell, those without windows included (cells,).
         rows: the cells that take part, by part.
         room: how much memory the training windows may take, by place ("GPU", "host"), in the order of preference; they
@@ -68,15 +70,16 @@ class WindowData(pl.LightningDataModule):
         UserError: a part is left without a single cell with windows.
     """
 
-    def __init__(self, windows: WindowSet, rule: SplitRule) -> None:
+    def __init__(self, windows: WindowSet, rule: SplitRule, cycles: WindowSet | None = None) -> None:
         super().__init__()
-        self.windows, self.rule = windows, rule
+        self.windows, self.rule, self.trained = windows, rule, cycles or windows
         self.room: Mapping[str, int] = {}
         scales = windows.scales
         self.part = rule.parts(scales)
         once = is_first(scales)
         kept = {TRAIN: once if rule.duplicates == "once" else np.ones_like(once), VALIDATION: once, TEST: once}
-        self.rows = {name: np.flatnonzero(windows.windowed & (self.part == name) & kept[name]) for name in kept}
+        given = {TRAIN: self.trained.windowed, VALIDATION: windows.windowed, TEST: windows.windowed}
+        self.rows = {name: np.flatnonzero(given[name] & (self.part == name) & kept[name]) for name in kept}
         for name, rows in self.rows.items():
             if len(rows) == 0:
                 raise UserError(
@@ -87,19 +90,26 @@ class WindowData(pl.LightningDataModule):
     @property
     def largest_batch(self) -> int:
         """Windows of the largest training batch there is."""
-        return min(self.rule.batch_size, len(self.rows[TRAIN]) * self.windows.count)
+        return min(self.rule.batch_size, len(self.rows[TRAIN]) * self.trained.count)
 
     @property
     def held(self) -> dict[str, int]:
         """Bytes of the training windows in the place that holds them: all or nothing."""
-        nbytes = len(self.rows[TRAIN]) * self.windows.bytes_per_cell
+        nbytes = len(self.rows[TRAIN]) * self.trained.bytes_per_cell
         return dict.fromkeys([place for place, room in self.room.items() if nbytes <= room][:1], nbytes)
 
-    def training_windows(self) -> Iterator[torch.Tensor]:
-        """Reads all windows of the training part once, (windows, points) at a time, with a progress bar."""
+    def firing(self, part: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns scales (cells, scaled) of the distinct cells of a part that are sound, and 1 for those that fire."""
+        cells = self.windows.cells
+        sound = (self.part == part) & is_first(self.windows.scales) & cells["status"].eq("ok").to_numpy()
+        fires = cells["label"].eq("fires").to_numpy()[sound]
+        return torch.tensor(self.windows.scales[sound], dtype=torch.float32), torch.from_numpy(fires).float()
+
+    def training_rows(self) -> Iterator[torch.Tensor]:
+        """Reads all that the network is trained on once, (rows, numbers) at a time, with a progress bar."""
         rows = self.rows[TRAIN]
         with progress_bar(len(rows), "normalise", "cell") as bar:
-            for windows in self.windows.batches(rows):
+            for windows in self.trained.batches(rows):
                 yield torch.from_numpy(windows).flatten(0, 1)
                 bar.update(len(windows))
 
@@ -109,7 +119,7 @@ class WindowData(pl.LightningDataModule):
         Of several processes that train together each gets its shares of every batch.
         """
         devices = {"GPU": self.trainer.strategy.root_device if self.trainer else None, "host": torch.device("cpu")}
-        dataset = TrainingSet(self.windows, self.rows[TRAIN], next((devices[place] for place in self.held), None))
+        dataset = TrainingSet(self.trained, self.rows[TRAIN], next((devices[place] for place in self.held), None))
         together = (
             {
                 "parts": self.trainer.accumulate_grad_batches,

@@ -8,11 +8,12 @@ from pydantic import PositiveInt
 from torch import nn
 
 from cardioemu.models.layers import LSTM, DeadWeights, Dense
+from cardioemu.models.network import Network
 from cardioemu.models.normaliser import Normaliser
 from cardioemu.tensors import ScaleBatch, VoltageBatch
 
 
-class LSTMNetwork(nn.Module):
+class LSTMNetwork(Network):
     """LSTM(inputs -> hidden) and more LSTM layers, dense layers, and Dense(hidden -> samples): one window per cell.
 
     With `hidden=12000, samples=10000`, one LSTM layer and two dense layers it has the seed's 840 310 000 parameters. Of
@@ -72,7 +73,7 @@ class LSTMNetwork(nn.Module):
             state = layer(state)
         return self.normaliser(self.readout(state))
 
-    def fit_normaliser(self, batches: Iterable[Float[torch.Tensor, "_ samples"]]) -> None:
+    def fit_target(self, batches: Iterable[Float[torch.Tensor, "_ samples"]]) -> None:
         """Fit the normaliser to the training part; does nothing without one.
 
         Args:

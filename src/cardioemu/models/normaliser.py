@@ -5,15 +5,15 @@ from collections.abc import Iterable
 import torch
 from jaxtyping import Float
 from pydantic import PositiveInt
-from torch import nn
 
-from cardioemu.tensors import VoltageBatch
+from cardioemu.models.target import Errors, Target
+from cardioemu.tensors import RowBatch, VoltageBatch
 
 ROWS_AT_ONCE = 32
 """Windows turned to float64 at a time in `fit`."""
 
 
-class Normaliser(nn.Module):
+class Normaliser(Target):
     """The affine map from a network's output to mV, with the mean window and one standard deviation as buffers.
 
     `mean_mV` has the shape (samples,), `std_mV` (); until fitted they are 0 and 1, the identity. There is one standard
@@ -28,6 +28,7 @@ class Normaliser(nn.Module):
 
     def __init__(self, samples: PositiveInt) -> None:
         super().__init__()
+        self.size = samples
         self.register_buffer("mean_mV", torch.empty(samples))
         self.register_buffer("std_mV", torch.empty(()))
         self.reset_parameters()
@@ -85,3 +86,7 @@ class Normaliser(nn.Module):
             (batch, samples), in mV.
         """
         return self.mean_mV + self.std_mV * z
+
+    def squared_error(self, z: Float[torch.Tensor, "*members batch samples"], rows: RowBatch) -> Errors:
+        """Return the mean squared error of each window in mV^2."""
+        return (self.mean_mV + self.std_mV * z - rows).square().mean(-1)

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
@@ -55,10 +57,28 @@ class TrainSettings(SimulateSettings):
                 "simulate longer or cut shorter windows"
             )
 
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What the data tells the model: those of its arguments that hang on inputs and windows."""
+        time_ms = self.windowing.time_ms
+        known = {
+            "samples": self.windowing.points,
+            "inputs": self.scales.shape[1],
+            "begin_ms": float(time_ms[0]),
+            "interval_ms": float(time_ms[1] - time_ms[0]),
+        }
+        return {name: value for name, value in known.items() if name in signature(self.model.func).parameters}
+
+    @property
+    def trained_on(self) -> str:
+        """What the rows are that the model is trained on."""
+        with torch.device("meta"):
+            return str(self.model(**self.sizes).trained_on)
+
     def job(self, folder: Path) -> TrainingJob:
         """Says all that the memory of the training hangs on, whose checkpoints go to `folder`."""
         return TrainingJob(
-            self.model,
+            partial(self.model, **self.sizes),
             self.optimizer,
             inputs=self.scales.shape[1],
             points=self.windowing.points,

@@ -48,7 +48,7 @@ def simulate(
             name; None takes rtol times the size below which a state counts as small (see `absolute_tolerances`).
         progress: called now and then with the number of cells done.
         transient_ms: how long each cell is simulated before its trace begins. Pacing is counted from the true
-            beginning; the times of the trace are not.
+            beginning; the times of the trace are not. AP starts before are counted (`Trace.starts_before`).
 
     Returns:
         One trace per row of `scales`, in that order; a failed cell has its reason in `status` and stops no other.

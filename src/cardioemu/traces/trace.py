@@ -26,6 +26,7 @@ class Trace(Recording):
         status: "ok", or why the solver gave up after the last step.
         recorded: the other recordings of this cell, by the names they were asked for.
         final_state: the states at the last step (states,), float64; None where they are not known.
+        starts_before: how many AP starts the cell had before its trace begins.
 
     Raises:
         ValueError: as of any recording, or a value or slope that is not finite.
@@ -35,6 +36,7 @@ class Trace(Recording):
 
     recorded: Mapping[str, Recording] = field(default_factory=dict, repr=False)
     final_state: Float64[np.ndarray, " states"] | None = field(default=None, repr=False)
+    starts_before: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,14 +71,15 @@ class Trace(Recording):
     def since(self, from_ms: Number) -> "Trace":
         """Return the trace from a time on, without the transient say, its times counted from there.
 
-        Its AP starts, and so its label, are those of what is left.
+        Its AP starts are those of what is left; those before are counted.
 
         Raises:
             ValueError: a time outside [0, duration_ms].
         """
         recorded = {name: recording.since(from_ms) for name, recording in self.recorded.items()}
-        rest = float(self.duration_ms - from_ms)
-        return Trace(*self.steps_since(from_ms), rest, self.status, recorded, self.final_state)
+        rest, before = float(self.duration_ms - from_ms), int((self.starts_ms < from_ms).sum())
+        starts_before = self.starts_before + before
+        return Trace(*self.steps_since(from_ms), rest, self.status, recorded, self.final_state, starts_before)
 
     @property
     def step_voltage_mV(self) -> StepValues:
@@ -109,4 +112,7 @@ class Trace(Recording):
     @cached_property
     def label(self) -> Label | None:
         """Tell what the cell does: "fires", "stops" or "quiescent" (see `label_of`); None if the trace failed."""
-        return label_of(self.starts_ms, self.duration_ms) if self.status == "ok" else None
+        if self.status != "ok":
+            return None
+        label = label_of(self.starts_ms, self.duration_ms)
+        return "stops" if label == "quiescent" and self.starts_before else label

@@ -1,5 +1,6 @@
 """Training: the LightningModule, optimiser, callbacks and checkpoints."""
 
+from cardioemu.training.calibration import calibrate
 from cardioemu.training.callbacks import EpochMetrics, Figures, Milestones, Report
 from cardioemu.training.checkpoints import BEST, LAST, PREVIOUS, resumable
 from cardioemu.training.module import EmulatorModule
@@ -7,12 +8,14 @@ from cardioemu.training.preflight import Preflight, TrainingJob
 from cardioemu.training.rmsprop import KerasRMSprop
 from cardioemu.training.seed_network import is_seed_network, seed_network
 from cardioemu.training.smoothing import smooth
+from cardioemu.training.soap import SOAP
 from cardioemu.training.trainer import Accelerator, fit, make_trainer
 
 __all__ = [
     "BEST",
     "LAST",
     "PREVIOUS",
+    "SOAP",
     "Accelerator",
     "EmulatorModule",
     "EpochMetrics",
@@ -22,6 +25,7 @@ __all__ = [
     "Preflight",
     "Report",
     "TrainingJob",
+    "calibrate",
     "fit",
     "is_seed_network",
     "make_trainer",

@@ -17,9 +17,16 @@ from cardioemu.errors import UserError
 from cardioemu.evaluation import cell_title, evenly, neighbour_rmse_mV, overlay, rmse_mV
 from cardioemu.progress import progress_bar
 
+METRICS = ("train/loss", "train/firing_loss", "val/rmse_mV")
+
+
+def validated(trainer: pl.Trainer) -> bool:
+    """Returns whether the present epoch ends with a validation."""
+    return bool((trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0)
+
 
 class EpochMetrics(Callback):
-    """Hands train/loss and val/rmse_mV of every epoch to `record(values, epoch)`, and keeps the `last` ones."""
+    """Hands the `METRICS` of every validated epoch to `record(values, epoch)`, and keeps the `last` ones."""
 
     def __init__(self, record: Callable[[Mapping[str, float], int], None]) -> None:
         self.record = record
@@ -31,7 +38,9 @@ class EpochMetrics(Callback):
         Raises:
             UserError: one of them is no finite number any more, and no later epoch would mend that.
         """
-        self.last = {key: float(trainer.callback_metrics[key]) for key in ("train/loss", "val/rmse_mV")}
+        if not validated(trainer):
+            return
+        self.last = {key: float(trainer.callback_metrics[key]) for key in METRICS if key in trainer.callback_metrics}
         if not np.isfinite([*self.last.values()]).all():
             said = ", ".join(f"{key} {value:g}" for key, value in self.last.items())
             raise UserError(f"optimizer.lr: training diverged in epoch {trainer.current_epoch} ({said}); lower it")
@@ -54,7 +63,8 @@ class Report(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         """Lightning has validated by now."""
-        self.report(float(trainer.callback_metrics["val/rmse_mV"]), trainer.current_epoch)
+        if validated(trainer):
+            self.report(float(trainer.callback_metrics["val/rmse_mV"]), trainer.current_epoch)
 
 
 class Patience(EarlyStopping):
@@ -62,6 +72,11 @@ class Patience(EarlyStopping):
 
     def __init__(self, epochs: int) -> None:
         super().__init__("val/rmse_mV", patience=epochs, check_on_train_epoch_end=True)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Counts validations."""
+        if validated(trainer):
+            super().on_train_epoch_end(trainer, pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A run that had stopped for this is done when it is resumed."""

@@ -90,8 +90,8 @@ class Checkpoint(ModelCheckpoint):
         super().load_state_dict({**state_dict, **paths, "best_k_models": models, "dirpath": self.dirpath})
 
 
-def checkpoint_callbacks(folder: Path) -> list[ModelCheckpoint]:
-    """Returns the two callbacks behind `best.ckpt` (lowest val/rmse_mV) and `last.ckpt` (after every epoch).
+def checkpoint_callbacks(folder: Path, validate_every: int = 1) -> list[ModelCheckpoint]:
+    """Returns the two callbacks behind `best.ckpt` (lowest val/rmse_mV) and `last.ckpt` (every validated epoch).
 
     Two, since one callback with both a monitor and `save_last` lets `last.ckpt` stand still at the best epoch.
     """
@@ -104,5 +104,5 @@ def checkpoint_callbacks(folder: Path) -> list[ModelCheckpoint]:
         save_on_train_epoch_end=False,
         **common,
     )
-    last = Checkpoint(filename=Path(LAST).stem, save_on_train_epoch_end=True, **common)
+    last = Checkpoint(filename=Path(LAST).stem, save_on_train_epoch_end=True, every_n_epochs=validate_every, **common)
     return [best, last]

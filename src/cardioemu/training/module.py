@@ -10,17 +10,14 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.distributed.fsdp import fully_shard
-from torch.optim.lr_scheduler import ConstantLR, LRScheduler
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, ReduceLROnPlateau
 
+from cardioemu.data import TRAIN
 from cardioemu.emulator import CHECKPOINT_KEY, Specification
+from cardioemu.models import Network
 from cardioemu.tensors import ScaleBatch, VoltageBatch, WindowBatch
 
 CONSTANT = partial(ConstantLR, factor=1.0, total_iters=0)
-
-
-def summed_error_mV2(network: nn.Module, scales: ScaleBatch, windows: VoltageBatch) -> torch.Tensor:
-    """Returns the mean squared error of each window over its points, summed over a batch of windows, in mV^2."""
-    return nn.functional.mse_loss(network(scales), windows, reduction="sum") / windows.shape[1]
 
 
 def cell_rmse_mV(network: nn.Module, scales: ScaleBatch, windows: WindowBatch) -> torch.Tensor:
@@ -30,7 +27,7 @@ def cell_rmse_mV(network: nn.Module, scales: ScaleBatch, windows: WindowBatch) -
 
 
 class EmulatorModule(pl.LightningModule):
-    """Trains a network on windows by the mean squared error in mV^2.
+    """Trains a network by its squared error, and by the cross entropy of the firing of cells where it tells.
 
     Args:
         network: (batch, scaled) -> (batch, samples).
@@ -42,7 +39,7 @@ class EmulatorModule(pl.LightningModule):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         specification: Specification,
         schedule: Callable[[torch.optim.Optimizer], LRScheduler] = CONSTANT,
@@ -51,6 +48,7 @@ class EmulatorModule(pl.LightningModule):
         super().__init__()
         self.network, self.make_optimizer, self.make_schedule = network, optimizer, schedule
         self.specification, self.seed = specification, seed
+        self.firing: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def forward(self, scales: ScaleBatch) -> VoltageBatch:
         """Returns the windows (batch, samples) in mV of scale vectors (batch, scaled)."""
@@ -69,8 +67,17 @@ class EmulatorModule(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Makes the optimiser and the course of its learning rate."""
         optimizer = self.make_optimizer(self.network.parameters())
-        schedule = {"scheduler": self.make_schedule(optimizer), "interval": "epoch", "monitor": "val/rmse_mV"}
+        course = self.make_schedule(optimizer)
+        schedule: dict[str, Any] = {"scheduler": course, "interval": "epoch", "monitor": "val/rmse_mV"}
+        if isinstance(course, ReduceLROnPlateau):
+            schedule["frequency"] = self.trainer.check_val_every_n_epoch
         return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[typeddict-item]
+
+    def on_train_start(self) -> None:
+        """Takes the cells of the training part, those without windows included, if the network tells which fire."""
+        scales, fires = self.trainer.datamodule.firing(TRAIN)  # type: ignore[attr-defined]
+        tells = self.network.firing_error(scales[:0].to(self.device), fires[:0].to(self.device)) is not None
+        self.firing = (scales, fires) if tells else None
 
     def on_train_epoch_start(self) -> None:
         """Lets random numbers depend on seed, epoch and process only, so that a resumed run draws the same."""
@@ -78,13 +85,22 @@ class EmulatorModule(pl.LightningModule):
         torch.manual_seed(int(numbers.generate_state(1)[0]))
 
     def training_step(self, batch: Sequence[Any], _: int) -> torch.Tensor:
-        """Returns the loss of a share of a batch: (scales, window, rows to divide by)."""
-        scales, windows, rows = batch
-        total = summed_error_mV2(self, scales, windows)
+        """Returns the loss of a share of a batch: (scales, rows of the target, rows to divide by)."""
+        scales, rows, share = batch
+        losses = {"train/loss": self.network.summed_error(scales, rows)}
+        if self.firing is not None:
+            losses["train/firing_loss"] = self._firing_error(len(scales), *self.firing)
         if len(scales):
             how: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True}
-            self.log("train/loss", total / len(scales), batch_size=len(scales), **how)
-        return total / rows
+            self.log_dict({name: loss / len(scales) for name, loss in losses.items()}, batch_size=len(scales), **how)
+        return torch.stack([*losses.values()]).sum() / share
+
+    def _firing_error(self, count: int, scales: torch.Tensor, fires: torch.Tensor) -> torch.Tensor:
+        """Returns the summed cross entropy of so many of the cells, drawn anew; they all count alike."""
+        drawn = torch.randint(len(scales), (count,))
+        error = self.network.firing_error(*(values[drawn].to(self.device) for values in (scales, fires)))
+        assert error is not None
+        return error
 
     def validation_step(self, batch: Sequence[Any], _: int) -> None:
         """Adds the cells of a batch of (scales, all windows of the cell) to val/rmse_mV, the mean over cells.

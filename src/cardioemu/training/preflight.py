@@ -94,7 +94,7 @@ class TrainingJob:
     """All that the memory of a training hangs on.
 
     Attributes:
-        model: builds the network, given `inputs` and `samples`.
+        model: builds the network.
         optimizer: makes the optimiser of its parameters.
         inputs: scaled conductances.
         points: of a window.
@@ -117,7 +117,7 @@ class TrainingJob:
     def rehearsal(self) -> Rehearsal:
         """What the network and its training take; allocates nothing."""
         return rehearse(
-            partial(self.model, inputs=self.inputs, samples=self.points),
+            self.model,
             self.optimizer,
             inputs=self.inputs,
             points=self.points,

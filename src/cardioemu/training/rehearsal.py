@@ -6,12 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cardioemu.training.module import cell_rmse_mV, summed_error_mV2
+from cardioemu.models import Network
+from cardioemu.training.module import cell_rmse_mV
+from cardioemu.windowing import CycleRule
 
 STEPS = 2  # in the first the optimiser makes its state, the second is like all others
 
@@ -41,8 +42,8 @@ class Rehearsal(NamedTuple):
 
 
 def rehearse(
-    make_network: Callable[[], nn.Module],
-    make_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+    make_network: Callable[[], Network],
+    make_optimizer: Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer],
     *,
     inputs: int,
     points: int,
@@ -67,14 +68,17 @@ def rehearse(
         network = make_network()
         building, of_network = live.most, live.now
         optimizer = make_optimizer(network.parameters())
+        numbers = CycleRule().points if network.trained_on == "cycles" else points
         for _ in range(STEPS):
             live.most = live.now
-            batch = torch.empty(batch_size, inputs), torch.empty(batch_size, points)
+            batch = torch.empty(batch_size, inputs), torch.empty(batch_size, numbers)
             with _arithmetic(mixed):
-                loss = summed_error_mV2(network, *batch)
+                loss = network.summed_error(*batch)
+                if (of_firing := network.firing_error(batch[0], batch[1][:, 0])) is not None:
+                    loss = loss + of_firing
             optimizer.zero_grad()
             loss.backward()
-            del loss
+            del loss, of_firing
             optimizer.step()
             del batch
         kept, most = live.now, live.most

@@ -53,7 +53,7 @@ def seed_network(data: WindowData, of: Specification, folder: Path, **trainer: A
         if not (here / FINISHED).exists():
             pl.seed_everything(0, verbose=False)
             network = LSTMNetwork(**settings)
-            network.fit_normaliser(data.training_windows())
+            network.fit_target(data.training_rows())
             module = EmulatorModule(network, partial(KerasRMSprop, lr=0.001), said)
             try:
                 fit(make_trainer(here, max_epochs=epochs, **trainer), module, data, resumable(here))

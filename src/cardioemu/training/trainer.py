@@ -50,6 +50,7 @@ def make_trainer(
     tf32: bool = False,
     accumulate: PositiveInt = 1,
     patience: PositiveInt | None = None,
+    validate_every: PositiveInt = 1,
 ) -> pl.Trainer:
     """Makes the Trainer of one run.
 
@@ -64,8 +65,17 @@ def make_trainer(
         precision: Lightning's name of the arithmetic.
         tf32: whether a CUDA device may round the factors of float32 products to 10 bits.
         accumulate: parts in which a process calculates its share of a batch, one after another.
-        patience: epochs without a better val/rmse_mV after which training stops; None: never.
+        patience: validations without a better val/rmse_mV after which training stops; None: never.
+        validate_every: epochs from one validation to the next; checkpoints are saved as often.
+
+    Raises:
+        UserError: the last epoch would not be validated.
     """
+    if max_epochs % validate_every:
+        raise UserError(
+            f"trainer.max_epochs: got {max_epochs}, allowed are multiples of trainer.validate_every, which is "
+            f"{validate_every}; the last epoch is to be validated"
+        )
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     return pl.Trainer(
         accelerator=accelerator,
@@ -76,9 +86,10 @@ def make_trainer(
         precision=precision,
         accumulate_grad_batches=accumulate,
         max_epochs=max_epochs,
+        check_val_every_n_epoch=validate_every,
         default_root_dir=folder,
         callbacks=[
-            *checkpoint_callbacks(folder),
+            *checkpoint_callbacks(folder, validate_every),
             Progress(),
             *([Patience(patience)] if patience else []),
             *callbacks,

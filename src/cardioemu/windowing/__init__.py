@@ -2,6 +2,7 @@
 
 from cardioemu.windowing.cut import WINDOWED, Cut, cut
 from cardioemu.windowing.cutting import window_set
+from cardioemu.windowing.cycle import CycleRule, registered_row
 from cardioemu.windowing.places import Places, about_starts, choose, one_after_another, places
 from cardioemu.windowing.rule import WindowRule
 from cardioemu.windowing.window_set import CELLS_AT_ONCE, WindowSet
@@ -10,6 +11,7 @@ __all__ = [
     "CELLS_AT_ONCE",
     "WINDOWED",
     "Cut",
+    "CycleRule",
     "Places",
     "WindowRule",
     "WindowSet",
@@ -18,5 +20,6 @@ __all__ = [
     "cut",
     "one_after_another",
     "places",
+    "registered_row",
     "window_set",
 ]

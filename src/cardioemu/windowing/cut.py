@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cardioemu.traces import Trace
+from cardioemu.windowing.cycle import CycleRule, registered_row
 from cardioemu.windowing.places import Places, places
 from cardioemu.windowing.rule import WindowRule
 
@@ -19,25 +20,29 @@ class Cut(NamedTuple):
     places: Places | None = None
 
 
-def cut(trace: Trace, rule: WindowRule, cell: int = 0) -> Cut:
-    """Cuts a cell's windows out of its continuous trace.
+def cut(trace: Trace, rule: WindowRule | CycleRule, cell: int = 0) -> Cut:
+    """Cuts a cell's windows out of its continuous trace, or registers its cycle.
 
     Only a cell that fires and gives all `rule.count` windows takes part in the trace loss; any other gives none, and
     one of few reasons, so that they can be counted.
 
     Args:
         trace: of the cell.
-        rule: how many windows, where, and of which points.
+        rule: how many windows, where, and of which points; or when the cycle is taken.
         cell: its number in the design.
 
     Returns:
         The outcome "windowed" with the windows, or without them "failed" (its status says why), "stops", "quiescent",
-        or "too few windows" for a cell that fires but has not `rule.count` places where a window fits.
+        or "too few windows" for a cell that fires but has not `rule.count` places where a window fits, or no cycle
+        that can be registered.
     """
     if trace.status != "ok":
         return Cut(FAILED)
     if trace.label != "fires":
         return Cut(str(trace.label))
+    if isinstance(rule, CycleRule):
+        row = registered_row(trace, rule)
+        return Cut(TOO_FEW) if row is None else Cut(WINDOWED, row[None], Places(*np.array([[rule.settle_ms], [0.0]])))
     found = places(trace, rule, cell)
     if len(found.begin_ms) < rule.count:
         return Cut(TOO_FEW)

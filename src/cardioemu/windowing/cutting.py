@@ -16,11 +16,13 @@ from cardioemu.storage import atomic, stage_key
 from cardioemu.types import CellWindows
 from cardioemu.windowing import shards
 from cardioemu.windowing.cut import cut
+from cardioemu.windowing.cycle import CycleRule
 from cardioemu.windowing.rule import WindowRule
 from cardioemu.windowing.window_set import CELLS, WINDOWS, WindowSet
 
 # Raise it when the same traces and rule give other windows.
-VERSION = 2
+VERSION = 3
+Rule = WindowRule | CycleRule
 COLUMNS = {
     "cell": "int64",
     "outcome": "str",
@@ -31,7 +33,7 @@ COLUMNS = {
 }
 
 
-def window_set(store: TraceStore, rule: WindowRule, folder: Path) -> WindowSet:
+def window_set(store: TraceStore, rule: Rule, folder: Path) -> WindowSet:
     """Cuts the windows of every cell of a trace store, or opens the set cut before by the same rule.
 
     Shards that an interrupted cut has finished are kept; those that are torn or gone are cut again. Memory holds the
@@ -39,13 +41,14 @@ def window_set(store: TraceStore, rule: WindowRule, folder: Path) -> WindowSet:
 
     Args:
         store: the traces.
-        rule: how windows are cut.
+        rule: how windows are cut, or cycles registered.
         folder: where window sets are kept; this one is in a folder named by its key.
 
     Raises:
         UserError: the disk is too small or refuses, or a shard of the traces is damaged.
     """
-    key = stage_key(f"windows {VERSION}", traces=store.key, rule=asdict(rule))
+    kind = "cycles" if isinstance(rule, CycleRule) else "windows"
+    key = stage_key(f"{kind} {VERSION}", traces=store.key, rule=asdict(rule))
     here = folder / key
     if _missing(store, here):
         with writable(here), held(here, "cut"):
@@ -64,7 +67,7 @@ def _finished(here: Path, name: str) -> bool:
     return cells.exists() and shards.is_whole(windows)
 
 
-def _check_room(store: TraceStore, rule: WindowRule, here: Path, missing: Sequence[Path]) -> None:
+def _check_room(store: TraceStore, rule: Rule, here: Path, missing: Sequence[Path]) -> None:
     fire = int(store.cells(missing)["label"].eq("fires").sum())
     needed, free = fire * shards.size_of(rule.count, rule.points), free_disk(here)
     if needed > free:
@@ -74,7 +77,7 @@ def _check_room(store: TraceStore, rule: WindowRule, here: Path, missing: Sequen
         )
 
 
-def _cut_all(store: TraceStore, rule: WindowRule, here: Path, missing: Sequence[Path]) -> None:
+def _cut_all(store: TraceStore, rule: Rule, here: Path, missing: Sequence[Path]) -> None:
     tasks = (delayed(_cut_shard)(store, shard, rule, here) for shard in missing)
     cells = sum(store.entries[shard.name].rows for shard in missing)
     with progress_bar(cells, "window", "cell") as bar:
@@ -82,7 +85,7 @@ def _cut_all(store: TraceStore, rule: WindowRule, here: Path, missing: Sequence[
             bar.update(done)
 
 
-def _cut_shard(store: TraceStore, shard: Path, rule: WindowRule, here: Path) -> int:
+def _cut_shard(store: TraceStore, shard: Path, rule: Rule, here: Path) -> int:
     cells, windows = _files(here, shard.stem)
     outcomes: list[dict[str, object]] = []
 

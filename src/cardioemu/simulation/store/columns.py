@@ -12,6 +12,7 @@ from cardioemu.types import Scales
 
 METADATA = b"cardioemu"
 OF_CELL = ("status", "label", "beats", "cl_ms", "apd90_ms")
+SINGLE = ("status", "starts_before")
 STEPS = ("time_ms", "voltage_mV", "dvdt_mV_per_ms")
 
 _LONG, _SHORT = pa.list_(pa.float64()), pa.list_(pa.float32())
@@ -26,6 +27,7 @@ _FIELDS = (
     pa.field("dvdt_mV_per_ms", _SHORT, metadata={"unit": "mV/ms"}),
     pa.field("starts_ms", _LONG, metadata={"unit": "ms"}),
     pa.field("final_state", _LONG),
+    pa.field("starts_before", pa.int64()),
 )
 
 
@@ -79,6 +81,7 @@ def to_rows(schema: pa.Schema, cells: np.ndarray, scales: Scales, traces: Sequen
         "dvdt_mV_per_ms": [trace.step_slope for trace in traces],
         "starts_ms": [trace.starts_ms for trace in traces],
         "final_state": [trace.final_state for trace in traces],
+        "starts_before": [trace.starts_before for trace in traces],
     }
     for name in traces[0].recorded:
         values[name] = [trace.recorded[name].step_value for trace in traces]
@@ -100,17 +103,19 @@ def _last_beat(trace: Trace) -> dict[str, float | int | None]:
 def from_rows(table: pa.Table, record: Sequence[str], duration_ms: float) -> Iterator[tuple[int, Trace]]:
     """Takes the traces out of some rows, each with the number of its cell."""
     lists = {name: _ListColumn(table[name]) for name in trace_columns(record)}
-    for row, (cell, status) in enumerate(zip(table["cell"].to_pylist(), table["status"].to_pylist(), strict=True)):
+    of_cells = zip(*(table[name].to_pylist() for name in ("cell", *SINGLE)), strict=True)
+    for row, (cell, status, before) in enumerate(of_cells):
         of_cell = {name: column[row] for name, column in lists.items()}
         time_ms, voltage_mV, dvdt_mV_per_ms = (of_cell[name] for name in STEPS)
         recorded = {
             name: Recording(time_ms, of_cell[name], of_cell[slope_of(name)], duration_ms, status) for name in record
         }
-        yield cell, Trace(time_ms, voltage_mV, dvdt_mV_per_ms, duration_ms, status, recorded, of_cell["final_state"])
+        final = of_cell["final_state"]
+        yield cell, Trace(time_ms, voltage_mV, dvdt_mV_per_ms, duration_ms, status, recorded, final, before)
 
 
 def trace_columns(record: Sequence[str]) -> list[str]:
-    """Names the list columns that a trace is made of."""
+    """Names the list columns that a trace is made of; those with one value are `SINGLE`."""
     return [*STEPS, "final_state", *record, *map(slope_of, record)]
 
 

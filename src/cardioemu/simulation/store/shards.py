@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cardioemu.errors import UserError
-from cardioemu.simulation.store.columns import OF_CELL, from_rows, trace_columns
+from cardioemu.simulation.store.columns import OF_CELL, SINGLE, from_rows, trace_columns
 from cardioemu.traces import Trace
 
 BYTES_PER_ROW_GROUP = 2**20  # what reading a single trace costs
@@ -45,7 +45,7 @@ def read_traces(
         for group in range(file.metadata.num_row_groups):
             cells = file.metadata.row_group(group).column(0).statistics
             if cell is None or cells.min <= cell <= cells.max:
-                table = file.read_row_group(group, ["cell", "status", *trace_columns(record)])
+                table = file.read_row_group(group, ["cell", *SINGLE, *trace_columns(record)])
                 yield from from_rows(table, record, duration_ms)
 
 

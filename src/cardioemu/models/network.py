@@ -1,0 +1,44 @@
+"""What training, emulator and evaluation ask of any network."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from cardioemu.tensors import CellBatch, RowBatch, ScaleBatch, VoltageBatch
+
+
+class Network(nn.Module, ABC):
+    """From scale vectors to windows; every network may tell more, and leaves out what it cannot tell.
+
+    Attributes:
+        trained_on: what its training rows are: "windows", or registered "cycles" (`cardioemu.windowing.CycleRule`).
+    """
+
+    trained_on: ClassVar[Literal["windows", "cycles"]] = "windows"
+
+    @abstractmethod
+    def forward(self, scales: ScaleBatch) -> VoltageBatch:
+        """Return the window of each scale vector in mV."""
+
+    @abstractmethod
+    def fit_target(self, batches: Iterable[RowBatch]) -> None:
+        """Fit what turns the network's numbers into mV to the rows of the training part."""
+
+    def summed_error(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
+        """Return the squared error of each row that training lowers, summed over the batch: here in mV^2."""
+        return nn.functional.mse_loss(self(scales), rows, reduction="sum") / rows.shape[1]
+
+    def firing_error(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor | None:
+        """Return the cross entropy of what is said of the firing of cells, summed; None where nothing is said."""
+        return None
+
+    def firing_logit(self, scales: ScaleBatch) -> CellBatch | None:
+        """Return the logarithm of the odds that each cell fires (batch,); None where the network cannot tell."""
+        return None
+
+    def cycle_length_ms(self, scales: ScaleBatch) -> CellBatch | None:
+        """Return the time from AP start to AP start of each cell (batch,); None where the network cannot tell."""
+        return None
