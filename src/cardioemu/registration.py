@@ -34,18 +34,18 @@ _PART = np.concatenate([_EVEN[0] ** DENSER, *_EVEN[1:-1], 1 - (1 - _EVEN[-1]) **
 Numbers = TypeVar("Numbers", np.ndarray, Any)
 
 
-def node_times_ms(apd50_ms: Numbers, apd90_ms: Numbers, cl_ms: Numbers, library: Any = np) -> Numbers:
+def node_times_ms(landmarks_ms: Numbers, library: Any = np) -> Numbers:
     """Returns when the nodes of registered time come in cycles with these landmarks: smooth and increasing.
 
     Args:
-        apd50_ms: (*cells,), above 10 ms.
-        apd90_ms: above APD50.
-        cl_ms: more than 10 ms above APD90.
+        landmarks_ms: (*cells, landmarks), those of `LANDMARKS`: APD50 above 10 ms, the others ascending, CL more than
+            10 ms above APD90.
         library: `numpy`, or `torch` for tensors.
 
     Returns:
         (*cells, nodes): ms after the AP start, from 0 to the cycle length.
     """
+    apd50_ms, apd90_ms, cl_ms = (landmarks_ms[..., i] for i in range(len(LANDMARKS)))
     zero = 0 * cl_ms
     knots = library.stack([zero, zero + EDGE_MS, apd50_ms, apd90_ms, cl_ms - EDGE_MS, cl_ms], -1)
     rises = knots[..., 1:] - knots[..., :-1]  # each piece counts as 1 in registered time

@@ -117,7 +117,7 @@ def unrolled(beating: Beating, begin_ms: float, end_ms: float) -> tuple[torch.Te
     """Return times (batch, nodes) in ms and V there in mV of all cycles that windows from begin to end touch."""
     before, after = _needed(beating, -begin_ms, -1), _needed(beating, end_ms, 1)
     landmarks_ms = _landmarks_ms(beating, torch.arange(-before, after, device=beating.gains.device))
-    times_ms = node_times_ms(*landmarks_ms.unbind(-1), library=torch)
+    times_ms = node_times_ms(landmarks_ms, torch)
     ends_ms = times_ms[..., -1].cumsum(1)
     starts_ms = ends_ms - times_ms[..., -1]
     zero_ms = starts_ms[:, before : before + 1]

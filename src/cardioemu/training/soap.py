@@ -42,7 +42,7 @@ class SOAP(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "beta1": beta1, "beta2": beta2, "every": every, "warmup": warmup})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step; a parameter without a gradient stays."""
         loss = None
         if closure is not None:

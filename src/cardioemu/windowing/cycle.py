@@ -84,5 +84,5 @@ def registered(trace: Trace, starts_ms: Starts, number: int) -> Cycle | None:
     knots_ms = np.array([EDGE_MS, *landmarks_ms[:-1], landmarks_ms[-1] - EDGE_MS])
     if not (np.diff(knots_ms) > 0).all():
         return None
-    times_ms = start_ms + node_times_ms(*landmarks_ms)
+    times_ms = start_ms + node_times_ms(landmarks_ms)
     return Cycle(landmarks_ms, trace.voltage_mV(np.minimum(times_ms, end_ms)))
