@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 
-from cardioemu.config import build, check_same_run, plain, reopen, save
-from cardioemu.data import TEST, TRAIN, WindowData
-from cardioemu.emulator import Emulator, Specification, load_emulator
+from cardioemu.active import grown
+from cardioemu.config import build, changed, check_same_run, plain, reopen, save
+from cardioemu.data import TEST, WindowData
+from cardioemu.emulator import Emulator, load_emulator
 from cardioemu.errors import UserError
 from cardioemu.evaluation import cell_errors, summary
 from cardioemu.folders import held
@@ -25,7 +27,7 @@ from cardioemu.measuring import examples
 from cardioemu.models import parameter_table
 from cardioemu.progress import tell
 from cardioemu.settings.train import TrainSettings
-from cardioemu.simulation import TraceStore
+from cardioemu.simulation import TraceStore, designs
 from cardioemu.storage import atomic
 from cardioemu.sweeps import ERROR, opened
 from cardioemu.tracking import Run, job_key
@@ -42,12 +44,19 @@ from cardioemu.training import (
 )
 from cardioemu.windowing import CycleRule, window_set
 
+METRICS = "metrics.json"
+
 
 def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) -> dict[str, float]:
     """Runs the whole job in one run folder, `watched` by callbacks of its training, and returns its final metrics."""
     settings = build(config, TrainSettings)
     if settings.dry_run:
         return plan(settings)
+    if settings.active.rounds:
+        design = grown(
+            settings.active, settings.scales, settings.cell.scaled, folder, partial(train_round, config, settings)
+        )
+        settings = replace(settings, design=partial(designs.file, path=design))
     memory = settings.job(folder)
     key = job_key(plain(config), Path(__file__))
     if settings.in_sweep:
@@ -92,14 +101,23 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
         if settings.smoothing:
             metrics |= smooth(folder / BEST, data)
         metrics |= test(data, folder, run)
-        with atomic(folder / "metrics.json") as file:
+        with atomic(folder / METRICS) as file:
             file.write_text(json.dumps(metrics, indent=2), encoding="utf-8")
         run.metrics({name: value for name, value in metrics.items() if name not in epochs.last}, trainer.current_epoch)
-        for name in ("config.yaml", "metrics.json"):
+        for name in ("config.yaml", METRICS):
             run.file(folder / name)
         run.model(folder / BEST, settings.tracking.register)
     report(metrics, folder, settings.tracking.where(run))
     return metrics
+
+
+def train_round(config: DictConfig, settings: TrainSettings, design: Path, folder: Path) -> Emulator:
+    """Trains an emulator that is to choose more cells, unless it was trained before."""
+    if not (folder / METRICS).exists():
+        of_file = {"_target_": "cardioemu.simulation.designs.file", "_partial_": True, "path": str(design)}
+        own = {"active.rounds": 0, "design": of_file, "trainer.max_epochs": settings.active.max_epochs}
+        train(changed(config, own | {"tracking.run_name": "-".join(folder.parts[-3:])}), folder)
+    return load_emulator(folder / BEST)
 
 
 def check(config: DictConfig, folder: Path, memory: TrainingJob, settings: TrainSettings) -> None:
@@ -158,29 +176,14 @@ def make_module(settings: TrainSettings, data: WindowData, begun: bool) -> Emula
 
     Of a run that has begun a checkpoint has all numbers: none are drawn or fitted.
     """
-    cell = settings.cell
-    scales = data.windows.scales[data.rows[TRAIN]]
     with torch.device("meta") if begun else nullcontext():
         network = settings.model(**settings.sizes)
     if begun:
         network.to_empty(device="cpu")
     else:
         network.fit_target(data.training_rows())
-    specification = Specification(
-        network=type(network).__name__,
-        settings=settings.sizes | settings.model.keywords,
-        scaled=list(cell.scaled),
-        lowest=scales.min(axis=0).tolist(),
-        highest=scales.max(axis=0).tolist(),
-        window=asdict(settings.windowing),
-        cell=asdict(settings.simulator) | {"variant": cell.variant, "scaled": dict(cell.scaled_constants)},
-        cell_sha256=cell.digest,
-        solver=asdict(settings.solver),
-        split=asdict(settings.data),
-        windows=data.windows.key,
-        design=torch.from_numpy(data.windows.scales),
-    )
-    return EmulatorModule(network, settings.optimizer, specification, settings.schedule, settings.seed)
+        network.condition(data.training_scales, data.training_rows())
+    return EmulatorModule(network, settings.optimizer, settings.specification(data), settings.schedule, settings.seed)
 
 
 def measure(emulator: Emulator, data: WindowData) -> pd.DataFrame:

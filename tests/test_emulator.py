@@ -113,7 +113,7 @@ def test_predict_leaves_no_gradient_and_no_training_mode(emulator):
 def test_many_cells_are_the_same_as_few(emulator, monkeypatch):
     scales = np.random.default_rng(0).uniform(0.4, 1.6, (2500, 5))
     split = emulator.predict(scales).voltage_mV
-    monkeypatch.setattr("cardioemu.emulator.BATCH", 10**6)
+    monkeypatch.setattr("cardioemu.emulator.emulator.CELLS_AT_ONCE", {"cpu": 10**6})
     np.testing.assert_allclose(split, emulator.predict(scales).voltage_mV, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(split[1023:1026], emulator.predict(scales[1023:1026]).voltage_mV, rtol=1e-5, atol=1e-6)
 

@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "windowing": {"simulation", "traces"},
     "data": {"windowing", "simulation", "traces"},
     "emulator": {"models", "simulation", "windowing"},
+    "active": {"emulator", "simulation"},
     "evaluation": {"traces"},
     "tracking": {"emulator"},
     "training": {"data", "evaluation", "emulator", "models", "windowing"},
@@ -37,7 +38,19 @@ MAY_IMPORT = {
     "launch": {"config", "overrides"},
     "search": set(),
     "sweeps": {"evaluation", "overrides", "tracking"},
-    "settings": {"data", "evaluation", "measuring", "search", "simulation", "tracking", "training", "windowing"},
+    "settings": {
+        "active",
+        "data",
+        "emulator",
+        "evaluation",
+        "measuring",
+        "models",
+        "search",
+        "simulation",
+        "tracking",
+        "training",
+        "windowing",
+    },
     "cardioemu": {"emulator", "tracking"},
 }
 

@@ -148,6 +148,14 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
+def changed(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
+    """Returns a copy of a config with other values at some addresses; a value replaces a whole node."""
+    copy = config.copy()
+    for address, value in values.items():
+        OmegaConf.update(copy, address, value, merge=False)
+    return copy
+
+
 def save(config: DictConfig, folder: Path) -> None:
     """Writes the resolved config as `config.yaml` of a run folder, which it makes."""
     with atomic(folder / CONFIG) as file:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cardioemu.data import TRAIN, WindowData
-from cardioemu.emulator import Emulator
+from cardioemu.emulator import VOLTAGE, Emulator
 from cardioemu.errors import UserError
 from cardioemu.evaluation import (
     BASELINES,
@@ -125,6 +125,7 @@ def measure(subjects: Mapping[str, Subject], cells: pd.DataFrame, rows: np.ndarr
         if isinstance(subject.predictor, Emulator):
             subject.predictor.warn_outside(windows.scales[rows])
     where = windows.cells.loc[rows, ["cell", *windows.scaled]].reset_index(drop=True)
+    errors = {name: with_own_outputs(errors[name], subject, rows) for name, subject in subjects.items()}
     where = where.assign(distance=distance(windows.scales[rows], trained))
     sound = cells[cells["status"] == "ok"]
     asked = windows.scales[sound.index.to_numpy()]
@@ -136,6 +137,32 @@ def measure(subjects: Mapping[str, Subject], cells: pd.DataFrame, rows: np.ndarr
         sound["label"].eq("fires").to_numpy(),
         {name: said for name, subject in subjects.items() if (said := chances(subject.predictor, asked)) is not None},
     )
+
+
+def with_own_outputs(errors: pd.DataFrame, subject: Subject, rows: np.ndarray) -> pd.DataFrame:
+    """Adds what an emulator says beside its windows, where it does.
+
+    `cycle_length_ms`, the mean over the windows' own APs, and `cycle_length_predicted_ms`; of an ensemble
+    `coverage_percent`, how many of the samples lie in their intervals, and `cycle_length_coverage_percent`, 0 or 100.
+    """
+    emulator, windows = subject.predictor, subject.windows
+    if not isinstance(emulator, Emulator):
+        return errors
+    scales, true_ms = windows.scales[rows], windows.cycle_lengths_ms(rows)
+    if (said_ms := emulator.cycle_length_ms(scales)) is not None:
+        errors = errors.assign(cycle_length_ms=true_ms, cycle_length_predicted_ms=said_ms)
+    if (half_ms := emulator.cycle_length_margin_ms(scales)) is not None:
+        inside = (np.abs(said_ms - true_ms) <= half_ms).astype(float)
+        errors = errors.assign(cycle_length_coverage_percent=np.where(np.isnan(true_ms), np.nan, 100 * inside))
+    factor = emulator.specification.interval_factors.get(VOLTAGE)
+    if factor is not None:
+        predict = {"middle": emulator.voltage_mV, "spread": emulator.spread_mV}
+        covered = [
+            (np.abs(said["middle"][:, None] - simulated) <= factor * said["spread"][:, None]).mean(axis=(1, 2))
+            for simulated, said in windows.beside(rows, predict, "intervals")
+        ]
+        errors = errors.assign(coverage_percent=100 * np.concatenate(covered))
+    return errors
 
 
 def chances(predictor: Emulator | Baseline, scales: Scales) -> np.ndarray | None:

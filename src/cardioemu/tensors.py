@@ -5,6 +5,8 @@ scaled    scaled conductances, in the order of `Cell.scaled`
 samples   points of one window, `interval_ms` apart
 """
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Float
 
@@ -19,6 +21,15 @@ WindowBatch = Float[torch.Tensor, "batch windows samples"]
 
 RowBatch = Float[torch.Tensor, "batch numbers"]
 """What a network is trained on, one row per scale vector: windows in mV, or registered cycles."""
+
+RowBatches = Iterable[Float[torch.Tensor, "_ numbers"]]
+"""Such rows, some at a time."""
+
+MemberWindows = Float[torch.Tensor, "members batch samples"]
+"""One window per scale vector by each member of an ensemble, in mV."""
+
+MemberCells = Float[torch.Tensor, "members batch"]
+"""One number per scale vector by each member of an ensemble."""
 
 CellBatch = Float[torch.Tensor, "batch"]
 """One number per scale vector."""

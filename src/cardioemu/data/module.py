@@ -105,6 +105,12 @@ class WindowData(pl.LightningDataModule):
         fires = cells["label"].eq("fires").to_numpy()[sound]
         return torch.tensor(self.windows.scales[sound], dtype=torch.float32), torch.from_numpy(fires).float()
 
+    @property
+    def training_scales(self) -> torch.Tensor:
+        """Scale vectors of `training_rows` (rows, scaled)."""
+        scales = self.windows.scales[self.rows[TRAIN]].repeat(self.trained.count, axis=0)
+        return torch.tensor(scales, dtype=torch.float32)
+
     def training_rows(self) -> Iterator[torch.Tensor]:
         """Reads all that the network is trained on once, (rows, numbers) at a time, with a progress bar."""
         rows = self.rows[TRAIN]

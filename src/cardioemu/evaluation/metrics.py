@@ -46,6 +46,7 @@ def errors_of_all(
         `r2`: 1 - (sum of squared errors) / (sum of squares of V about the cell's mean), NaN where V does not vary;
         for each phase of `SampledWindow.phases`, in the simulated window, `rest_rmse_mV` and so on, NaN without such
         samples, and `rest_part`, the fraction of the samples;
+        `cycle_rmse_mV`, over the samples from each window's own AP start to the next one or the window's end;
         `timing_error_ms` and `shape_rmse_mV` (see `timing_and_shape`), over the windows where both have an AP;
         each of `BIOMARKERS` as `apd50_ms`, the mean over the simulated windows that have it, and as
         `apd50_predicted_ms`.
@@ -85,6 +86,7 @@ def _errors(simulated: Sequence[SampledWindow], emulated: SampledWindow) -> dict
     timing_ms, shape_mV = (with_ap[:, 0].mean(), _root_mean(with_ap[:, 1] ** 2)) if len(with_ap) else (np.nan, np.nan)
     return (
         {"rmse_mV": _root_mean(squares), "mae_mV": float(error.mean()), "error_max_mV": float(error.max())}
+        | {"cycle_rmse_mV": _root_mean(squares[np.stack([window.in_cycle for window in simulated])])}
         | {"r2": float(1 - squares.sum() / varies) if varies > 0 else np.nan}
         | {f"{name}_rmse_mV": _root_mean(squares[phases == i]) for i, name in enumerate(PHASES)}
         | {"timing_error_ms": float(timing_ms), "shape_rmse_mV": float(shape_mV)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from cardioemu.traces import MIN_AMPLITUDE_mV, THRESHOLD_mV, Trace, beat, downward_crossings
 from cardioemu.types import Sampled, SampleTimes
@@ -92,6 +92,15 @@ class SampledWindow:
         last = self.own + 1 == len(self.starts_ms)
         cl_ms = float("nan") if last else end_ms - start_ms
         return {name: cl_ms if name == "cl" else found[f"{name}_{unit}"] for name, unit in BIOMARKERS.items()}
+
+    @property
+    def in_cycle(self) -> Bool[np.ndarray, " samples"]:
+        """Whether each sample lies in the window's own cycle: from its AP start to the next, or to the window's end."""
+        if self.own is None:
+            return np.zeros(len(self.time_ms), dtype=bool)
+        begin_ms, end_ms = self._beats[self.own]
+        time_ms = self.time_ms - self.time_ms[0]
+        return (time_ms >= begin_ms) & (time_ms < end_ms)
 
     @property
     def _beats(self) -> list[tuple[float, float]]:

@@ -24,6 +24,11 @@ def summary(errors: pd.DataFrame) -> dict[str, float]:
         `cells`; `rmse_mV_mean`, `_median`, `_p95`, `_max` over cells, and `_pooled`, over all samples of all cells;
         `rmse_floor_mV`, `mae_mV` and `r2`, the means over cells; `r2_pooled`, over all samples about their common mean;
         `error_max_mV`, the largest of all;
+        `cycle_rmse_mV_mean`, `_median`, `_p95`, `_max` over the cells with an AP of their own;
+        `cycle_length_error_ms_mean` and so on, of the emulator's own output, where it has one, over the
+        `cycle_length_cells` with a next AP start;
+        `coverage_percent`, how many samples lie in the intervals of an ensemble, and `cycle_length_coverage_percent`,
+        how many cycle lengths;
         for each phase `rest_rmse_mV` and so on, over all samples of that phase, and `rest_share_percent`, its share of
         the sum of all squared errors; `timing_error_ms` and `shape_rmse_mV`, the means over the
         `timing_cells` that have an AP in both;
@@ -36,16 +41,16 @@ def summary(errors: pd.DataFrame) -> dict[str, float]:
     rmse = errors["rmse_mV"]
     result = {
         "cells": float(len(errors)),
-        "rmse_mV_mean": float(rmse.mean()),
-        "rmse_mV_median": float(rmse.median()),
-        "rmse_mV_p95": float(rmse.quantile(0.95)),
-        "rmse_mV_max": float(rmse.max()),
+        **_over_cells("rmse_mV", rmse),
         "rmse_mV_pooled": float(np.sqrt((rmse**2).mean())),  # every cell has as many samples
         "rmse_floor_mV": float(errors["rmse_floor_mV"].mean()),
         "mae_mV": float(errors["mae_mV"].mean()),
         "error_max_mV": float(errors["error_max_mV"].max()),
         "r2": float(errors["r2"].mean()),
         "r2_pooled": _pooled_r2(errors),
+        **_over_cells("cycle_rmse_mV", errors["cycle_rmse_mV"]),
+        **_of_cycle_length(errors),
+        **_of_intervals(errors),
         **_by_phase(errors),
         "timing_error_ms": float(errors["timing_error_ms"].mean()),
         "timing_cells": float(errors["timing_error_ms"].count()) or np.nan,
@@ -53,6 +58,27 @@ def summary(errors: pd.DataFrame) -> dict[str, float]:
         **_of_biomarkers(errors),
     }
     return {name: value for name, value in result.items() if np.isfinite(value)}
+
+
+def _over_cells(name: str, values: pd.Series) -> dict[str, float]:
+    return {
+        f"{name}_mean": float(values.mean()),
+        f"{name}_median": float(values.median()),
+        f"{name}_p95": float(values.quantile(0.95)),
+        f"{name}_max": float(values.max()),
+    }
+
+
+def _of_cycle_length(errors: pd.DataFrame) -> dict[str, float]:
+    if "cycle_length_predicted_ms" not in errors:
+        return {}
+    error = (errors["cycle_length_predicted_ms"] - errors["cycle_length_ms"]).abs()
+    return _over_cells("cycle_length_error_ms", error) | {"cycle_length_cells": float(error.count()) or np.nan}
+
+
+def _of_intervals(errors: pd.DataFrame) -> dict[str, float]:
+    names = ("coverage_percent", "cycle_length_coverage_percent")
+    return {name: float(errors[name].mean()) for name in names if name in errors}
 
 
 def _pooled_r2(errors: pd.DataFrame) -> float:

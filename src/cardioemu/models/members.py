@@ -27,7 +27,7 @@ class Linear(nn.Module):
         for parameter in (self.weight, self.bias):
             nn.init.uniform_(parameter, -(inputs**-0.5), inputs**-0.5)
 
-    def forward(self, x: Features) -> Features:
+    def forward(self, x: Features) -> Float[torch.Tensor, "members batch outputs"]:
         """Return what each member makes of its own inputs."""
         return torch.baddbmm(self.bias, x, self.weight)
 

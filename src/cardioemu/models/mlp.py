@@ -1,24 +1,16 @@
 """Dense residual networks from scales to any representation of the window."""
 
-from collections.abc import Iterable
-from typing import Literal
-
 import torch
 from pydantic import NonNegativeInt, PositiveInt
 
 from cardioemu.models.firing import FiringHead
 from cardioemu.models.members import Trunk
-from cardioemu.models.network import Network
-from cardioemu.models.normaliser import Normaliser
-from cardioemu.models.principal_components import PrincipalComponents
-from cardioemu.models.registered_cycle import RegisteredCycle
-from cardioemu.models.target import Target
-from cardioemu.tensors import CellBatch, RowBatch, ScaleBatch, VoltageBatch
-
-Representation = Literal["samples", "components", "registered"]
+from cardioemu.models.target import Numbers
+from cardioemu.models.target_network import Representation, TargetNetwork, make_target
+from cardioemu.tensors import CellBatch, MemberCells, MemberWindows, RowBatch, ScaleBatch
 
 
-class MLP(Network):
+class MLP(TargetNetwork):
     """A residual network predicts the numbers that a window is made of, and another one whether the cell fires.
 
     Args:
@@ -47,43 +39,33 @@ class MLP(Network):
         members: PositiveInt = 1,
     ) -> None:
         super().__init__()
-        self.target = _target(target, samples, begin_ms, interval_ms, components)
+        self.target = make_target(target, samples, begin_ms, interval_ms, components)
         self.trunk = Trunk(members, inputs, self.target.size, width, blocks)
         self.firing = FiringHead(members, inputs)
 
-    @property
-    def trained_on(self) -> Literal["windows", "cycles"]:  # type: ignore[override]
-        """What its training rows are, which hangs on the target."""
-        return self.target.trained_on
-
-    def fit_target(self, batches: Iterable[RowBatch]) -> None:
-        """Fit the representation to the rows of the training part."""
-        self.target.fit(batches)
-
-    def forward(self, scales: ScaleBatch) -> VoltageBatch:
-        """Return the window of each scale vector in mV, made from the mean of the members' numbers."""
-        window: torch.Tensor = self.target(self.trunk(scales).mean(0))
-        return window
+    def numbers(self, scales: ScaleBatch) -> Numbers:
+        """Return the mean of the members' numbers."""
+        return self.trunk(scales).mean(0)
 
     def summed_error(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
         """Return the target's squared error of each row, averaged over the members and summed over the batch."""
         return self.target.squared_error(self.trunk(scales), rows).mean(0).sum()
 
-    def firing_error(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor:
-        """Return the cross entropy of each cell, averaged over the members and summed over the batch."""
-        return self.firing.summed_error(scales, fires)
+    def member_windows(self, scales: ScaleBatch) -> MemberWindows | None:
+        """Return the window that each member's own numbers make."""
+        if self.trunk.members == 1:
+            return None
+        return torch.stack([self.target(numbers) for numbers in self.trunk(scales)])
 
-    def firing_logit(self, scales: ScaleBatch) -> CellBatch:
-        """Return the logarithm of the odds that each cell fires."""
-        logit: torch.Tensor = self.firing(scales)
-        return logit
+    def member_cycle_lengths_ms(self, scales: ScaleBatch) -> MemberCells | None:
+        """Return the cycle length of each member's own numbers, where the target has it."""
+        found = [self.target.cycle_length_ms(numbers) for numbers in self.trunk(scales)]
+        lengths_ms = [each for each in found if each is not None]
+        return torch.stack(lengths_ms) if len(lengths_ms) > 1 else None
 
-    def cycle_length_ms(self, scales: ScaleBatch) -> CellBatch | None:
-        """Return the cycle length, where the target has it."""
-        return self.target.cycle_length_ms(self.trunk(scales).mean(0))
-
-
-def _target(name: Representation, samples: int, begin_ms: float, interval_ms: float, components: int) -> Target:
-    if name == "registered":
-        return RegisteredCycle(samples, begin_ms, interval_ms, components)
-    return PrincipalComponents(samples, components) if name == "components" else Normaliser(samples)
+    def disagreement(self, scales: ScaleBatch) -> CellBatch | None:
+        """Return how far the members' numbers are from their mean, in the root of the squared error."""
+        numbers = self.trunk(scales)
+        if len(numbers) == 1:
+            return None
+        return ((numbers - numbers.mean(0)) * self.target.weights()).square().sum(-1).mean(0).sqrt()

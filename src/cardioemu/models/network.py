@@ -1,13 +1,12 @@
 """What training, emulator and evaluation ask of any network."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
-from cardioemu.tensors import CellBatch, RowBatch, ScaleBatch, VoltageBatch
+from cardioemu.tensors import CellBatch, MemberCells, MemberWindows, RowBatch, RowBatches, ScaleBatch, VoltageBatch
 
 
 class Network(nn.Module, ABC):
@@ -24,12 +23,26 @@ class Network(nn.Module, ABC):
         """Return the window of each scale vector in mV."""
 
     @abstractmethod
-    def fit_target(self, batches: Iterable[RowBatch]) -> None:
+    def fit_target(self, batches: RowBatches) -> None:
         """Fit what turns the network's numbers into mV to the rows of the training part."""
+
+    def condition(self, scales: ScaleBatch, batches: RowBatches) -> None:
+        """Take in the training part where predictions are made from its cells; `fit_target` comes first.
+
+        Args:
+            scales: (rows, scaled) of all rows.
+            batches: these rows, in the same order; read only by a network that needs them.
+        """
+        return
 
     def summed_error(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
         """Return the squared error of each row that training lowers, summed over the batch: here in mV^2."""
         return nn.functional.mse_loss(self(scales), rows, reduction="sum") / rows.shape[1]
+
+    @property
+    def tells_firing(self) -> bool:
+        """Whether it says which cells fire."""
+        return hasattr(self, "firing")
 
     def firing_error(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor | None:
         """Return the cross entropy of what is said of the firing of cells, summed; None where nothing is said."""
@@ -37,6 +50,21 @@ class Network(nn.Module, ABC):
 
     def firing_logit(self, scales: ScaleBatch) -> CellBatch | None:
         """Return the logarithm of the odds that each cell fires (batch,); None where the network cannot tell."""
+        return None
+
+    def member_windows(self, scales: ScaleBatch) -> MemberWindows | None:
+        """Return the window of each member of an ensemble (members, batch, samples) in mV; None where it is none."""
+        return None
+
+    def member_cycle_lengths_ms(self, scales: ScaleBatch) -> MemberCells | None:
+        """Return the cycle length by each member (members, batch); None without members, or such an output."""
+        return None
+
+    def disagreement(self, scales: ScaleBatch) -> CellBatch | None:
+        """Return how far the members of an ensemble are from their mean (batch,), in the root of what training lowers.
+
+        None of a network that is no ensemble.
+        """
         return None
 
     def cycle_length_ms(self, scales: ScaleBatch) -> CellBatch | None:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from pydantic import PositiveInt
 
-from cardioemu.models.target import Errors, Target
+from cardioemu.models.target import Errors, Numbers, Target, Weights
 from cardioemu.tensors import RowBatch, VoltageBatch
 
 ROWS_AT_ONCE = 32
@@ -87,6 +87,14 @@ class Normaliser(Target):
         """
         return self.mean_mV + self.std_mV * z
 
+    def encode(self, rows: RowBatch) -> Numbers:
+        """Return `(rows - mean_mV) / std_mV`, which `forward` undoes."""
+        return (rows - self.mean_mV) / self.std_mV
+
     def squared_error(self, z: Float[torch.Tensor, "*members batch samples"], rows: RowBatch) -> Errors:
         """Return the mean squared error of each window in mV^2."""
         return (self.mean_mV + self.std_mV * z - rows).square().mean(-1)
+
+    def weights(self) -> Weights:
+        """Return ones."""
+        return torch.ones_like(self.mean_mV)

@@ -1,20 +1,17 @@
 """Windows as sums of their principal components."""
 
-from collections.abc import Iterable
-
 import torch
-from jaxtyping import Float
 from pydantic import PositiveInt
 
-from cardioemu.models.target import Errors, Numbers, Target
-from cardioemu.tensors import RowBatch, VoltageBatch
+from cardioemu.models.target import Errors, MemberNumbers, Numbers, Target, Weights
+from cardioemu.tensors import RowBatch, RowBatches, VoltageBatch
 
 MOST_ROWS = 4096
 """Rows that a basis is made from."""
 
 
 def principal_components(
-    batches: Iterable[RowBatch], components: int, columns: slice = slice(None)
+    batches: RowBatches, components: int, columns: slice = slice(None)
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Find the mean, the first principal components and the spread along each of some rows.
 
@@ -69,7 +66,7 @@ class PrincipalComponents(Target):
         self.register_buffer("spread_mV", torch.ones(components))
 
     @torch.no_grad()
-    def fit(self, batches: Iterable[RowBatch]) -> None:
+    def fit(self, batches: RowBatches) -> None:
         """Fit mean, components and spread; raises as `principal_components`."""
         for buffer, value in zip(
             (self.mean_mV, self.basis, self.spread_mV), principal_components(batches, self.size), strict=True
@@ -80,7 +77,17 @@ class PrincipalComponents(Target):
         """Return the windows in mV."""
         return self.mean_mV + (numbers * self.spread_mV) @ self.basis
 
-    def squared_error(self, numbers: Float[torch.Tensor, "*members batch numbers"], rows: RowBatch) -> Errors:
+    def encode(self, rows: RowBatch) -> Numbers:
+        """Return the numbers of the windows nearest to rows."""
+        return self._coefficients_mV(rows) / self.spread_mV
+
+    def squared_error(self, numbers: MemberNumbers, rows: RowBatch) -> Errors:
         """Return the mean squared error of each window in mV^2, but for what the components leave out."""
-        wanted = (rows - self.mean_mV) @ self.basis.T
-        return (numbers * self.spread_mV - wanted).square().sum(-1) / len(self.mean_mV)
+        return (numbers * self.spread_mV - self._coefficients_mV(rows)).square().sum(-1) / len(self.mean_mV)
+
+    def weights(self) -> Weights:
+        """Return the spread along each component, in mV."""
+        return self.spread_mV
+
+    def _coefficients_mV(self, rows: RowBatch) -> Numbers:
+        return (rows - self.mean_mV) @ self.basis.T

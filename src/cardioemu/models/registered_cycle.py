@@ -1,18 +1,17 @@
 """Windows of steady beating made from one cycle in registered time."""
 
-from collections.abc import Iterable
+import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from pydantic import PositiveInt
 from torch._subclasses.fake_tensor import FakeTensor
 
 from cardioemu.models.curve import sampled
 from cardioemu.models.principal_components import principal_components
-from cardioemu.models.target import Errors, Numbers, Target
+from cardioemu.models.target import Errors, MemberNumbers, Numbers, Target, Weights
 from cardioemu.registration import EDGE_MS, LANDMARKS, NODE_COUNT, node_times_ms
-from cardioemu.tensors import CellBatch, RowBatch, VoltageBatch
+from cardioemu.tensors import CellBatch, RowBatch, RowBatches, VoltageBatch
 
 MARKS = len(LANDMARKS)
 LEAST = 0.003
@@ -22,6 +21,9 @@ WEIGHTS = {"landmarks": 3.0, "gains": 0.1, "beats": 0.3}
 REHEARSED = 2
 APART = 1.02
 """Landmarks predicted closer than the warp allows are put this factor apart."""
+
+LONGEST_MS = 3e4
+"""Landmarks predicted later are cut: in float32 the nodes of an upstroke would fall together, or all overflow."""
 
 
 class Beating(NamedTuple):
@@ -69,7 +71,7 @@ class RegisteredCycle(Target):
         self.register_buffer("weight", torch.ones(self.size))
 
     @torch.no_grad()
-    def fit(self, batches: Iterable[RowBatch]) -> None:
+    def fit(self, batches: RowBatches) -> None:
         """Fit mean, components, centres and spreads; raises as `principal_components`."""
         rows = list(batches)
         mean, basis, spread = principal_components(rows, self.components, slice(NODE_COUNT))
@@ -85,13 +87,21 @@ class RegisteredCycle(Target):
         weights = [WEIGHTS["landmarks"]] * MARKS + [WEIGHTS["gains"]] * MARKS + [WEIGHTS["beats"]]
         self.weight.copy_(torch.cat([(spread / spread[0]).clamp(min=LEAST), spread.new_tensor(weights)]))
 
-    def squared_error(self, numbers: Float[torch.Tensor, "*members batch numbers"], rows: RowBatch) -> Errors:
-        """Return the weighted squared distance of numbers from those of registered cycles, without a unit."""
+    def encode(self, rows: RowBatch) -> Numbers:
+        """Return the numbers of registered cycles, the gains compressed."""
         coefficients = (rows[:, :NODE_COUNT] - self.mean_mV) @ self.basis.T
-        wanted = (torch.cat([coefficients, rows[:, NODE_COUNT:]], 1) - self.centre) / self.spread
+        numbers = (torch.cat([coefficients, rows[:, NODE_COUNT:]], 1) - self.centre) / self.spread
         gains = slice(self.components + MARKS, self.components + 2 * MARKS)
-        wanted[:, gains] = _compressed(wanted[:, gains])
-        return ((numbers - wanted) * self.weight).square().sum(-1)
+        numbers[:, gains] = _compressed(numbers[:, gains])
+        return numbers
+
+    def squared_error(self, numbers: MemberNumbers, rows: RowBatch) -> Errors:
+        """Return the weighted squared distance of numbers from those of registered cycles, without a unit."""
+        return ((numbers - self.encode(rows)) * self.weight).square().sum(-1)
+
+    def weights(self) -> Weights:
+        """Return them, without a unit."""
+        return self.weight
 
     def forward(self, numbers: Numbers) -> VoltageBatch:
         """Return the windows in mV."""
@@ -143,7 +153,7 @@ def _needed(beating: Beating, span_ms: float, way: int) -> int:
 def _landmarks_ms(beating: Beating, numbers: torch.Tensor) -> torch.Tensor:
     """Landmarks (batch, numbers, landmarks) of some cycles, as far apart as the warp needs them; 0 begins at time 0."""
     log_ms = beating.log_landmarks[:, None] + numbers[:, None] * beating.gains[:, None]
-    apd50_ms, apd90_ms, cl_ms = log_ms.exp().unbind(-1)
+    apd50_ms, apd90_ms, cl_ms = log_ms.clamp(max=math.log(LONGEST_MS)).exp().unbind(-1)
     apd50_ms = apd50_ms.clamp(min=APART * EDGE_MS)
     apd90_ms = torch.maximum(apd90_ms, APART * apd50_ms)
     cl_ms = torch.maximum(cl_ms, APART * apd90_ms + EDGE_MS)

@@ -1,16 +1,17 @@
 """Representations of what is predicted: from few numbers to a window."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import nn
 
-from cardioemu.tensors import CellBatch, RowBatch, VoltageBatch
+from cardioemu.tensors import CellBatch, RowBatch, RowBatches, VoltageBatch
 
-Numbers = Float[torch.Tensor, "batch numbers"]
+Numbers = Float[torch.Tensor, "batch size"]
+MemberNumbers = Float[torch.Tensor, "*members batch size"]
+Weights = Float[torch.Tensor, "size"]
 Errors = Float[torch.Tensor, "*members batch"]
 
 
@@ -26,7 +27,7 @@ class Target(nn.Module, ABC):
     size: int
 
     @abstractmethod
-    def fit(self, batches: Iterable[RowBatch]) -> None:
+    def fit(self, batches: RowBatches) -> None:
         """Fit the representation to the rows of the training part."""
 
     @abstractmethod
@@ -34,8 +35,16 @@ class Target(nn.Module, ABC):
         """Return the windows (batch, samples) in mV that numbers (batch, size) make."""
 
     @abstractmethod
-    def squared_error(self, numbers: Float[torch.Tensor, "*members batch numbers"], rows: RowBatch) -> Errors:
+    def encode(self, rows: RowBatch) -> Numbers:
+        """Return the numbers (batch, size) that rows to train on have."""
+
+    @abstractmethod
+    def squared_error(self, numbers: MemberNumbers, rows: RowBatch) -> Errors:
         """Return how far numbers (*members, batch, size) are from those of the rows, squared (*members, batch)."""
+
+    @abstractmethod
+    def weights(self) -> Weights:
+        """Return what errors of the numbers are multiplied by in `squared_error`, up to a common factor (size,)."""
 
     def cycle_length_ms(self, numbers: Numbers) -> CellBatch | None:
         """Return the cycle length (batch,) that numbers say; None where they do not."""

@@ -1,7 +1,8 @@
 """What `train.py` is told."""
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import asdict
+from functools import cached_property, partial
 from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +11,11 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from cardioemu.data import SplitRule
+from cardioemu.active import Active
+from cardioemu.data import TRAIN, SplitRule, WindowData
+from cardioemu.emulator import Specification
 from cardioemu.errors import UserError
+from cardioemu.models import Network
 from cardioemu.settings.simulate import PARTS, SimulateSettings
 from cardioemu.tracking import Tracking
 from cardioemu.training import TrainingJob
@@ -34,6 +38,7 @@ class TrainSettings(SimulateSettings):
     runs_dir: Path
     resume: Path | None
     memory_check: Literal["refuse", "warn"]
+    active: Active
     smoothing: bool
     milestones: list[PositiveInt]
 
@@ -49,6 +54,8 @@ class TrainSettings(SimulateSettings):
                 f"trainer.strategy: got single for {self.processes} processes (trainer.devices times trainer.nodes); "
                 "use ddp or fsdp"
             )
+        if self.active.rounds:
+            _ = self.active.sizes(len(self.scales))
         need_ms, has_ms = self.windowing.shortest_trace_ms, self.simulator.duration_ms
         if need_ms > has_ms:
             raise UserError(
@@ -69,11 +76,17 @@ class TrainSettings(SimulateSettings):
         }
         return {name: value for name, value in known.items() if name in signature(self.model.func).parameters}
 
+    @cached_property
+    def _shapes(self) -> Network:
+        """The network without memory for its weights."""
+        with torch.device("meta"):
+            network: Network = self.model(**self.sizes)
+            return network
+
     @property
     def trained_on(self) -> str:
         """What the rows are that the model is trained on."""
-        with torch.device("meta"):
-            return str(self.model(**self.sizes).trained_on)
+        return self._shapes.trained_on
 
     def job(self, folder: Path) -> TrainingJob:
         """Says all that the memory of the training hangs on, whose checkpoints go to `folder`."""
@@ -86,6 +99,26 @@ class TrainSettings(SimulateSettings):
             batch_size=self.data.batch_size,
             trainer=self.trainer,
             folder=folder,
+        )
+
+    def specification(self, data: WindowData) -> Specification:
+        """Notes what the inputs and outputs of the network mean, and where its windows come from."""
+        cell, design = self.cell, data.windows.scales
+        # Cells that do not fire are seen by networks that tell which do.
+        seen = design[data.part == TRAIN if self._shapes.tells_firing else data.rows[TRAIN]]
+        return Specification(
+            network=self.model.func.__name__,
+            settings=self.sizes | self.model.keywords,
+            scaled=list(cell.scaled),
+            lowest=seen.min(axis=0).tolist(),
+            highest=seen.max(axis=0).tolist(),
+            window=asdict(self.windowing),
+            cell=asdict(self.simulator) | {"variant": cell.variant, "scaled": dict(cell.scaled_constants)},
+            cell_sha256=cell.digest,
+            solver=asdict(self.solver),
+            split=asdict(self.data),
+            windows=data.windows.key,
+            design=torch.from_numpy(design),
         )
 
     @property

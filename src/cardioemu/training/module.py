@@ -75,9 +75,8 @@ class EmulatorModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Takes the cells of the training part, those without windows included, if the network tells which fire."""
-        scales, fires = self.trainer.datamodule.firing(TRAIN)  # type: ignore[attr-defined]
-        tells = self.network.firing_error(scales[:0].to(self.device), fires[:0].to(self.device)) is not None
-        self.firing = (scales, fires) if tells else None
+        if self.network.tells_firing:
+            self.firing = self.trainer.datamodule.firing(TRAIN)  # type: ignore[attr-defined]
 
     def on_train_epoch_start(self) -> None:
         """Lets random numbers depend on seed, epoch and process only, so that a resumed run draws the same."""

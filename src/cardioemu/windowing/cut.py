@@ -42,7 +42,8 @@ def cut(trace: Trace, rule: WindowRule | CycleRule, cell: int = 0) -> Cut:
         return Cut(str(trace.label))
     if isinstance(rule, CycleRule):
         row = registered_row(trace, rule)
-        return Cut(TOO_FEW) if row is None else Cut(WINDOWED, row[None], Places(*np.array([[rule.settle_ms], [0.0]])))
+        at = Places(np.array([rule.settle_ms]), np.zeros(1), np.full(1, np.nan))
+        return Cut(TOO_FEW) if row is None else Cut(WINDOWED, row[None], at)
     found = places(trace, rule, cell)
     if len(found.begin_ms) < rule.count:
         return Cut(TOO_FEW)

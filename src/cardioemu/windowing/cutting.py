@@ -30,6 +30,7 @@ COLUMNS = {
     "row": "Int64",
     "begin_ms": "object",
     "length_ms": "object",
+    "cycle_length_ms": "object",
 }
 
 

@@ -12,10 +12,14 @@ SLACK = 1e-6  # of an interval: an AP start this little after a sample lies on i
 
 
 class Places(NamedTuple):
-    """When each window of a cell begins and how long it lasts (windows,), in ms."""
+    """When each window of a cell begins, how long it lasts, and the cycle length of its AP (windows,), in ms.
+
+    The last is the time from the AP start that the window is aligned to to the next one, NaN without a next one.
+    """
 
     begin_ms: WindowTimes
     length_ms: WindowTimes
+    cycle_length_ms: WindowTimes
 
 
 def places(trace: Trace, rule: WindowRule, cell: int = 0) -> Places:
@@ -32,7 +36,7 @@ def places(trace: Trace, rule: WindowRule, cell: int = 0) -> Places:
         starts_ms = trace.starts_ms if rule.start == "threshold" else trace.upstrokes_ms
         fit = about_starts(starts_ms, trace.duration_ms, rule)
     chosen = choose(len(fit.begin_ms), rule, cell)
-    return Places(fit.begin_ms[chosen], fit.length_ms[chosen])
+    return Places(*(column[chosen] for column in fit))
 
 
 def about_starts(starts_ms: Starts, duration_ms: float | int, rule: WindowRule) -> Places:
@@ -43,16 +47,18 @@ def about_starts(starts_ms: Starts, duration_ms: float | int, rule: WindowRule) 
 
     A window of one cycle fits if another AP start ends it. Windows may overlap.
     """
+    zero_ms, cycle_length_ms = starts_ms, np.diff(starts_ms, append=np.nan)[: len(starts_ms)]
     if rule.length_ms == "cycle":
-        zero_ms, length_ms = starts_ms[:-1], np.diff(starts_ms)
+        zero_ms, cycle_length_ms = starts_ms[:-1], cycle_length_ms[:-1]
+        length_ms = cycle_length_ms
     else:
-        zero_ms, length_ms = starts_ms, np.full_like(starts_ms, rule.length_ms)
+        length_ms = np.full_like(starts_ms, rule.length_ms)
     if rule.align == "sample":
         zero_ms = np.ceil(zero_ms / rule.interval_ms - SLACK) * rule.interval_ms
     begin_ms = zero_ms - rule.offset_ms
     end_ms = begin_ms + length_ms * (rule.samples - 1) / rule.samples
     fits = (zero_ms >= rule.settle_ms) & (begin_ms >= 0) & (end_ms <= duration_ms)
-    return Places(begin_ms[fits], length_ms[fits])
+    return Places(begin_ms[fits], length_ms[fits], cycle_length_ms[fits])
 
 
 def one_after_another(duration_ms: float | int, rule: WindowRule) -> Places:
@@ -60,7 +66,7 @@ def one_after_another(duration_ms: float | int, rule: WindowRule) -> Places:
     assert rule.length_ms != "cycle"
     count = int((duration_ms + rule.interval_ms - rule.settle_ms) / rule.length_ms + SLACK)
     begin_ms = rule.settle_ms + rule.length_ms * np.arange(max(count, 0))
-    return Places(begin_ms, np.full_like(begin_ms, rule.length_ms))
+    return Places(begin_ms, np.full_like(begin_ms, rule.length_ms), np.full_like(begin_ms, np.nan))
 
 
 def choose(fit: int, rule: WindowRule, cell: int = 0) -> np.ndarray:

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from cardioemu.errors import UserError
 from cardioemu.progress import progress_bar
-from cardioemu.types import CellWindows, Predicted, Scales, Windows
+from cardioemu.types import CellWindows, PerCell, Predicted, Scales, Windows
 from cardioemu.windowing.cut import WINDOWED
 from cardioemu.windowing.shards import Shard
 
@@ -21,8 +22,8 @@ class WindowSet:
     """The windows cut from one trace store by one rule, opened from its folder.
 
     `cells` has one row per row of the design: `cell`, the scales, `status`, `label`, the `outcome` ("windowed", or why
-    the cell gives no windows), and for windowed cells `begin_ms` and `length_ms` of each window in the trace, and the
-    `shard` and `row` where the windows lie.
+    the cell gives no windows), and for windowed cells `begin_ms`, `length_ms` and `cycle_length_ms` of each window
+    (`Places`), and the `shard` and `row` where the windows lie.
 
     Raises:
         UserError: the table is damaged.
@@ -61,6 +62,11 @@ class WindowSet:
         """Counts what became of the cells, most frequent first; the counts add up to the design."""
         return {str(name): int(count) for name, count in self.cells["outcome"].value_counts().items()}
 
+    def cycle_lengths_ms(self, rows: np.ndarray) -> PerCell:
+        """Returns the mean cycle length of the windows' own APs (cells,); NaN where no AP start follows any of them."""
+        lengths = self.cells["cycle_length_ms"].to_numpy()[rows]
+        return np.array([pd.Series(each).mean() for each in lengths], dtype=np.float64)
+
     def windows(self, rows: np.ndarray) -> Windows:
         """Reads all windows of some windowed cells: (cells, windows, points) float32 in mV."""
         return np.stack([self._shards[shard].windows[row] for shard, row in self._where(rows)])
@@ -76,7 +82,7 @@ class WindowSet:
         return self.windows(rows[begin:end])
 
     def beside(
-        self, rows: np.ndarray, predict: Mapping[str, Callable[[Scales], Predicted]], doing: str
+        self, rows: np.ndarray, predict: Mapping[str, Callable[[Scales], Any]], doing: str
     ) -> Iterator[tuple[Windows, dict[str, Predicted]]]:
         """Reads the same, and beside each what is predicted of it, with a progress bar.
 

@@ -1,0 +1,211 @@
+"""The trained network with all that is needed to use it."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy.special import expit
+from torch import nn
+
+from cardioemu.emulator.specification import Specification
+from cardioemu.errors import UserError
+from cardioemu.models import Network, gaussian_smoothed
+from cardioemu.simulation import checked_scales
+from cardioemu.tensors import ScaleBatch, VoltageBatch
+from cardioemu.types import Predicted, SampleTimes, Scales, Windows
+from cardioemu.windowing import WindowRule, WindowSet
+
+CELLS_AT_ONCE = {"cpu": 64, "cuda": 1024}  # what they take is to lie in the cache of a CPU
+VOLTAGE, CYCLE_LENGTH = "voltage", "cycle_length"  # whose intervals there are
+SMALLEST = 1e-4  # mV or ms
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an emulator says of some cells.
+
+    Attributes:
+        time_ms: (samples,), 0 at the AP start, so the first value is -offset_ms.
+        voltage_mV: (cells, samples); NaN for a cell that is said not to fire.
+        fires: (cells,) whether the cell fires, None where the network has no such output.
+        fires_probability: (cells,) how likely that is, None with `fires`.
+        cycle_length_ms: (cells,) time from AP start to AP start, NaN for a cell that is said not to fire, None where
+            the network has no such output.
+    """
+
+    time_ms: SampleTimes
+    voltage_mV: Predicted
+    fires: np.ndarray | None = None
+    fires_probability: np.ndarray | None = None
+    cycle_length_ms: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Where V and the cycle length lie in nine cells of ten, as if each fired.
+
+    Attributes:
+        time_ms: (samples,), 0 at the AP start.
+        voltage_low_mV: (cells, samples).
+        voltage_high_mV: (cells, samples).
+        cycle_length_low_ms: (cells,), None where the network has no such output.
+        cycle_length_high_ms: (cells,), None with the other.
+    """
+
+    time_ms: SampleTimes
+    voltage_low_mV: Predicted
+    voltage_high_mV: Predicted
+    cycle_length_low_ms: np.ndarray | None = None
+    cycle_length_high_ms: np.ndarray | None = None
+
+
+class Emulator(nn.Module):
+    """A trained network: `predict` for arrays, `forward` for tensors with gradients.
+
+    Args:
+        network: the trained network.
+        specification: what its inputs and outputs are.
+    """
+
+    def __init__(self, network: Network, specification: Specification) -> None:
+        super().__init__()
+        self.network, self.specification = network.eval(), specification
+        self.window = WindowRule(**specification.window)
+
+    def forward(self, scales: ScaleBatch) -> VoltageBatch:
+        """Returns the windows (batch, samples) in mV of scale vectors (batch, scaled), differentiable."""
+        return gaussian_smoothed(self.network(scales), self.specification.sigma_points)
+
+    def predict(self, scales: ArrayLike) -> Prediction:
+        """Predicts the window of each scale vector.
+
+        Args:
+            scales: (cells, scaled), anything array-like; (scaled,) counts as one cell.
+
+        Raises:
+            UserError: a ValueError: wrong width, or a scale that is negative or not a number.
+
+        Warns:
+            UserWarning: a scale outside the range of the training part, naming the column and the range.
+        """
+        table = checked_scales(scales, self.specification.scaled)
+        self.warn_outside(table)
+        voltage_mV, probability = self.voltage_mV(table), self.fires_probability(table)
+        cycle_length_ms = self.cycle_length_ms(table)
+        if probability is None:
+            return Prediction(self.window.time_ms, voltage_mV, cycle_length_ms=cycle_length_ms)
+        fires = probability >= 0.5
+        voltage_mV[~fires] = np.nan
+        if cycle_length_ms is not None:
+            cycle_length_ms[~fires] = np.nan
+        return Prediction(self.window.time_ms, voltage_mV, fires, probability, cycle_length_ms)
+
+    def intervals(self, scales: ArrayLike) -> Intervals:
+        """Tells within what V and the cycle length of each cell lie: as wide as the members of the ensemble disagree.
+
+        Args:
+            scales: as of `predict`.
+
+        Raises:
+            UserError: a ValueError, as of `predict`; or the network is no ensemble.
+        """
+        table = checked_scales(scales, self.specification.scaled)
+        self.warn_outside(table)
+        if (margin_mV := self.margin_mV(table)) is None:
+            raise UserError("model: this emulator has no members that could disagree; train one with model.members=4")
+        around = [_around(self.voltage_mV(table), margin_mV)]
+        lengths_ms, margin_ms = self.cycle_length_ms(table), self.cycle_length_margin_ms(table)
+        if lengths_ms is not None and margin_ms is not None:
+            around.append(_around(lengths_ms, margin_ms))
+        return Intervals(self.window.time_ms, *(end for ends in around for end in ends))
+
+    def voltage_mV(self, scales: Scales) -> Predicted:
+        """Predicts the window of each scale vector that `checked_scales` has passed, as if the cell fired."""
+        found = self._batched(self, scales)
+        assert found is not None
+        return found
+
+    def fires_probability(self, scales: Scales) -> np.ndarray | None:
+        """Predicts how likely each cell fires (cells,), float64; None where the network has no such output."""
+        logit = self._batched(self.network.firing_logit, scales)
+        return None if logit is None else expit(logit.astype(np.float64))
+
+    def cycle_length_ms(self, scales: Scales) -> np.ndarray | None:
+        """Predicts the cycle length of each cell (cells,), as if it fired; None where the network does not tell."""
+        return self._batched(self.network.cycle_length_ms, scales)
+
+    def spread_mV(self, scales: Scales) -> np.ndarray | None:
+        """Returns the standard deviation of the members' windows (cells, samples); None without members."""
+        return self._batched(lambda some: _spread(self.network.member_windows(some)), scales)
+
+    def cycle_length_spread_ms(self, scales: Scales) -> np.ndarray | None:
+        """Returns the standard deviation of the members' cycle lengths (cells,); None without such outputs."""
+        return self._batched(lambda some: _spread(self.network.member_cycle_lengths_ms(some)), scales)
+
+    def margin_mV(self, scales: Scales) -> np.ndarray | None:
+        """Returns half the width of the intervals of V (cells, samples); None without members."""
+        return self._scaled(self.spread_mV(scales), VOLTAGE)
+
+    def cycle_length_margin_ms(self, scales: Scales) -> np.ndarray | None:
+        """Returns half the width of the intervals of the cycle length (cells,); None where there are none."""
+        return self._scaled(self.cycle_length_spread_ms(scales), CYCLE_LENGTH)
+
+    def _scaled(self, spread: np.ndarray | None, name: str) -> np.ndarray | None:
+        factor = self.specification.interval_factors.get(name)
+        return None if spread is None or factor is None else factor * spread
+
+    def disagreement(self, scales: Scales) -> np.ndarray | None:
+        """Tells how far the members of an ensemble are from their mean (cells,); None where the network is none."""
+        return self._batched(self.network.disagreement, scales)
+
+    def _batched(self, predict: Callable[[ScaleBatch], torch.Tensor | None], scales: Scales) -> np.ndarray | None:
+        device = next(self.network.parameters()).device
+        size = CELLS_AT_ONCE[device.type]
+        found: np.ndarray | None = None
+        with torch.inference_mode():
+            for number, batch in enumerate(torch.from_numpy(scales.astype(np.float32)).split(size)):
+                if (part := predict(batch.to(device))) is None:
+                    return None
+                if found is None:
+                    found = np.empty((len(scales), *part.shape[1:]), dtype=np.float32)
+                found[number * size :][: len(part)] = part.cpu()
+        return found
+
+    def against(self, windows: WindowSet, rows: np.ndarray, doing: str = "test") -> Iterator[tuple[Windows, Predicted]]:
+        """Predicts some windowed cells and reads what was simulated, a few cells at a time, with a progress bar.
+
+        Args:
+            windows: of the same rule as this emulator's.
+            rows: the cells.
+            doing: what the progress bar says.
+
+        Yields:
+            Simulated (cells, windows, points) and predicted (cells, points), in mV.
+        """
+        self.warn_outside(windows.scales[rows])
+        for simulated, predicted in windows.beside(rows, {"": self.voltage_mV}, doing):
+            yield simulated, predicted[""]
+
+    def warn_outside(self, scales: Scales) -> None:
+        """Warns of cells outside the range of the training part."""
+        s = self.specification
+        for column, name, low, high in zip(scales.T, s.scaled, s.lowest, s.highest, strict=True):
+            outside = int(((column < low) | (column > high)).sum())
+            if outside:
+                warnings.warn(
+                    f"{name}: {outside} of {len(column)} cells lie outside the trained range {low:g} to {high:g}; "
+                    "the prediction there is an extrapolation",
+                    stacklevel=3,
+                )
+
+
+def _spread(members: torch.Tensor | None) -> torch.Tensor | None:
+    # Members that agree to less are not more certain for it: that is the rounding of float32.
+    return None if members is None else members.std(0).clamp(min=SMALLEST)
+
+
+def _around(values: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return values - half, values + half

@@ -1,0 +1,75 @@
+"""Networks that predict the numbers of a target."""
+
+from abc import abstractmethod
+from typing import Literal
+
+import torch
+
+from cardioemu.models.firing import FiringHead
+from cardioemu.models.network import Network
+from cardioemu.models.normaliser import Normaliser
+from cardioemu.models.principal_components import PrincipalComponents
+from cardioemu.models.registered_cycle import RegisteredCycle
+from cardioemu.models.target import Numbers, Target
+from cardioemu.tensors import CellBatch, RowBatches, ScaleBatch, VoltageBatch
+
+Representation = Literal["samples", "components", "registered"]
+
+
+def make_target(name: Representation, samples: int, begin_ms: float, interval_ms: float, components: int) -> Target:
+    """Make what windows are represented by.
+
+    Args:
+        name: The "samples" themselves, principal "components" of the windows, or those of the "registered" cycle with
+            its landmarks.
+        samples: Points of one window.
+        begin_ms: Time of the first point, 0 being the AP start.
+        interval_ms: Time from one to the next.
+        components: Principal components; "samples" has none.
+    """
+    if name == "registered":
+        return RegisteredCycle(samples, begin_ms, interval_ms, components)
+    return PrincipalComponents(samples, components) if name == "components" else Normaliser(samples)
+
+
+class TargetNetwork(Network):
+    """A network that predicts the numbers a window is made of, and beside them whether the cell fires.
+
+    Attributes:
+        target: what the numbers are.
+        firing: says whether a cell fires.
+    """
+
+    target: Target
+    firing: FiringHead
+
+    @abstractmethod
+    def numbers(self, scales: ScaleBatch) -> Numbers:
+        """Return the numbers (batch, size) of each scale vector."""
+
+    @property
+    def trained_on(self) -> Literal["windows", "cycles"]:  # type: ignore[override]
+        """What its training rows are, which hangs on the target."""
+        return self.target.trained_on
+
+    def fit_target(self, batches: RowBatches) -> None:
+        """Fit the representation to the rows of the training part."""
+        self.target.fit(batches)
+
+    def forward(self, scales: ScaleBatch) -> VoltageBatch:
+        """Return the window of each scale vector in mV, made from its numbers."""
+        window: torch.Tensor = self.target(self.numbers(scales))
+        return window
+
+    def firing_error(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor:
+        """Return the cross entropy of each cell, averaged over the members and summed over the batch."""
+        return self.firing.summed_error(scales, fires)
+
+    def firing_logit(self, scales: ScaleBatch) -> CellBatch:
+        """Return the logarithm of the odds that each cell fires."""
+        logit: torch.Tensor = self.firing(scales)
+        return logit
+
+    def cycle_length_ms(self, scales: ScaleBatch) -> CellBatch | None:
+        """Return the cycle length, where the target has it."""
+        return self.target.cycle_length_ms(self.numbers(scales))
