@@ -53,10 +53,11 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
     if settings.dry_run:
         return plan(settings)
     if settings.active.rounds:
-        design = grown(
-            settings.active, settings.scales, settings.cell.scaled, folder, partial(train_round, config, settings)
-        )
-        settings = replace(settings, design=partial(designs.file, path=design))
+        check_same_run(config, folder)
+        save(config, folder)  # that the rounds can be gone on with
+        active, scales, scaled = settings.active, settings.scales, settings.cell.scaled
+        path = grown(active, scales, scaled, folder, partial(train_round, config, settings))
+        settings = replace(settings, design=partial(designs.file, path=path), active=replace(active, rounds=0))
     memory = settings.job(folder)
     key = job_key(plain(config), Path(__file__))
     if settings.in_sweep:

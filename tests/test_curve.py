@@ -101,3 +101,12 @@ def test_float32_stays_float32():
     found = sample(time_ms.astype(np.float32), voltage_mV.astype(np.float32), FINE, 1200)
     assert found.dtype == np.float32
     assert np.median(np.abs(found - sample(time_ms, voltage_mV, FINE, 1200))) < 1e-4
+
+
+def test_a_curve_that_is_not_a_number_does_not_disturb_the_others():
+    time_ms, voltage_mV = nodes()
+    expected = sample(time_ms, voltage_mV, WIDE, 80)[1:]
+    time_ms[0] = np.nan
+    found = sample(time_ms, voltage_mV, WIDE, 80)
+    assert np.isnan(found[0]).all()
+    np.testing.assert_array_equal(found[1:], expected)

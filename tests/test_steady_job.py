@@ -3,11 +3,10 @@
 import signal
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from test_resume import epochs_done, start, wait_for
-from tiny_job import metrics_of, run_cli, runs
+from tiny_job import client, metrics_of, run_cli, runs
 
 from cardioemu import load_emulator
 from cardioemu.simulation import design
@@ -21,41 +20,86 @@ STEADY = (
     "windowing.samples=500",
     "trainer.validate_every=2",
     "model.width=16",
-    "model.blocks=1",
     "optimizer.warmup=5",
 )
+EPOCHS = 100
 
 
 @pytest.fixture(scope="module")
 def steady(tmp_path_factory):
-    """A run of 300 epochs that nothing disturbs."""
+    """The folder of a run that nothing disturbs."""
     cwd = tmp_path_factory.mktemp("steady")
-    run_cli(*STEADY, "trainer.max_epochs=300", cwd=cwd)
+    run_cli(*STEADY, f"trainer.max_epochs={EPOCHS}", cwd=cwd)
     (folder,) = cwd.glob("runs/*/*")
     return folder
 
 
-def shared(steady):
-    return (*STEADY, f"data_dir={steady.parents[2] / 'data'}")
+def job(steady, *overrides):
+    """Arguments of another run on the same data."""
+    return (*STEADY, f"data_dir={steady.parents[2] / 'data'}", *overrides)
 
 
 def test_run_folder(steady):
-    files = {path.name for path in steady.iterdir() if not path.name.startswith(".")}
+    files = {path.name for path in steady.iterdir()}
     assert {"config.yaml", "metrics.json", "best.ckpt", "last.ckpt", "test_cells.csv", "figures"} <= files
     metrics = metrics_of(steady)
     said = {"train/loss", "train/firing_loss", "val/rmse_mV", "test/rmse_mV_mean", "test/cl_mape_percent"}
     assert said | {"calibration/temperature", "calibration/val_cross_entropy"} <= metrics.keys()
     assert np.isfinite([*metrics.values()]).all()
-    (run,) = runs(steady.parents[2])
-    assert run.data.metrics["calibration/temperature"] == metrics["calibration/temperature"]
-    assert [torch.load(steady / "last.ckpt", weights_only=True)[key] for key in ("epoch", "global_step")] == [299, 300]
+    last = torch.load(steady / "last.ckpt", weights_only=True)
+    assert (last["epoch"], last["global_step"]) == (EPOCHS - 1, EPOCHS)  # an epoch is one batch
+    assert last["emulator"]["network"] == "MLP"
 
 
 def test_every_other_epoch_is_validated_and_recorded(steady):
-    from tiny_job import client
-
     (run,) = runs(steady.parents[2])
     history = client(steady.parents[2]).get_metric_history(run.info.run_id, "val/rmse_mV")
-    assert [metric.step for metric in history] == [*range(1, 300, 2)]
-    best = metrics_of(steady)["val/rmse_mV_best"]
-    assert best == pytest.approx(min(metric.value for metric in history))
+    assert [metric.step for metric in history] == [*range(1, EPOCHS, 2)]
+    assert metrics_of(steady)["val/rmse_mV_best"] == pytest.approx(min(metric.value for metric in history))
+
+
+def test_prediction(steady):
+    emulator = load_emulator(steady / "best.ckpt")
+    found = emulator.predict(design("sobol", n=48))
+    np.testing.assert_array_equal(found.time_ms, np.arange(-50.0, 450.0))
+    np.testing.assert_array_equal(found.fires, found.fires_probability >= 0.5)
+    assert 0 < found.fires.sum() < 48
+    np.testing.assert_array_equal(np.isnan(found.voltage_mV), np.repeat(~found.fires[:, None], 500, axis=1))
+    np.testing.assert_array_equal(np.isnan(found.cycle_length_ms), ~found.fires)
+    # The cycle length is the distance of the AP starts in the window, of which there are two where it is short.
+    np.testing.assert_allclose(found.voltage_mV[found.fires, 50], -40, rtol=0, atol=0.1)
+    short = np.flatnonzero(found.cycle_length_ms < 430)
+    assert len(short) > 3
+    for cell in short:
+        starts_ms = Trace.from_samples(found.time_ms, found.voltage_mV[cell]).starts_ms
+        assert np.diff(starts_ms)[-1] == pytest.approx(found.cycle_length_ms[cell], abs=1.0)
+
+
+def test_a_killed_run_resumes_as_if_nothing_had_been(steady, tmp_path):
+    process = start(*job(steady, f"trainer.max_epochs={EPOCHS}"), cwd=tmp_path)
+    folder, done = wait_for(lambda: (found := epochs_done(tmp_path)) and found[1] >= 4 and found, process)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert done % 2 == 0
+    assert epochs_done(tmp_path)[1] < EPOCHS
+    assert not (folder / "metrics.json").exists()
+    run_cli(f"resume={folder}", cwd=tmp_path)
+    assert metrics_of(folder) == metrics_of(steady)
+
+
+def sentence(result):
+    """The one sentence a run ends with."""
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr.splitlines()[-1]
+
+
+def test_the_last_epoch_must_be_validated(steady, tmp_path):
+    result = run_cli(*job(steady, "trainer.max_epochs=5"), cwd=tmp_path, check=False)
+    assert sentence(result).startswith("trainer.max_epochs: got 5, allowed are multiples of trainer.validate_every")
+    assert not list(tmp_path.glob("runs/*/*/*.ckpt"))
+
+
+def test_a_run_that_diverges_is_a_sentence(steady, tmp_path):
+    result = run_cli(*job(steady, "trainer.max_epochs=4", "optimizer.lr=1e30"), cwd=tmp_path, check=False)
+    assert sentence(result).startswith("optimizer.lr: training diverged in epoch 1")

@@ -96,5 +96,5 @@ class Normaliser(Target):
         return (self.mean_mV + self.std_mV * z - rows).square().mean(-1)
 
     def weights(self) -> Weights:
-        """Return ones."""
-        return torch.ones_like(self.mean_mV)
+        """Return those of a mean over the samples, in mV."""
+        return (self.std_mV / self.size**0.5).expand(self.size)

@@ -86,8 +86,8 @@ class PrincipalComponents(Target):
         return (numbers * self.spread_mV - self._coefficients_mV(rows)).square().sum(-1) / len(self.mean_mV)
 
     def weights(self) -> Weights:
-        """Return the spread along each component, in mV."""
-        return self.spread_mV
+        """Return those of a mean over the samples, in mV."""
+        return self.spread_mV / len(self.mean_mV) ** 0.5
 
     def _coefficients_mV(self, rows: RowBatch) -> Numbers:
         return (rows - self.mean_mV) @ self.basis.T

@@ -44,7 +44,7 @@ class Target(nn.Module, ABC):
 
     @abstractmethod
     def weights(self) -> Weights:
-        """Return what errors of the numbers are multiplied by in `squared_error`, up to a common factor (size,)."""
+        """Return what errors of the numbers (size,) are multiplied by before `squared_error` squares and adds them."""
 
     def cycle_length_ms(self, numbers: Numbers) -> CellBatch | None:
         """Return the cycle length (batch,) that numbers say; None where they do not."""
