@@ -51,6 +51,9 @@ OPTIONS = [
 ]
 
 
+MODELS = "coordinate, decoder, gp, lstm2, lstm3, mlp, registered, seed_lstm"
+
+
 @pytest.mark.parametrize(("name", "group", "option"), OPTIONS)
 def test_every_option_builds(name, group, option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -163,8 +166,8 @@ def test_a_mistake_of_a_sweep(argument, empty, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["model=foo"], "model: got 'foo'; it must be one of lstm2, lstm3, seed_lstm"),
-        (["model=null"], "model: got None; it must be one of lstm2, lstm3, seed_lstm"),
+        (["model=foo"], f"model: got 'foo'; it must be one of {MODELS}"),
+        (["model=null"], f"model: got None; it must be one of {MODELS}"),
         (["~model"], "model: this must be given"),
         (["~data.batch_size"], "data.batch_size: this must be given"),
         (["windowing.interval_ms=0.1"], "windowing: length_ms 500 is not samples x interval_ms = 10000 x 0.1; change "

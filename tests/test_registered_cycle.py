@@ -103,6 +103,15 @@ def test_cycles_follow_each_other_by_hand(begin_ms, end_ms, first, gain):
             np.testing.assert_array_equal(voltages_mV[cell, of_cycle], beating.nodes_mV[cell])
 
 
+@pytest.mark.parametrize("gain", [0.0, 0.1, -0.1])
+@pytest.mark.parametrize(("more_ms", "cycles"), [(-1.0, 3 + 4), (1.0, 4 + 5)])
+def test_as_many_cycles_as_are_needed(gain, more_ms, cycles):
+    cl_ms = 400 * np.exp(gain * np.arange(-3, 4))
+    beating = Beating(*(x[:1] for x in cells(gain)))
+    times_ms, _ = unrolled(beating, -cl_ms[:3].sum() - more_ms, cl_ms[3:].sum() + more_ms)
+    assert times_ms.shape == (1, cycles * (NODE_COUNT - 1) + 1)
+
+
 def test_long_windows_of_a_constant_cycle_repeat():
     rows = torch.cat([cells().nodes_mV, LANDMARKS_MS.log(), torch.zeros(2, 3), torch.full((2, 1), 7.5)], 1)
     target = target_of(rows, samples=10_000, begin_ms=-1000.0, interval_ms=1.0, components=2)

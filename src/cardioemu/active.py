@@ -6,6 +6,7 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float64
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
@@ -55,7 +56,7 @@ class Active:
             )
         return np.linspace(begin, self.cells, self.rounds + 1).round().astype(int).tolist()
 
-    def chosen(self, emulator: Emulator, scales: Scales, count: int) -> Scales:
+    def chosen(self, emulator: Emulator, scales: Scales, count: int) -> Float64[np.ndarray, "count scaled"]:
         """Chooses cells for an emulator that was trained on others.
 
         Args:
@@ -81,9 +82,9 @@ class Active:
             )
         random = np.random.default_rng((self.seed, known))
         unsure = _drawn(random, fires * (1 - fires), round(self.boundary * count))
-        wanted = np.where(fires >= 0.5, disagreement, 0.0)
-        wanted[unsure] = 0.0
-        return np.concatenate([candidates[unsure], candidates[_drawn(random, wanted, count - len(unsure))]])
+        others = np.setdiff1d(np.arange(len(candidates)), unsure)
+        wanted = np.where(fires >= 0.5, disagreement, 0.0)[others]
+        return candidates[np.concatenate([unsure, others[_drawn(random, wanted, count - len(unsure))]])]
 
 
 def _drawn(random: np.random.Generator, weights: np.ndarray, count: int) -> np.ndarray:

@@ -17,6 +17,10 @@ CROWDED = 3
 """...but for blocks with so many nodes or more, as at an upstroke."""
 
 
+NARROWEST_MS = 1e-4
+"""Nodes nearer to each other, by the rounding of late times or in wild predictions, count as if they were this far."""
+
+
 class Cubics(NamedTuple):
     """value = c0 + c1 s + c2 s^2 + c3 s^3 with s = t - knot_ms, one piece between two nodes (batch, pieces)."""
 
@@ -76,7 +80,7 @@ def _exact(cubics: Cubics, row: torch.Tensor, piece: torch.Tensor, passed: int, 
 
 
 def _cubics(time_ms: Nodes, voltage_mV: Nodes) -> Cubics:
-    width = time_ms.diff()
+    width = time_ms.diff().clamp(min=NARROWEST_MS)
     chord = voltage_mV.diff() / width
     inner = (chord[:, :-1] * width[:, 1:] + chord[:, 1:] * width[:, :-1]) / (width[:, :-1] + width[:, 1:])
     slope = torch.cat([2 * chord[:, :1] - inner[:, :1], inner, 2 * chord[:, -1:] - inner[:, -1:]], 1)
@@ -104,7 +108,8 @@ def _pieces(
     knot_ms: torch.Tensor, begin_ms: float, interval_ms: float, samples: int
 ) -> Int64[torch.Tensor, "batch samples"]:
     """Find the piece that holds each sample by counting the knots passed: cheaper than a search."""
-    following = ((knot_ms - begin_ms) / interval_ms).ceil().clamp(0, samples).long()
+    # A network that diverges gives no numbers; of those there is no place, and their curve is NaN anywhere.
+    following = ((knot_ms - begin_ms) / interval_ms).ceil().nan_to_num(nan=0.0).clamp(0, samples).long()
     passed = following.new_zeros(len(knot_ms), samples + 1, dtype=torch.int32)
     passed.scatter_add_(1, following, torch.ones_like(following, dtype=torch.int32))
     return (passed[:, :samples].cumsum(1) - 1).clamp_(min=0)

@@ -54,6 +54,7 @@ class TrainSettings(SimulateSettings):
                 f"trainer.strategy: got single for {self.processes} processes (trainer.devices times trainer.nodes); "
                 "use ddp or fsdp"
             )
+        self._check_epochs()
         if self.active.rounds:
             _ = self.active.sizes(len(self.scales))
         need_ms, has_ms = self.windowing.shortest_trace_ms, self.simulator.duration_ms
@@ -63,6 +64,18 @@ class TrainSettings(SimulateSettings):
                 f"settling for {self.windowing.settle_ms:g} ms needs at least {need_ms:g}; "
                 "simulate longer or cut shorter windows"
             )
+
+    def _check_epochs(self) -> None:
+        every = self.trainer.keywords["validate_every"]
+        wanted = {"trainer.max_epochs": self.trainer.keywords["max_epochs"]}
+        if self.active.rounds:
+            wanted["active.max_epochs"] = self.active.max_epochs
+        for name, epochs in wanted.items():
+            if epochs % every:
+                raise UserError(
+                    f"{name}: got {epochs}, allowed are multiples of trainer.validate_every, which is {every}; the "
+                    "last epoch is to be validated"
+                )
 
     @property
     def sizes(self) -> dict[str, Any]:

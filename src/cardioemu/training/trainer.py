@@ -67,15 +67,7 @@ def make_trainer(
         accumulate: parts in which a process calculates its share of a batch, one after another.
         patience: validations without a better val/rmse_mV after which training stops; None: never.
         validate_every: epochs from one validation to the next; checkpoints are saved as often.
-
-    Raises:
-        UserError: the last epoch would not be validated.
     """
-    if max_epochs % validate_every:
-        raise UserError(
-            f"trainer.max_epochs: got {max_epochs}, allowed are multiples of trainer.validate_every, which is "
-            f"{validate_every}; the last epoch is to be validated"
-        )
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     return pl.Trainer(
         accelerator=accelerator,
