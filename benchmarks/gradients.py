@@ -1,0 +1,78 @@
+"""Gradients by autograd through an emulator, against finite differences of the population solver.
+
+    python benchmarks/gradients.py RUN_FOLDER/best.ckpt [CELLS]
+
+Prints, over cells that fire and whose neighbours 0.1 away on each axis do, too, the relative error of d(window)/d(scale)
+(root of the summed squares over samples and scales), over the first cycle alone, and of d(cycle length)/d(scale).
+"""
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from cardioemu import load_emulator
+from cardioemu.origin import cell_of
+from cardioemu.simulation import design, simulate
+from cardioemu.windowing import cut
+
+STEP, AROUND, RTOL = 1e-3, 0.1, 1e-8
+
+
+def main(checkpoint: str, count: int) -> None:
+    emulator = load_emulator(checkpoint)
+    scaled, said = emulator.specification.scaled, emulator.specification.cell
+    scales = design("sobol", n=20 * count, seed=3, scaled=scaled, low=AROUND, high=2 - AROUND)
+    axes = np.concatenate([np.eye(len(scaled)), -np.eye(len(scaled))])
+    inside = [emulator.fires_probability(scales + AROUND * axis) > 0.99 for axis in axes]
+    scales = scales[np.all(inside, axis=0)][:count]
+
+    moved = (scales[:, None] + STEP * axes).reshape(-1, len(scaled))
+    traces = simulate(cell_of(emulator), moved, said["duration_ms"], rtol=RTOL, transient_ms=said["transient_ms"])
+    cuts = [cut(trace, emulator.window) for trace in traces]
+    sound = np.array([found.windows is not None for found in cuts]).reshape(len(scales), -1).all(axis=1)
+    scales, cuts = scales[sound], [found for found, good in zip(cuts, np.repeat(sound, len(axes)), strict=True) if good]
+    windows = np.stack([found.windows[0] for found in cuts]).astype(float)
+    lengths = np.array([found.places.cycle_length_ms[0] for found in cuts])
+    of_windows, of_lengths = (slopes(values, len(scales)) for values in (windows, lengths))
+
+    x = torch.from_numpy(scales).float()
+    by_window, by_length = gradients(emulator, x), gradients(emulator.network.cycle_length_ms, x)
+    time_ms = emulator.window.time_ms
+    first = (time_ms >= 0) & (time_ms < emulator.network.cycle_length_ms(x).detach().numpy()[:, None])
+    told = {
+        "window": relative(by_window, of_windows, np.ones_like(first)),
+        "first cycle": relative(by_window, of_windows, first),
+        "cycle length": np.linalg.norm(by_length - of_lengths, axis=1) / np.linalg.norm(of_lengths, axis=1),
+    }
+    print(f"{len(scales)} cells; relative error, median, 95 %, largest")
+    for name, error in told.items():
+        print(f"{name:<13} {np.median(error):.4f} {np.quantile(error, 0.95):.4f} {error.max():.4f}")
+
+
+def gradients(predict: Callable[[torch.Tensor], torch.Tensor], scales: torch.Tensor) -> np.ndarray:
+    """Derivatives (cells, ..., scaled) of predictions by each scale."""
+    axes = torch.eye(scales.shape[1])
+    return (
+        torch.stack([torch.func.jvp(predict, (scales,), (axis.expand_as(scales),))[1] for axis in axes], -1)
+        .detach()
+        .numpy()
+    )
+
+
+def slopes(values: np.ndarray, cells: int) -> np.ndarray:
+    """Central differences (cells, ..., scaled) of values at the moved cells."""
+    up, down = np.split(values.reshape(cells, -1, *values.shape[1:]), 2, axis=1)
+    return np.moveaxis((up - down) / (2 * STEP), 1, -1)
+
+
+def relative(found: np.ndarray, expected: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Relative distances (cells,) over the samples that count."""
+    weight = counted[..., None].astype(float)
+    error, size = ((weight * values**2).sum(axis=(1, 2)) for values in (found - expected, expected))
+    return np.sqrt(error / size)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 40)
