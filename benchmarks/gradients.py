@@ -2,8 +2,9 @@
 
     python benchmarks/gradients.py RUN_FOLDER/best.ckpt [CELLS]
 
-Prints, over cells that fire and whose neighbours 0.1 away on each axis do, too, the relative error of d(window)/d(scale)
-(root of the summed squares over samples and scales), over the first cycle alone, and of d(cycle length)/d(scale).
+Prints, over cells that fire and whose neighbours 0.1 away on each axis do, too, the relative error of
+d(window)/d(scale) (root of the summed squares over samples and scales), over the first cycle alone, and of
+d(cycle length)/d(scale).
 """
 
 import sys
@@ -21,6 +22,7 @@ STEP, AROUND, RTOL = 1e-3, 0.1, 1e-8
 
 
 def main(checkpoint: str, count: int) -> None:
+    """Compares the gradients of some cells."""
     emulator = load_emulator(checkpoint)
     scaled, said = emulator.specification.scaled, emulator.specification.cell
     scales = design("sobol", n=20 * count, seed=3, scaled=scaled, low=AROUND, high=2 - AROUND)

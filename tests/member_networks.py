@@ -10,7 +10,7 @@ def batch(cells, inputs, samples):
 
 def fitted(network):
     """In double precision, with a normaliser of its own."""
-    network.double().fit_target([batch(9, 1, network.normaliser.size)[1]])
+    network.double().fit_target([batch(9, 1, network.target.size)[1]])
     return network
 
 
@@ -56,7 +56,7 @@ def assert_members_are_networks_of_their_own(together, alone, scales, windows):
 def lowered(network):
     """By which factor sixty steps lower the error of all samples of windows that are sums of two."""
     scales = 2 * torch.rand(24, 2)
-    windows = 40 * torch.sin(torch.linspace(0, 6, network.normaliser.size)) * scales[:, :1] + 20 * scales[:, 1:] - 50
+    windows = 40 * torch.sin(torch.linspace(0, 6, network.target.size)) * scales[:, :1] + 20 * scales[:, 1:] - 50
     network.fit_target([windows])
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     before = (network(scales) - windows).square().mean().item()

@@ -27,7 +27,7 @@ def small(**changes):
 
 def test_equals_the_definition():
     network, (scales, _) = small(), batch(5, 3, 37)
-    found, mean_mV, std_mV = network(scales), network.normaliser.mean_mV, network.normaliser.std_mV
+    found, mean_mV, std_mV = network(scales), network.target.mean_mV, network.target.std_mV
     for cell, row in enumerate(scales.numpy()):
         for sample in range(37):
             time_ms = -5 + 0.5 * sample

@@ -41,7 +41,7 @@ def test_equals_the_definition():
         for layer in (network.layers[1], network.layers[3]):
             feature_map = spread(silu(feature_map), layer)
         assert feature_map.shape == (1, 48)
-        expected = network.normaliser.mean_mV.numpy() + network.normaliser.std_mV.item() * feature_map[0, :37]
+        expected = network.target.mean_mV.numpy() + network.target.std_mV.item() * feature_map[0, :37]
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 

@@ -1,7 +1,6 @@
 """V at a time: a network with time among its inputs."""
 
 import math
-from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float, Int
@@ -9,10 +8,10 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch.utils.checkpoint import checkpoint
 
 from cardioemu.models.firing import FiringHead
-from cardioemu.models.members import Trunk
-from cardioemu.models.network import Network
+from cardioemu.models.members import Features, Trunk
 from cardioemu.models.normaliser import Normaliser
-from cardioemu.tensors import CellBatch, RowBatch, ScaleBatch, VoltageBatch
+from cardioemu.models.target_network import TargetNetwork
+from cardioemu.tensors import RowBatch, ScaleBatch
 
 AT_ONCE = 2**15
 """Times of all cells and members that `forward` calculates together."""
@@ -20,7 +19,7 @@ AT_ONCE = 2**15
 Samples = Int[torch.Tensor, "#batch points"]
 
 
-class Coordinate(Network):
+class Coordinate(TargetNetwork):
     """A residual network says V of scales and time, and another one whether the cell fires.
 
     Time enters in units of the longest in the window, 0 being the AP start, and as sines and cosines whose periods
@@ -43,6 +42,8 @@ class Coordinate(Network):
         members: Networks of the ensemble.
     """
 
+    target: Normaliser
+
     def __init__(
         self,
         samples: PositiveInt,
@@ -61,27 +62,22 @@ class Coordinate(Network):
         self.longest_ms = max(abs(begin_ms), abs(begin_ms + length_ms))
         self.periods = 1 + max(0, math.ceil(math.log2(length_ms / shortest_ms)))
         self.trunk = Trunk(members, inputs + 1 + 2 * self.periods, 1, width, blocks)
-        self.normaliser = Normaliser(samples)
+        self.target = Normaliser(samples)
         self.firing = FiringHead(members, inputs)
 
-    def fit_target(self, batches: Iterable[RowBatch]) -> None:
-        """Fit the normaliser to the windows of the training part."""
-        self.normaliser.fit(batches)
-
-    def forward(self, scales: ScaleBatch) -> VoltageBatch:
-        """Return the window of each scale vector in mV, the mean of the members' windows.
+    def member_numbers(self, scales: ScaleBatch) -> Features:
+        """Return what the normaliser turns into the members' windows.
 
         Memory does not grow with the samples, not even for gradients: those of the layers are calculated again on the
         way back. `torch.func` can differentiate this forward only (jacfwd, not jacrev).
         """
         count = max(1, AT_ONCE // (self.trunk.members * max(1, len(scales))))
-        every = torch.arange(self.normaliser.size, device=scales.device)[None]
+        every = torch.arange(self.target.size, device=scales.device)[None]
         parts = [
             checkpoint(self._numbers, scales, some, use_reentrant=False, preserve_rng_state=False)
             for some in every.split(count, 1)
         ]
-        window: torch.Tensor = self.normaliser(torch.cat(parts, -1).mean(0))
-        return window
+        return torch.cat(parts, -1)
 
     def summed_error(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
         """Return the mean squared error of each row in mV^2, averaged over the members and summed over the batch.
@@ -92,17 +88,8 @@ class Coordinate(Network):
         samples, device = rows.shape[1], rows.device
         comb = torch.arange(self.points, device=device) * samples // self.points
         drawn = (comb + torch.randint(samples, (len(rows), 1), device=device)) % samples
-        predicted = self.normaliser.mean_mV[drawn] + self.normaliser.std_mV * self._numbers(scales, drawn)
+        predicted = self.target.mean_mV[drawn] + self.target.std_mV * self._numbers(scales, drawn)
         return (predicted - rows.gather(1, drawn)).square().mean(-1).mean(0).sum()
-
-    def firing_error(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor:
-        """Return the cross entropy of each cell, averaged over the members and summed over the batch."""
-        return self.firing.summed_error(scales, fires)
-
-    def firing_logit(self, scales: ScaleBatch) -> CellBatch:
-        """Return the logarithm of the odds that each cell fires."""
-        logit: torch.Tensor = self.firing(scales)
-        return logit
 
     def _numbers(self, scales: ScaleBatch, drawn: Samples) -> Float[torch.Tensor, "members batch points"]:
         """Return what the normaliser turns into the members' V at some samples, of each cell or of all."""

@@ -1,25 +1,23 @@
 """Transposed convolutions from scales to the window."""
 
-from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
 from pydantic import NonNegativeInt, PositiveInt
 from torch import nn
 
 from cardioemu.models.firing import FiringHead
-from cardioemu.models.members import Trunk
-from cardioemu.models.network import Network
+from cardioemu.models.members import Features, Trunk
 from cardioemu.models.normaliser import Normaliser
-from cardioemu.tensors import CellBatch, RowBatch, ScaleBatch, VoltageBatch
+from cardioemu.models.target_network import TargetNetwork
+from cardioemu.tensors import ScaleBatch
 
 STRIDE, KERNEL, PADDING = 4, 8, 2
 """Every layer makes 4 points of one, and each of these of the two nearest: a kernel that is no multiple of the stride
 makes some of more points than others, and the pattern shows in the window (Odena, Dumoulin and Olah 2016)."""
 
 
-class Decoder(Network):
+class Decoder(TargetNetwork):
     """Dense layers make a short map of features, transposed convolutions the window of it; a head tells who fires.
 
     From layer to layer the map gets four times the points and half the channels, so all layers take about as long, and
@@ -59,34 +57,12 @@ class Decoder(Network):
             self.layers.append(
                 nn.ConvTranspose1d(members * before, members * after, KERNEL, STRIDE, PADDING, groups=members)
             )
-        self.normaliser = Normaliser(samples)
+        self.target = Normaliser(samples)
         self.firing = FiringHead(members, inputs)
 
-    def fit_target(self, batches: Iterable[RowBatch]) -> None:
-        """Fit the normaliser to the windows of the training part."""
-        self.normaliser.fit(batches)
-
-    def forward(self, scales: ScaleBatch) -> VoltageBatch:
-        """Return the window of each scale vector in mV, the mean of the members' windows."""
-        window: torch.Tensor = self.normaliser(self._numbers(scales).mean(0))
-        return window
-
-    def summed_error(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
-        """Return the mean squared error of each row in mV^2, averaged over the members and summed over the batch."""
-        return self.normaliser.squared_error(self._numbers(scales), rows).mean(0).sum()
-
-    def firing_error(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor:
-        """Return the cross entropy of each cell, averaged over the members and summed over the batch."""
-        return self.firing.summed_error(scales, fires)
-
-    def firing_logit(self, scales: ScaleBatch) -> CellBatch:
-        """Return the logarithm of the odds that each cell fires."""
-        logit: torch.Tensor = self.firing(scales)
-        return logit
-
-    def _numbers(self, scales: ScaleBatch) -> Float[torch.Tensor, "members batch samples"]:
+    def member_numbers(self, scales: ScaleBatch) -> Features:
         """Return what the normaliser turns into the members' windows."""
         channels, length = self.first_map
         features = self.trunk(scales).transpose(0, 1).reshape(len(scales), channels, length)
         surplus: torch.Tensor = self.layers(features)
-        return surplus[..., : self.normaliser.size].transpose(0, 1)
+        return surplus[..., : self.target.size].transpose(0, 1)

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 
 from cardioemu.models.firing import FiringHead
 from cardioemu.models.matern import Matern
-from cardioemu.models.target import Numbers
+from cardioemu.models.members import Features
 from cardioemu.models.target_network import Representation, TargetNetwork, make_target
 from cardioemu.tensors import CellBatch, RowBatch, RowBatches, ScaleBatch
 
@@ -105,10 +105,14 @@ class GaussianProcess(TargetNetwork):
             if known == cells:
                 break
 
-    def numbers(self, scales: ScaleBatch) -> Numbers:
+    def member_numbers(self, scales: ScaleBatch) -> Features:
         """Return the posterior means."""
         mean = self.kernel(scales, self.known_scales) @ self.posterior().weights
-        return mean.to(scales.dtype)
+        return mean.to(scales.dtype)[None]
+
+    def disagreement(self, scales: ScaleBatch) -> CellBatch:
+        """Return the posterior standard deviation of the numbers, in the root of the squared error."""
+        return self.spread(scales) * self.target.weights().norm()
 
     def spread(self, scales: ScaleBatch) -> CellBatch:
         """Return the posterior standard deviation that all numbers of a cell have (batch,), without the noise."""

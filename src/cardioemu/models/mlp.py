@@ -1,13 +1,11 @@
 """Dense residual networks from scales to any representation of the window."""
 
-import torch
 from pydantic import NonNegativeInt, PositiveInt
 
 from cardioemu.models.firing import FiringHead
-from cardioemu.models.members import Trunk
-from cardioemu.models.target import Numbers
+from cardioemu.models.members import Features, Trunk
 from cardioemu.models.target_network import Representation, TargetNetwork, make_target
-from cardioemu.tensors import CellBatch, MemberCells, MemberWindows, RowBatch, ScaleBatch
+from cardioemu.tensors import ScaleBatch
 
 
 class MLP(TargetNetwork):
@@ -43,29 +41,6 @@ class MLP(TargetNetwork):
         self.trunk = Trunk(members, inputs, self.target.size, width, blocks)
         self.firing = FiringHead(members, inputs)
 
-    def numbers(self, scales: ScaleBatch) -> Numbers:
-        """Return the mean of the members' numbers."""
-        return self.trunk(scales).mean(0)
-
-    def summed_error(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
-        """Return the target's squared error of each row, averaged over the members and summed over the batch."""
-        return self.target.squared_error(self.trunk(scales), rows).mean(0).sum()
-
-    def member_windows(self, scales: ScaleBatch) -> MemberWindows | None:
-        """Return the window that each member's own numbers make."""
-        if self.trunk.members == 1:
-            return None
-        return torch.stack([self.target(numbers) for numbers in self.trunk(scales)])
-
-    def member_cycle_lengths_ms(self, scales: ScaleBatch) -> MemberCells | None:
-        """Return the cycle length of each member's own numbers, where the target has it."""
-        found = [self.target.cycle_length_ms(numbers) for numbers in self.trunk(scales)]
-        lengths_ms = [each for each in found if each is not None]
-        return torch.stack(lengths_ms) if len(lengths_ms) > 1 else None
-
-    def disagreement(self, scales: ScaleBatch) -> CellBatch | None:
-        """Return how far the members' numbers are from their mean, in the root of the squared error."""
-        numbers = self.trunk(scales)
-        if len(numbers) == 1:
-            return None
-        return ((numbers - numbers.mean(0)) * self.target.weights()).square().sum(-1).mean(0).sqrt()
+    def member_numbers(self, scales: ScaleBatch) -> Features:
+        """Return the numbers of each member."""
+        return self.trunk(scales)

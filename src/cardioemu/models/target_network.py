@@ -6,12 +6,21 @@ from typing import Literal
 import torch
 
 from cardioemu.models.firing import FiringHead
+from cardioemu.models.members import Features
 from cardioemu.models.network import Network
 from cardioemu.models.normaliser import Normaliser
 from cardioemu.models.principal_components import PrincipalComponents
 from cardioemu.models.registered_cycle import RegisteredCycle
 from cardioemu.models.target import Numbers, Target
-from cardioemu.tensors import CellBatch, RowBatches, ScaleBatch, VoltageBatch
+from cardioemu.tensors import (
+    CellBatch,
+    MemberCells,
+    MemberWindows,
+    RowBatch,
+    RowBatches,
+    ScaleBatch,
+    VoltageBatch,
+)
 
 Representation = Literal["samples", "components", "registered"]
 
@@ -44,8 +53,12 @@ class TargetNetwork(Network):
     firing: FiringHead
 
     @abstractmethod
+    def member_numbers(self, scales: ScaleBatch) -> Features:
+        """Return the numbers of each scale vector by each member (members, batch, size), of which there may be one."""
+
     def numbers(self, scales: ScaleBatch) -> Numbers:
-        """Return the numbers (batch, size) of each scale vector."""
+        """Return the mean of the members' numbers."""
+        return self.member_numbers(scales).mean(0)
 
     @property
     def trained_on(self) -> Literal["windows", "cycles"]:  # type: ignore[override]
@@ -61,6 +74,10 @@ class TargetNetwork(Network):
         window: torch.Tensor = self.target(self.numbers(scales))
         return window
 
+    def summed_error(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
+        """Return the target's squared error of each row, averaged over the members and summed over the batch."""
+        return self.target.squared_error(self.member_numbers(scales), rows).mean(0).sum()
+
     def firing_error(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor:
         """Return the cross entropy of each cell, averaged over the members and summed over the batch."""
         return self.firing.summed_error(scales, fires)
@@ -73,3 +90,21 @@ class TargetNetwork(Network):
     def cycle_length_ms(self, scales: ScaleBatch) -> CellBatch | None:
         """Return the cycle length, where the target has it."""
         return self.target.cycle_length_ms(self.numbers(scales))
+
+    def member_windows(self, scales: ScaleBatch) -> MemberWindows | None:
+        """Return the window that each member's own numbers make."""
+        numbers = self.member_numbers(scales)
+        return torch.stack([self.target(each) for each in numbers]) if len(numbers) > 1 else None
+
+    def member_cycle_lengths_ms(self, scales: ScaleBatch) -> MemberCells | None:
+        """Return the cycle length of each member's own numbers, where the target has it."""
+        found = [self.target.cycle_length_ms(numbers) for numbers in self.member_numbers(scales)]
+        lengths_ms = [each for each in found if each is not None]
+        return torch.stack(lengths_ms) if len(lengths_ms) > 1 else None
+
+    def disagreement(self, scales: ScaleBatch) -> CellBatch | None:
+        """Return how far the members' numbers are from their mean, in the root of the squared error."""
+        numbers = self.member_numbers(scales)
+        if len(numbers) == 1:
+            return None
+        return ((numbers - numbers.mean(0)) * self.target.weights()).square().sum(-1).mean(0).sqrt()
