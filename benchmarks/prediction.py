@@ -1,11 +1,12 @@
 """When an emulator pays: time per action potential against the population solver, for the same windows.
 
-    python benchmarks/prediction.py [SETTING=VALUE ...]
+    python benchmarks/prediction.py [SETTING=VALUE ... | RUN_FOLDER/best.ckpt]
 
-Runs `train.py` with these settings from nothing (simulation, training, test: what the emulator costs), then lets the
-emulator predict and the solver simulate and cut the same windows of fresh Sobol cells that fire: 1, 100 and 10 000 at
-once, on one thread and on all, on a GPU where there is one. Warm: medians of interleaved runs in one process. Cold: a
-new process, from its start to the first answer; of the solver with its C code compiled anew, and compiled before.
+Runs `train.py` with these settings from nothing (simulation, training, test: what the emulator costs), or takes an
+emulator that was trained before, then lets it predict and the solver simulate and cut the same windows of fresh Sobol
+cells that fire: 1, 100 and 10 000 at once, on one thread and on all, on a GPU where there is one. Warm: medians of
+interleaved runs in one process. Cold: a new process, from its start to the first answer; of the solver with its C code
+compiled anew, and compiled before.
 
 Prints Markdown tables, the error of each side (RMSE of a cell's windows, mean over 200 cells, against the solver at a
 tolerance of 1e-8), and from how many action potentials on the emulator was worth its cost. A GPU adds its own rows.
@@ -36,29 +37,33 @@ BATCHES = {1: 15, 100: 9, 10_000: 3}  # and how often each is repeated
 JUDGED, EXACT = 200, 1e-8
 FIRST_PREDICTION = "from cardioemu import load_emulator; load_emulator({!r}).predict([1, 1, 1, 1, 1])"
 FIRST_SIMULATION = (
-    "from cardioemu.simulation import load_cell, simulate; simulate(load_cell('akwaboah2021'), [1, 1, 1, 1, 1], {})"
+    "from cardioemu.simulation import load_cell, simulate; simulate(load_cell('akwaboah2021'), [1, 1, 1, 1, 1], **{})"
 )
 
+Lasting = dict[str, float]  # how long a trace is, and the transient before it
 
-def trained(settings: list[str], folder: Path) -> tuple[Path, float]:
-    """Runs the main job; returns its best checkpoint and how many seconds it took."""
+
+def trained(settings: list[str], folder: Path) -> tuple[Path, float | None]:
+    """Runs the main job; returns its best checkpoint and how many seconds it took, None of one that was there."""
+    if settings and settings[0].endswith(".ckpt"):
+        return Path(settings[0]).resolve(), None
     begin = time.perf_counter()
     subprocess.run([sys.executable, str(TRAIN), *settings], cwd=folder, check=True, stdout=sys.stderr)
     (checkpoint,) = folder.glob("runs/*/*/best.ckpt")
     return checkpoint, time.perf_counter() - begin
 
 
-def firing_cells(cell: Cell, rule: WindowRule, duration_ms: float) -> np.ndarray:
+def firing_cells(cell: Cell, rule: WindowRule, lasting: Lasting) -> np.ndarray:
     """Returns 10 000 scale vectors of cells that give all windows, repeated where there are fewer distinct ones."""
     scales = design("sobol", n=4096, seed=12345)
-    traces = simulate(cell, scales, duration_ms)
+    traces = simulate(cell, scales, **lasting)
     fires = np.array([cut(trace, rule).windows is not None for trace in traces])
     return np.resize(scales[fires], (max(BATCHES), scales.shape[1]))
 
 
-def windows_of(cell: Cell, scales: np.ndarray, rule: WindowRule, duration_ms: float, **how: float) -> np.ndarray:
+def windows_of(cell: Cell, scales: np.ndarray, rule: WindowRule, lasting: Lasting, **how: float) -> np.ndarray:
     """Simulates cells and cuts their windows (cells, windows, points)."""
-    found = [cut(trace, rule).windows for trace in simulate(cell, scales, duration_ms, **how)]
+    found = [cut(trace, rule).windows for trace in simulate(cell, scales, **lasting, **how)]
     return np.stack([windows for windows in found if windows is not None])
 
 
@@ -73,7 +78,7 @@ def measured(sides: dict[str, Callable[[], object]], repeats: int) -> dict[str, 
     return {name: statistics.median(found) for name, found in times.items()}
 
 
-def warm(emulator: Emulator, cell: Cell, scales: np.ndarray, rule: WindowRule, duration_ms: float) -> dict:
+def warm(emulator: Emulator, cell: Cell, scales: np.ndarray, rule: WindowRule, lasting: Lasting) -> dict:
     """Measures both sides; returns seconds by (side, threads) and batch."""
     found: dict[tuple[str, str], dict[int, float]] = {}
     for batch, repeats in BATCHES.items():
@@ -82,7 +87,7 @@ def warm(emulator: Emulator, cell: Cell, scales: np.ndarray, rule: WindowRule, d
             torch.set_num_threads(threads)
             sides: dict[str, Callable[[], object]] = {
                 "emulator": partial(emulator.predict, some),
-                "solver": partial(windows_of, cell, some, rule, duration_ms, threads=threads),
+                "solver": partial(windows_of, cell, some, rule, lasting, threads=threads),
             }
             for name, seconds in measured(sides, repeats).items():
                 found.setdefault((name, f"{threads} thread{'s' * (threads > 1)}"), {})[batch] = seconds
@@ -102,12 +107,10 @@ def cold(code: str, cache: str | None = None) -> float:
     return time.perf_counter() - begin
 
 
-def errors(
-    emulator: Emulator, cell: Cell, scales: np.ndarray, rule: WindowRule, duration_ms: float
-) -> dict[str, float]:
+def errors(emulator: Emulator, cell: Cell, scales: np.ndarray, rule: WindowRule, lasting: Lasting) -> dict[str, float]:
     """Returns the RMSE of both sides, in mV."""
-    exact = windows_of(cell, scales, rule, duration_ms, rtol=EXACT)
-    simulated = windows_of(cell, scales, rule, duration_ms)
+    exact = windows_of(cell, scales, rule, lasting, rtol=EXACT)
+    simulated = windows_of(cell, scales, rule, lasting)
     return {
         "emulator": float(rmse_mV(exact, emulator.predict(scales).voltage_mV).mean()),
         "solver": float(np.sqrt(np.mean((simulated - exact) ** 2, axis=(1, 2))).mean()),
@@ -120,9 +123,10 @@ def main(settings: list[str]) -> None:
         checkpoint, cost_s = trained(settings, Path(folder))
         emulator = load_emulator(checkpoint)
         said = emulator.specification
-        cell, duration_ms, rule = cell_of(emulator), said.cell["duration_ms"], emulator.window
-        scales = firing_cells(cell, rule, duration_ms)
-        found = warm(emulator, cell, scales, rule, duration_ms)
+        cell, rule = cell_of(emulator), emulator.window
+        lasting = {"duration_ms": said.cell["duration_ms"], "transient_ms": said.cell["transient_ms"]}
+        scales = firing_cells(cell, rule, lasting)
+        found = warm(emulator, cell, scales, rule, lasting)
         print("| ms per action potential, warm | " + " | ".join(f"{batch} at once" for batch in BATCHES) + " |")
         print("|---|" + "---|" * len(BATCHES))
         for (side, where), seconds in found.items():
@@ -132,14 +136,16 @@ def main(settings: list[str]) -> None:
         print(f"| ratio, {most} | " + " | ".join(f"{r:.3g}" for r in ratio.values()) + " |")
         first = {
             "emulator": cold(FIRST_PREDICTION.format(str(checkpoint))),
-            "solver, compiled anew": cold(FIRST_SIMULATION.format(duration_ms), folder),
-            "solver, compiled before": cold(FIRST_SIMULATION.format(duration_ms), folder),
+            "solver, compiled anew": cold(FIRST_SIMULATION.format(lasting), folder),
+            "solver, compiled before": cold(FIRST_SIMULATION.format(lasting), folder),
         }
         print("\n| first answer of a new process | s |\n|---|---|")
         print("\n".join(f"| {name} | {seconds:.2f} |" for name, seconds in first.items()))
         print("\n| error against a tolerance of 1e-8 | mV |\n|---|---|")
-        for name, error in errors(emulator, cell, scales[:JUDGED], rule, duration_ms).items():
+        for name, error in errors(emulator, cell, scales[:JUDGED], rule, lasting).items():
             print(f"| {name} | {error:.3g} |")
+        if cost_s is None:
+            return
         each_s = {side: found[side, most][max(BATCHES)] / max(BATCHES) for side in ("emulator", "solver")}
         paid = cost_s / (each_s["solver"] - each_s["emulator"])
         print(f"\nThe emulator cost {cost_s:.0f} s, worth it from {paid:,.0f} action potentials on.")
