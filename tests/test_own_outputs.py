@@ -1,4 +1,4 @@
-"""What an emulator says beside its windows: which cells fire, their cycle length, how sure it is; what that is worth."""
+"""What an emulator says beside its windows: which cells fire, their cycle length, how sure it is; how it is measured."""
 
 from dataclasses import asdict
 
