@@ -1,4 +1,4 @@
-"""What an emulator says beside its windows: which cells fire, their cycle length, how sure it is; how it is measured."""
+"""What an emulator says beside its windows: firing, cycle length, intervals; and how these are measured."""
 
 from dataclasses import asdict
 
