@@ -232,7 +232,7 @@ def test_a_sweep_is_checked_as_a_whole(empty):
     told = mistakes("model.hidden=3,-4,5,-6", "trainer.max_epochs=range(1,3)", sweep=True)
     assert told == [f"model.hidden: got {value}; it must be greater than 0" for value in (-4, -6)]
     (told,) = mistakes("windowing=seed_points,foo", sweep=True)
-    assert told == "windowing: got 'foo'; it must be one of beat, followup, rule, seed_literal, seed_points"
+    assert told == "windowing: got 'foo'; it must be one of beat, followup, rule, seed_literal, seed_points, steady"
 
 
 def test_jobs_of_a_sweep():

@@ -227,7 +227,7 @@ def test_a_checkpoint_that_is_none_is_told(job, tmp_path):
     old = changed(job, tmp_path / "old.ckpt", version=1)
     refused(
         evaluate(job, tmp_path, f"checkpoint={old}", check=False),
-        rf"checkpoint: {old} is of version 1, and this program reads version 2; train again, or use the program it",
+        rf"checkpoint: {old} is of version 1, and this program reads version 3; train again, or use the program it",
     )
     torn = tmp_path / "torn.ckpt"
     torn.write_bytes((job.folder / "best.ckpt").read_bytes()[:-1000])

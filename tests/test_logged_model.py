@@ -46,7 +46,7 @@ def test_what_the_model_says_of_itself(book):
     assert str(info.signature.outputs) == "[Tensor('float32', (-1, 200))]"
     folder = checkpoint_of(f"models:/{book.model}").parent.parent
     assert json.loads((folder / "input_example.json").read_text()) == [[1.0] * 5]
-    assert (folder / "code" / "cardioemu" / "emulator.py").is_file()
+    assert (folder / "code" / "cardioemu" / "emulator" / "emulator.py").is_file()
     requirements = (folder / "requirements.txt").read_text().split()
     assert all(line.count("==") == 1 and "+" not in line for line in requirements)
     assert any(line.startswith("torch==") for line in requirements)

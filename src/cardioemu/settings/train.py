@@ -104,7 +104,7 @@ class TrainSettings(SimulateSettings):
     def job(self, folder: Path) -> TrainingJob:
         """Says all that the memory of the training hangs on, whose checkpoints go to `folder`."""
         return TrainingJob(
-            partial(self.model, **self.sizes),
+            partial(self.model.func, **self.sizes | self.model.keywords),
             self.optimizer,
             inputs=self.scales.shape[1],
             points=self.windowing.points,

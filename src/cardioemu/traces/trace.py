@@ -36,7 +36,7 @@ class Trace(Recording):
 
     recorded: Mapping[str, Recording] = field(default_factory=dict, repr=False)
     final_state: Float64[np.ndarray, " states"] | None = field(default=None, repr=False)
-    starts_before: int = 0
+    starts_before: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
