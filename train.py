@@ -134,12 +134,10 @@ def check(config: DictConfig, folder: Path, memory: TrainingJob, settings: Train
 def plan(settings: TrainSettings) -> dict[str, float]:
     """Prints what the job would do; the network is built without memory for its weights."""
     scales = settings.scales
-    with torch.device("meta"):
-        network = settings.model(**settings.sizes)
     seconds = settings.simulator.duration_ms / 1000
     print(f"simulate {len(scales)} cells of {seconds:g} s, {len(np.unique(scales, axis=0))} of them distinct")
     print(f"cut {settings.windowing.count} windows of {settings.windowing.points} samples from each cell that fires")
-    table = parameter_table(network)
+    table = parameter_table(settings.shapes)
     print(table.to_string())
     memory = settings.job(settings.runs_dir)
     print(memory.preflight())

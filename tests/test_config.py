@@ -205,6 +205,9 @@ def test_a_mistake_of_a_sweep(argument, empty, monkeypatch, capsys):
         (["hydra.nonsense=1"], None),
         (["model._target_=cardioemu.models.SedLSTM"], None),
         (["simulator.model=nowhere.mmt"], None),
+        (["milestones=[4,6]", "trainer.validate_every=4", "trainer.max_epochs=8"],
+         "milestones: got 6, allowed are multiples of trainer.validate_every, which is 4; what was not validated "
+         "cannot be tested"),
         (["simulator.duration_ms=2900", "windowing.length_ms=2000"],
          "simulator.duration_ms: got 2900, but a window of 2000 ms after settling for 1000 ms needs at least 2949.8; "
          "simulate longer or cut shorter windows"),

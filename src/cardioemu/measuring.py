@@ -154,11 +154,10 @@ def with_own_outputs(errors: pd.DataFrame, subject: Subject, rows: np.ndarray) -
     if (half_ms := emulator.cycle_length_margin_ms(scales)) is not None:
         inside = (np.abs(said_ms - true_ms) <= half_ms).astype(float)
         errors = errors.assign(cycle_length_coverage_percent=np.where(np.isnan(true_ms), np.nan, 100 * inside))
-    factor = emulator.specification.interval_factors.get(VOLTAGE)
-    if factor is not None:
-        predict = {"middle": emulator.voltage_mV, "spread": emulator.spread_mV}
+    if VOLTAGE in emulator.specification.interval_factors:
+        predict = {"middle": emulator.voltage_mV, "margin": emulator.margin_mV}
         covered = [
-            (np.abs(said["middle"][:, None] - simulated) <= factor * said["spread"][:, None]).mean(axis=(1, 2))
+            (np.abs(said["middle"][:, None] - simulated) <= said["margin"][:, None]).mean(axis=(1, 2))
             for simulated, said in windows.beside(rows, predict, "intervals")
         ]
         errors = errors.assign(coverage_percent=100 * np.concatenate(covered))

@@ -16,7 +16,6 @@ BLOCK_MS = 0.5
 CROWDED = 3
 """...but for blocks with so many nodes or more, as at an upstroke."""
 
-
 NARROWEST_MS = 1e-4
 """Nodes nearer to each other, by the rounding of late times or in wild predictions, count as if they were this far."""
 

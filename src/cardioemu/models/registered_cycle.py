@@ -111,21 +111,26 @@ class RegisteredCycle(Target):
 
     def cycle_length_ms(self, numbers: Numbers) -> CellBatch:
         """Return the length of the cycle that begins at time 0."""
-        return self.beating(numbers).log_landmarks[:, -1].exp()
+        return self._timing(numbers)[0][:, -1].exp()
 
     def beating(self, numbers: Numbers) -> Beating:
         """Return what numbers say, moved from the time that the rows were taken at to the AP start after it."""
         k = self.components
         nodes_mV = self.mean_mV + (numbers[:, :k] * self.spread[:k]) @ self.basis
+        return Beating(nodes_mV, *self._timing(numbers))
+
+    def _timing(self, numbers: Numbers) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logarithms of the landmarks at that AP start, and their gains (batch, landmarks)."""
+        k = self.components
         gains = _expanded(numbers[:, k + MARKS : k + 2 * MARKS]) * self.spread[k + MARKS : k + 2 * MARKS]
         others = self.centre[k:] + numbers[:, k:] * self.spread[k:]
         beats = others[:, -1:]
-        return Beating(nodes_mV, others[:, :MARKS] + (beats.ceil() - beats) * gains, gains)
+        return others[:, :MARKS] + (beats.ceil() - beats) * gains, gains
 
 
 def unrolled(beating: Beating, begin_ms: float, end_ms: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Return times (batch, nodes) in ms and V there in mV of all cycles that windows from begin to end touch."""
-    before, after = _needed(beating, -begin_ms, -1), _needed(beating, end_ms, 1)
+    before, after = _needed(beating, -begin_ms, -1), max(1, _needed(beating, end_ms, 1))
     landmarks_ms = _landmarks_ms(beating, torch.arange(-before, after, device=beating.gains.device))
     times_ms = node_times_ms(landmarks_ms, torch)
     ends_ms = times_ms[..., -1].cumsum(1)
@@ -147,7 +152,7 @@ def _needed(beating: Beating, span_ms: float, way: int) -> int:
         number = torch.tensor([count if way > 0 else -1 - count], device=beating.gains.device)
         filled_ms = filled_ms + _landmarks_ms(beating, number)[:, 0, -1]
         count += 1
-    return max(count, way)
+    return count
 
 
 def _landmarks_ms(beating: Beating, numbers: torch.Tensor) -> torch.Tensor:

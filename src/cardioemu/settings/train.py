@@ -76,6 +76,11 @@ class TrainSettings(SimulateSettings):
                     f"{name}: got {epochs}, allowed are multiples of trainer.validate_every, which is {every}; the "
                     "last epoch is to be validated"
                 )
+        if early := [epochs for epochs in self.milestones if epochs % every]:
+            raise UserError(
+                f"milestones: got {early[0]}, allowed are multiples of trainer.validate_every, which is {every}; what "
+                "was not validated cannot be tested"
+            )
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -90,7 +95,7 @@ class TrainSettings(SimulateSettings):
         return {name: value for name, value in known.items() if name in signature(self.model.func).parameters}
 
     @cached_property
-    def _shapes(self) -> Network:
+    def shapes(self) -> Network:
         """The network without memory for its weights."""
         with torch.device("meta"):
             network: Network = self.model(**self.sizes)
@@ -99,7 +104,7 @@ class TrainSettings(SimulateSettings):
     @property
     def trained_on(self) -> str:
         """What the rows are that the model is trained on."""
-        return self._shapes.trained_on
+        return self.shapes.trained_on
 
     def job(self, folder: Path) -> TrainingJob:
         """Says all that the memory of the training hangs on, whose checkpoints go to `folder`."""
@@ -118,7 +123,7 @@ class TrainSettings(SimulateSettings):
         """Notes what the inputs and outputs of the network mean, and where its windows come from."""
         cell, design = self.cell, data.windows.scales
         # Cells that do not fire are seen by networks that tell which do.
-        seen = design[data.part == TRAIN if self._shapes.tells_firing else data.rows[TRAIN]]
+        seen = design[data.part == TRAIN if self.shapes.tells_firing else data.rows[TRAIN]]
         return Specification(
             network=self.model.func.__name__,
             settings=self.sizes | self.model.keywords,

@@ -64,7 +64,7 @@ def firing_temperature(emulator: Emulator, data: WindowData) -> dict[str, float]
 
 
 def interval_factors(emulator: Emulator, data: WindowData) -> dict[str, float]:
-    """Finds by which factor of the members' standard deviation nine in ten of the errors are surpassed.
+    """Finds which multiple of the members' standard deviation nine in ten of the errors do not surpass.
 
     Returns:
         Of the voltage over all samples, and of the cycle length over the cells, if the network is an ensemble.
@@ -73,16 +73,13 @@ def interval_factors(emulator: Emulator, data: WindowData) -> dict[str, float]:
     """
     rows, windows = data.rows[VALIDATION], data.windows
     scales, ratios = windows.scales[rows], []
-    if (spread_mV := emulator.spread_mV(scales[:1])) is None:
+    if emulator.spread_mV(scales[:1]) is None:
         return {}
-    step = -(-spread_mV.shape[1] // SAMPLES)
-    done = 0
-    for simulated, predicted in emulator.against(windows, rows, "calibrate"):
-        spread_mV = emulator.spread_mV(scales[done : done + len(simulated)])
-        assert spread_mV is not None
-        done += len(simulated)
-        error_mV = np.abs(predicted[:, None] - simulated)[..., ::step]
-        ratios.append((error_mV / spread_mV[:, None, ::step]).ravel())
+    step = -(-emulator.window.points // SAMPLES)
+    predict = {"middle": emulator.voltage_mV, "spread": emulator.spread_mV}
+    for simulated, said in windows.beside(rows, predict, "calibrate"):
+        error_mV = np.abs(said["middle"][:, None] - simulated)[..., ::step]
+        ratios.append((error_mV / said["spread"][:, None, ::step]).ravel())
     factors = {VOLTAGE: float(np.quantile(np.concatenate(ratios), LEVEL))}
     lengths_ms, spread_ms = emulator.cycle_length_ms(scales), emulator.cycle_length_spread_ms(scales)
     if lengths_ms is not None and spread_ms is not None:

@@ -47,7 +47,7 @@ def about_starts(starts_ms: Starts, duration_ms: float | int, rule: WindowRule) 
 
     A window of one cycle fits if another AP start ends it. Windows may overlap.
     """
-    zero_ms, cycle_length_ms = starts_ms, np.diff(starts_ms, append=np.nan)[: len(starts_ms)]
+    zero_ms, cycle_length_ms = starts_ms, np.diff(starts_ms, append=np.nan)
     if rule.length_ms == "cycle":
         zero_ms, cycle_length_ms = starts_ms[:-1], cycle_length_ms[:-1]
         length_ms = cycle_length_ms
