@@ -108,6 +108,7 @@ def test_long_titles_are_broken():
     lines = panels(figure)[0].get_title().splitlines()
     assert " ".join(lines) == title
     assert max(map(len, lines)) <= 62
+    assert not [line for line in lines if not line[-2:].strip(",")[-1].isdigit()]  # none ends with a name alone
     with io.BytesIO() as file:
         figure.savefig(file)  # lays out and draws
         assert file.tell() > 1000

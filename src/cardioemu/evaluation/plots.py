@@ -1,5 +1,6 @@
 """Figures: arrays in, a matplotlib figure out."""
 
+import re
 from collections.abc import Sequence
 from textwrap import fill
 
@@ -14,6 +15,7 @@ from cardioemu.types import Predicted, SampleTimes, Windows
 SIMULATED, EMULATED = "#8a8f98", "#c2410c"
 TRACE, AP_START, FAILURE = "#334155", "#c2410c", "#b91c1c"
 TITLE_COLUMNS = 52  # as many letters as fit above a panel
+NO_BREAK = "\u00a0"
 LONGEST_IN_MS = 10_000.0
 EPOCHS = "trainer.max_epochs"
 SPREAD = 30  # times the smallest value of a setting, beyond which its axis is logarithmic
@@ -114,7 +116,7 @@ def _panels(titles: Sequence[str], time: str) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(3.6 * columns, 2.4 * rows + 0.4), layout="constrained", dpi=110)
     panels = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
     for axis, title in zip(panels, titles, strict=False):
-        axis.set_title("\n".join(fill(line, TITLE_COLUMNS) for line in title.splitlines()), fontsize=8)
+        axis.set_title("\n".join(_filled(line) for line in title.splitlines()), fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=7)
     for axis in panels[len(titles) :]:
@@ -127,6 +129,11 @@ def _panels(titles: Sequence[str], time: str) -> tuple[Figure, list[Axes]]:
 def evenly(size: int, count: int) -> np.ndarray:
     """Returns up to `count` of the numbers 0 to size - 1, evenly spread, the first and the last among them."""
     return np.unique(np.linspace(0, size - 1, count).astype(int))
+
+
+def _filled(line: str) -> str:
+    """Breaks a line of a title between names, not between a name and its value."""
+    return fill(re.sub(r" (?=\d|mV)", NO_BREAK, line), TITLE_COLUMNS).replace(NO_BREAK, " ")
 
 
 def cell_name(scales: np.ndarray, scaled: Sequence[str]) -> str:
