@@ -11,7 +11,7 @@ from pytorch_lightning import Callback
 from scipy import ndimage
 from small_training import assert_same, make_module, training, weights
 from test_checkpoints import flip_a_bit
-from tiny_job import ROOT, SPLIT, metrics_of, run_cli, share_data, whole
+from tiny_job import ROOT, metrics_of, run_cli, share_data, whole
 from torch import nn
 from torch.optim import lr_scheduler
 
@@ -19,7 +19,6 @@ from cardioemu import load_emulator
 from cardioemu.data import VALIDATION
 from cardioemu.evaluation import rmse_mV
 from cardioemu.models import LSTMNetwork
-from cardioemu.simulation import Simulator, Solver, load_cell
 from cardioemu.training import BEST, LAST, KerasRMSprop, smooth
 from cardioemu.training.module import CONSTANT
 
@@ -186,19 +185,16 @@ def test_a_run_that_is_resumed_is_not_initialised(job, tmp_path, monkeypatch):
     train = import_module("train")
     drawn = []
     monkeypatch.setattr(LSTMNetwork, "fit_target", lambda self, batches: drawn.append("normaliser"))
+    emulator = load_emulator(job.folder / BEST)
     settings = SimpleNamespace(
-        cell=load_cell("akwaboah2021"),
-        solver=Solver(),
-        data=SPLIT,
-        windowing=load_emulator(job.folder / BEST).window,
         model=partial(LSTMNetwork, hidden=8),
+        sizes={"samples": emulator.window.points},
         optimizer=KerasRMSprop,
+        specification=lambda data: emulator.specification,
         schedule=CONSTANT,
         seed=0,
-        simulator=Simulator("akwaboah2021", 2500.0),
     )
-    windows = SimpleNamespace(scales=np.ones((2, 5)), key="")
-    data = SimpleNamespace(windows=windows, rows={"train": np.array([0])}, training_rows=lambda: [])
+    data = SimpleNamespace(training_scales=torch.ones(1, 5), training_rows=lambda: [])
     before = torch.get_rng_state()
     module = train.make_module(settings, data, begun=True)
     assert torch.equal(before, torch.get_rng_state())

@@ -100,11 +100,21 @@ def test_gains_of_a_pause_are_cut():
     assert registered_row(beating(4, 0.7), CycleRule(40.0))[GAINS] == pytest.approx([-0.1] * 3)
 
 
-def test_a_time_long_before_an_ap_counts_as_one_beat_before():
+def test_a_pause_counts_as_one_beat():
     for first_ms in (900.0, 2000.0):
-        row = registered_row(beating(4, 1.02, first_ms=first_ms), CycleRule(0.0))
-        assert row[-1] == -1
+        trace = replace(beating(4, 1.02, first_ms=first_ms), starts_before=3)
+        row = registered_row(trace, CycleRule(0.0))
+        assert row[-1] == 3 - 1
         assert row[MARKS] == pytest.approx(np.log([*APD_MS, cycle_ms(1.02)]) - np.log(1.02))
+
+
+@pytest.mark.parametrize("first_ms", [100.0, 900.0])
+def test_a_cell_yet_to_begin_is_at_its_first_beat(first_ms):
+    trace = beating(4, 1.02, first_ms=first_ms)
+    row = registered_row(trace, CycleRule(0.0))
+    assert row[-1] == pytest.approx(-(first_ms + START_MS) / cycle_ms(1.02))
+    assert row[MARKS] == pytest.approx(np.log([*APD_MS, cycle_ms(1.02)]))
+    np.testing.assert_allclose(row[:NODE_COUNT], registered(trace, trace.starts_ms, 0).nodes_mV, rtol=0, atol=1e-5)
 
 
 def test_beats_before_the_trace_count():

@@ -125,7 +125,8 @@ class RegisteredCycle(Target):
         gains = _expanded(numbers[:, k + MARKS : k + 2 * MARKS]) * self.spread[k + MARKS : k + 2 * MARKS]
         others = self.centre[k:] + numbers[:, k:] * self.spread[k:]
         beats = others[:, -1:]
-        return others[:, :MARKS] + (beats.ceil() - beats) * gains, gains
+        until = torch.where(beats < 0, 0.0, beats.ceil() - beats)  # 0: the row of a cell yet to begin is its first beat
+        return others[:, :MARKS] + until * gains, gains
 
 
 def unrolled(beating: Beating, begin_ms: float, end_ms: float) -> tuple[torch.Tensor, torch.Tensor]:

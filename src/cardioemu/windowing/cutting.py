@@ -21,7 +21,7 @@ from cardioemu.windowing.rule import WindowRule
 from cardioemu.windowing.window_set import CELLS, WINDOWS, WindowSet
 
 # Raise it when the same traces and rule give other windows.
-VERSION = 4
+VERSION = 5
 Rule = WindowRule | CycleRule
 COLUMNS = {
     "cell": "int64",

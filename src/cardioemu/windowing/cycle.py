@@ -50,7 +50,8 @@ def registered_row(trace: Trace, rule: CycleRule) -> np.ndarray | None:
     """Registers a cell at a time; None where fewer than three AP starts follow it or a cycle cannot be registered.
 
     Its quantities, which change from beat to beat while the cell settles, are taken at the time itself, on the line
-    through those of the next two beats: so that they hang on the scales smoothly, whatever the phase.
+    through those of the next two beats: so that they hang on the scales smoothly, whatever the phase. Those of a cell
+    that has yet to begin are of its first beat, and its beats since then are below 0.
 
     Returns:
         (points,) float32, as `CycleRule` says.
@@ -63,12 +64,14 @@ def registered_row(trace: Trace, rule: CycleRule) -> np.ndarray | None:
     if cycles[0] is None or cycles[1] is None:
         return None
     one, other = cycles[0], cycles[1]
-    cl_ms = float(one.landmarks_ms[-1])
-    beats = min((float(starts_ms[first]) - rule.settle_ms) / cl_ms, 1.0)  # from the time to the AP start
+    had = trace.starts_before + first
+    until = (float(starts_ms[first]) - rule.settle_ms) / float(one.landmarks_ms[-1])  # in beats
+    until = min(until, 1.0) if had else until
+    back = until if had else 0.0  # before its first beat a cell is on no line through beats
     gain = np.clip(np.log(other.landmarks_ms / one.landmarks_ms), -STEEPEST, STEEPEST)
-    landmarks = np.log(one.landmarks_ms) - beats * gain
-    nodes_mV = one.nodes_mV - beats * (other.nodes_mV - one.nodes_mV)
-    since_begin = trace.starts_before + first - beats
+    landmarks = np.log(one.landmarks_ms) - back * gain
+    nodes_mV = one.nodes_mV - back * (other.nodes_mV - one.nodes_mV)
+    since_begin = had - until
     return np.concatenate([nodes_mV, landmarks, gain, [since_begin]]).astype(np.float32)
 
 
