@@ -13,9 +13,11 @@ from cardioemu.emulator import VOLTAGE, Emulator
 from cardioemu.errors import UserError
 from cardioemu.evaluation import (
     BASELINES,
+    LONG_MS,
     Baseline,
     Findings,
     Known,
+    beat_errors,
     cell_title,
     distance,
     errors_of_all,
@@ -115,10 +117,12 @@ def measure(subjects: Mapping[str, Subject], cells: pd.DataFrame, rows: np.ndarr
     """
     errors: dict[str, pd.DataFrame] = {}
     along: dict[str, tuple[SampleTimes, np.ndarray]] = {}
+    beats: dict[str, pd.DataFrame] = {}
     for key in dict.fromkeys(subject.windows.key for subject in subjects.values()):  # one rule after the other
         alike = {name: subject for name, subject in subjects.items() if subject.windows.key == key}
-        found, squares = _measured(alike, rows)
+        found, squares, of_beats = _measured(alike, rows)
         errors |= found
+        beats |= of_beats
         along |= {name: (alike[name].time_ms, np.sqrt(squares[name])) for name in alike}
     windows = next(iter(subjects.values())).windows
     for subject in subjects.values():
@@ -136,6 +140,7 @@ def measure(subjects: Mapping[str, Subject], cells: pd.DataFrame, rows: np.ndarr
         asked,
         sound["label"].eq("fires").to_numpy(),
         {name: said for name, subject in subjects.items() if (said := chances(subject.predictor, asked)) is not None},
+        {name: beats[name] for name in subjects if name in beats},
     )
 
 
@@ -171,10 +176,11 @@ def chances(predictor: Emulator | Baseline, scales: Scales) -> np.ndarray | None
 
 def _measured(
     subjects: Mapping[str, Subject], rows: np.ndarray
-) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
-    """Measures subjects of one rule: their errors, and the mean squared error at each time of the window."""
+) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray], dict[str, pd.DataFrame]]:
+    """Measures subjects of one rule: their errors, the mean squared error at each time, the beats of long windows."""
     one = next(iter(subjects.values()))
     squares = {name: np.zeros(len(one.time_ms)) for name in subjects}
+    beats: dict[str, list[pd.DataFrame]] = {name: [] for name in subjects if np.ptp(one.time_ms) >= LONG_MS}
 
     predict = {name: subject.predictor.voltage_mV for name, subject in subjects.items()}
 
@@ -187,9 +193,12 @@ def _measured(
                     )
                 error = (voltage_mV[:, None] - simulated).astype(np.float64)
                 squares[name] += (error**2).mean(axis=1).sum(axis=0) / len(rows)
+                if name in beats:
+                    beats[name].append(beat_errors(one.time_ms, simulated, voltage_mV))
             yield simulated, predicted
 
-    return errors_of_all(one.time_ms, batches()), squares
+    errors = errors_of_all(one.time_ms, batches())
+    return errors, squares, {name: pd.concat(parts, ignore_index=True) for name, parts in beats.items()}
 
 
 def examples(emulator: Emulator, windows: WindowSet, rows: np.ndarray, errors: pd.DataFrame) -> Figure:

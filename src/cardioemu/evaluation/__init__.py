@@ -1,6 +1,7 @@
 """Metrics, baselines, plots, reports and the biomarkers, in the quantities electrophysiologists use."""
 
 from cardioemu.evaluation.baselines import BASELINES, Baseline, Known
+from cardioemu.evaluation.beats import LONG_MS, beat_errors, by_beat
 from cardioemu.evaluation.findings import Findings, sections
 from cardioemu.evaluation.firing import calibration, firing
 from cardioemu.evaluation.metrics import cell_errors, errors_of_all, rmse_floor_mV, rmse_mV, timing_and_shape
@@ -14,13 +15,16 @@ from cardioemu.traces import biomarkers, rhythm
 __all__ = [
     "BASELINES",
     "BIOMARKERS",
+    "LONG_MS",
     "PHASES",
     "Baseline",
     "Findings",
     "Known",
     "SampledWindow",
     "Section",
+    "beat_errors",
     "biomarkers",
+    "by_beat",
     "calibration",
     "cell_errors",
     "cell_name",

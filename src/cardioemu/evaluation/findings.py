@@ -1,7 +1,7 @@
 """All that an evaluation found of several emulators on the same cells, and the sections of a report that tell it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from cardioemu.evaluation import report_plots as plots
+from cardioemu.evaluation.beats import by_beat
 from cardioemu.evaluation.firing import calibration, firing
 from cardioemu.evaluation.report import (
     Section,
+    beat_table,
     biomarker_table,
     error_table,
     firing_table,
@@ -36,6 +38,7 @@ class Findings:
         firing_scales: of all cells that did not fail, with windows or not (cells, scaled).
         fires: whether each of these fires.
         chances: what each emulator that tells says of that, as a probability.
+        beats: what `beat_errors` measured in long windows; empty where windows are short.
     """
 
     scaled: Sequence[str]
@@ -44,6 +47,7 @@ class Findings:
     firing_scales: Scales
     fires: Bool[np.ndarray, " cells"]
     chances: Mapping[str, np.ndarray]
+    beats: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -87,12 +91,14 @@ def sections(found: Findings, examples: Mapping[str, Figure]) -> list[Section]:
     untold = [name for name in metrics if name not in found.chances]
     scales = np.ascontiguousarray(first[list(found.scaled)].to_numpy(dtype=float))
     calibrations = {name: calibration(found.fires, chance) for name, chance in found.chances.items()}
+    beats = by_beat(found.beats)
     silent = f" Without such an output, and left out: {', '.join(untold)}." if untold else ""
     return [
         Section("errors", "How far off", ERRORS, error_table(metrics)),
         *(Section(f"examples-{name}", f"Best to worst of {name}", EXAMPLES, figure=f) for name, f in examples.items()),
         Section("distribution", "Errors of the cells", figure=plots.error_distribution(rmse_mV)),
         Section("along", "Error along the window", figure=plots.error_along_window(found.along)),
+        *([Section("beats", "Error by beat", BEATS, beat_table(beats), plots.error_by_beat(beats))] if beats else []),
         Section("phases", "Error by the phase of the action potential", PHASE, phase_table(metrics)),
         Section("biomarkers", "Biomarkers", BIOMARKER, biomarker_table(metrics), plots.biomarker_scatter(first)),
         Section("firing", "Which cells fire", FIRING + silent, firing_table(metrics), plots.confusion(told)),
@@ -121,6 +127,10 @@ ERRORS = (
     "APs that both have count. Shape: RMSE after the prediction was moved in time so that these coincide."
 )
 EXAMPLES = "Six cells from the best to the worst, each named by the scales that differ from the control, and its RMSE."
+BEATS = (
+    "Medians over the windows that have the beat, the first of the window's own AP: RMSE over its samples, how far the "
+    "AP of that number is predicted from where it starts, and how many predictions have no such AP."
+)
 PHASE = "RMSE over all samples of the phase, and the phase's share of all squared errors."
 BIOMARKER = (
     "Mean absolute percentage error, and median absolute error, of the window's own AP. Figure: the first emulator."

@@ -10,9 +10,11 @@ import pandas as pd
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
+from cardioemu.evaluation.plots import evenly
 from cardioemu.evaluation.sampled_window import BIOMARKERS, PHASES, WRITTEN
 
 WORST = 10
+BEATS_SHOWN = 6
 MISSING = "–"
 RMSES = ("rmse_mV_mean", "rmse_mV_median", "rmse_mV_p95")
 
@@ -68,6 +70,21 @@ def error_table(metrics: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
         }
         for name, found in metrics.items()
     ]
+    return pd.DataFrame(rows)
+
+
+def beat_table(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables some beats of what `by_beat` summarised, from the first to the last."""
+    rows = []
+    for name, beats in found.items():
+        shown = beats.iloc[evenly(len(beats), BEATS_SHOWN)]
+        rows.append(
+            {"": name}
+            | {
+                f"beat {number}": f"{rmse_mV:.3g} mV, {error_ms:.3g} ms, {missed:.0f} % missed"
+                for number, rmse_mV, error_ms, missed in shown.itertuples()
+            }
+        )
     return pd.DataFrame(rows)
 
 

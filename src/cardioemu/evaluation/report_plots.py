@@ -93,6 +93,20 @@ def error_along_window(lines: Mapping[str, tuple[SampleTimes, np.ndarray]]) -> F
     return figure
 
 
+def error_by_beat(found: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draws the medians that `by_beat` gave of several emulators: RMSE, and how far off the AP is predicted."""
+    figure = Figure(figsize=(9.6, 3.8), layout="constrained", dpi=110)
+    labels = {"rmse_mV": "RMSE of the beat (mV)", "start_error_ms": "distance of the AP start (ms)"}
+    for axis, (column, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
+        for (name, beats), colour in zip(found.items(), cycle(COLOURS), strict=False):
+            axis.semilogy(beats.index, beats[column], marker="o", ms=3, label=name, color=colour, **_line(name))
+        axis.set(xlabel="beat of the window", ylabel=label)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
 def error_by_distance(distance: PerCell, rmse_mV: Mapping[str, np.ndarray]) -> Figure:
     """Draws the median error against the distance to the nearest trained cell, in bins of as many cells each."""
     figure, axis = _single()

@@ -7,7 +7,7 @@ from torch import nn
 from cardioemu.models.members import Trunk
 from cardioemu.tensors import CellBatch, ScaleBatch
 
-WIDTH, BLOCKS = 128, 2
+WIDTH, BLOCKS = 64, 2
 
 
 class FiringHead(nn.Module):

@@ -1,0 +1,90 @@
+"""Errors beat by beat: against APs in closed form, laid as far apart as is told."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_job import RULE, SIZES, specification
+from trace_shapes import LogisticAPs
+
+from cardioemu import Emulator, measuring
+from cardioemu.data import TEST, TRAIN
+from cardioemu.evaluation import beat_errors, by_beat
+from cardioemu.evaluation.report import beat_table
+from cardioemu.evaluation.report_plots import error_by_beat
+from cardioemu.models import LSTMNetwork
+
+TIME_MS = np.arange(-50.0, 2450.0, 0.5)
+
+
+def aps(cl_ms, count, length_ms=100.0):
+    """A window whose first AP starts near time 0."""
+    return LogisticAPs(cl_ms * np.arange(count), length_ms).V(TIME_MS).astype(np.float32)
+
+
+def test_a_wrong_cycle_length_adds_up():
+    simulated, predicted = aps(500.0, 5), aps(503.0, 5)
+    found = beat_errors(TIME_MS, simulated[None, None], predicted[None])
+    assert found["beat"].tolist() == [1, 2, 3, 4]  # the fifth does not end in the window
+    assert found["start_error_ms"].tolist() == pytest.approx([0, 3, 6, 9], abs=1e-3)
+    starts_ms = LogisticAPs(500 * np.arange(5)).rise_ms * np.log(4 / 7) + 500 * np.arange(5)  # L = 40 / 110
+    for beat, rmse_mV in zip(range(4), found["rmse_mV"], strict=True):
+        inside = (starts_ms[beat] <= TIME_MS) & (starts_ms[beat + 1] > TIME_MS)
+        expected = np.sqrt(np.mean((predicted.astype(float) - simulated)[inside] ** 2))
+        assert rmse_mV == pytest.approx(expected, rel=1e-6)
+
+
+def test_what_a_prediction_lacks_is_missed():
+    simulated = np.stack([aps(500.0, 5), aps(700.0, 4)])[:, None]
+    predicted = np.stack([aps(500.0, 2), np.full(len(TIME_MS), -80, np.float32)])
+    found = beat_errors(TIME_MS, simulated, predicted)
+    assert found["beat"].tolist() == [1, 2, 3, 4, 1, 2, 3]
+    assert np.isnan(found["start_error_ms"]).tolist() == [False, False, True, True, True, True, True]
+    summarised = by_beat({"a": found})["a"]
+    assert summarised["missed_percent"].tolist() == [50, 50, 100, 100]
+    assert np.isnan(summarised["start_error_ms"][3])
+
+
+def test_windows_without_an_ap_have_no_beats():
+    quiet = np.full((1, len(TIME_MS)), -80, np.float32)
+    found = beat_errors(TIME_MS, quiet[None], quiet)
+    assert list(found) == ["beat", "rmse_mV", "start_error_ms"]
+    assert found.empty
+
+
+def summaries():
+    rows = pd.DataFrame({"beat": [1, 2, 3, 1, 2, 1, 1], "rmse_mV": [1.0, 2, 9, 3, 4, 5, 7]})
+    rows["start_error_ms"] = [0.0, 1, 5, 0.5, np.nan, 0.25, np.nan]
+    return by_beat({"a": rows, "nearest_cell": rows.assign(rmse_mV=1.0)})
+
+
+def test_medians_of_the_beats_that_half_of_the_windows_have():
+    found = summaries()["a"]
+    assert found.index.tolist() == [1, 2]  # 4, 2 and 1 windows have them
+    assert found["rmse_mV"].tolist() == [4, 3]
+    assert found["start_error_ms"].tolist() == [0.25, 1]
+    assert found["missed_percent"].tolist() == [25, 50]
+
+
+def test_they_are_drawn_and_tabled():
+    found = summaries()
+    left, right = error_by_beat(found).axes
+    assert [np.array(line.get_data()).tolist() for line in left.lines] == [[[1, 2], [4, 3]], [[1, 2], [1, 1]]]
+    assert np.array(right.lines[0].get_data()).tolist() == [[1, 2], [0.25, 1]]
+    table = beat_table(found)
+    assert table[""].tolist() == ["a", "nearest_cell"]
+    assert table["beat 2"].tolist() == ["3 mV, 1 ms, 50 % missed", "1 mV, 1 ms, 50 % missed"]
+
+
+@pytest.mark.filterwarnings("ignore:.*outside the trained range")
+def test_long_windows_are_measured_beat_by_beat(data, monkeypatch):
+    torch.manual_seed(0)
+    emulator = Emulator(LSTMNetwork(**SIZES), specification(design=torch.from_numpy(data.windows.scales)))
+    windows, rows = data.windows, data.rows[TEST]
+    subjects = {"emulator": measuring.Subject(emulator, windows, RULE.time_ms)}
+    asked = measuring.unseen(windows, [emulator]), rows, windows.scales[data.rows[TRAIN]]
+    assert measuring.measure(subjects, *asked).beats == {}
+    monkeypatch.setattr(measuring, "LONG_MS", RULE.time_ms[-1] - RULE.time_ms[0])
+    expected = beat_errors(RULE.time_ms, windows.windows(rows), emulator.voltage_mV(windows.scales[rows]))
+    assert len(expected)
+    pd.testing.assert_frame_equal(measuring.measure(subjects, *asked).beats["emulator"], expected, rtol=1e-5)
