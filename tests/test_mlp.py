@@ -125,6 +125,16 @@ def test_what_a_network_is_trained_on_hangs_on_its_target():
     assert ensemble("registered").float().cycle_length_ms(scales).shape == (2,)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_all_at_once_is_what_is_said_one_after_the_other(target):
+    network, scales = ensemble(target).float(), torch.rand(3, 3)
+    told = network.told(scales)
+    torch.testing.assert_close(told.voltage_mV, network(scales))
+    torch.testing.assert_close(told.firing_logit, network.firing_logit(scales))
+    expected = network.cycle_length_ms(scales)
+    assert told.cycle_length_ms is None if expected is None else torch.equal(told.cycle_length_ms, expected)
+
+
 def test_firing_loss_by_hand():
     head = FiringHead(members=2, inputs=3, width=4, blocks=1).double()
     scales, fires = torch.rand(4, 3, dtype=torch.float64) * 2, torch.tensor([1.0, 0.0, 0.0, 1.0], dtype=torch.float64)

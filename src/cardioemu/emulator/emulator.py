@@ -1,7 +1,7 @@
 """The trained network with all that is needed to use it."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import nn
 
 from cardioemu.emulator.specification import Specification
 from cardioemu.errors import UserError
-from cardioemu.models import Network, gaussian_smoothed
+from cardioemu.models import Network, Told, gaussian_smoothed
 from cardioemu.simulation import checked_scales
 from cardioemu.tensors import ScaleBatch, VoltageBatch
 from cardioemu.types import Predicted, SampleTimes, Scales, Windows
@@ -93,10 +93,11 @@ class Emulator(nn.Module):
         """
         table = checked_scales(scales, self.specification.scaled)
         self.warn_outside(table)
-        voltage_mV, probability = self.voltage_mV(table), self.fires_probability(table)
-        cycle_length_ms = self.cycle_length_ms(table)
-        if probability is None:
+        voltage_mV, logit, cycle_length_ms = self._batched(self._told, table)
+        assert voltage_mV is not None
+        if logit is None:
             return Prediction(self.window.time_ms, voltage_mV, cycle_length_ms=cycle_length_ms)
+        probability = _probability(logit)
         fires = probability >= 0.5
         voltage_mV[~fires] = np.nan
         if cycle_length_ms is not None:
@@ -124,26 +125,26 @@ class Emulator(nn.Module):
 
     def voltage_mV(self, scales: Scales) -> Predicted:
         """Predicts the window of each scale vector that `checked_scales` has passed, as if the cell fired."""
-        found = self._batched(self, scales)
+        found = self._each(self, scales)
         assert found is not None
         return found
 
     def fires_probability(self, scales: Scales) -> np.ndarray | None:
         """Predicts how likely each cell fires (cells,), float64; None where the network has no such output."""
-        logit = self._batched(self.network.firing_logit, scales)
-        return None if logit is None else expit(logit.astype(np.float64))
+        logit = self._each(self.network.firing_logit, scales)
+        return None if logit is None else _probability(logit)
 
     def cycle_length_ms(self, scales: Scales) -> np.ndarray | None:
         """Predicts the cycle length of each cell (cells,), as if it fired; None where the network does not tell."""
-        return self._batched(self.network.cycle_length_ms, scales)
+        return self._each(self.network.cycle_length_ms, scales)
 
     def spread_mV(self, scales: Scales) -> np.ndarray | None:
         """Returns the standard deviation of the members' windows (cells, samples); None without members."""
-        return self._batched(lambda some: _spread(self.network.member_windows(some)), scales)
+        return self._each(lambda some: _spread(self.network.member_windows(some)), scales)
 
     def cycle_length_spread_ms(self, scales: Scales) -> np.ndarray | None:
         """Returns the standard deviation of the members' cycle lengths (cells,); None without such outputs."""
-        return self._batched(lambda some: _spread(self.network.member_cycle_lengths_ms(some)), scales)
+        return self._each(lambda some: _spread(self.network.member_cycle_lengths_ms(some)), scales)
 
     def margin_mV(self, scales: Scales) -> np.ndarray | None:
         """Returns half the width of the intervals of V (cells, samples); None without members."""
@@ -159,19 +160,30 @@ class Emulator(nn.Module):
 
     def disagreement(self, scales: Scales) -> np.ndarray | None:
         """Tells how far the members of an ensemble are from their mean (cells,); None where the network is none."""
-        return self._batched(self.network.disagreement, scales)
+        return self._each(self.network.disagreement, scales)
 
-    def _batched(self, predict: Callable[[ScaleBatch], torch.Tensor | None], scales: Scales) -> np.ndarray | None:
+    def _told(self, scales: ScaleBatch) -> Told:
+        told = self.network.told(scales)
+        return told._replace(voltage_mV=gaussian_smoothed(told.voltage_mV, self.specification.sigma_points))
+
+    def _each(self, predict: Callable[[ScaleBatch], torch.Tensor | None], scales: Scales) -> np.ndarray | None:
+        (found,) = self._batched(lambda some: (predict(some),), scales)
+        return found
+
+    def _batched(
+        self, predict: Callable[[ScaleBatch], Sequence[torch.Tensor | None]], scales: Scales
+    ) -> list[np.ndarray | None]:
         device = next(self.network.parameters()).device
         size = CELLS_AT_ONCE[device.type]
-        found: np.ndarray | None = None
+        found: list[np.ndarray | None] = []
         with torch.inference_mode():
             for number, batch in enumerate(torch.from_numpy(scales.astype(np.float32)).split(size)):
-                if (part := predict(batch.to(device))) is None:
-                    return None
-                if found is None:
-                    found = np.empty((len(scales), *part.shape[1:]), dtype=np.float32)
-                found[number * size :][: len(part)] = part.cpu()
+                parts = predict(batch.to(device))
+                if not found:
+                    found = [None if p is None else np.empty((len(scales), *p.shape[1:]), np.float32) for p in parts]
+                for whole, part in zip(found, parts, strict=True):
+                    if whole is not None and part is not None:
+                        whole[number * size :][: len(part)] = part.cpu()
         return found
 
     def against(self, windows: WindowSet, rows: np.ndarray, doing: str = "test") -> Iterator[tuple[Windows, Predicted]]:
@@ -200,6 +212,10 @@ class Emulator(nn.Module):
                     "the prediction there is an extrapolation",
                     stacklevel=3,
                 )
+
+
+def _probability(logit: np.ndarray) -> np.ndarray:
+    return expit(logit.astype(np.float64))
 
 
 def _spread(members: torch.Tensor | None) -> torch.Tensor | None:

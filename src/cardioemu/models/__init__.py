@@ -6,7 +6,7 @@ from cardioemu.models.gaussian_process import GaussianProcess
 from cardioemu.models.layers import LSTM, Dense
 from cardioemu.models.lstm_network import LSTMNetwork
 from cardioemu.models.mlp import MLP
-from cardioemu.models.network import Network
+from cardioemu.models.network import Network, Told
 from cardioemu.models.normaliser import Normaliser
 from cardioemu.models.parameters import parameter_table
 from cardioemu.models.smoothing import gaussian_smoothed
@@ -31,6 +31,7 @@ __all__ = [
     "LSTMNetwork",
     "Network",
     "Normaliser",
+    "Told",
     "gaussian_smoothed",
     "parameter_table",
 ]

@@ -1,12 +1,20 @@
 """What training, emulator and evaluation ask of any network."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import nn
 
 from cardioemu.tensors import CellBatch, MemberCells, MemberWindows, RowBatch, RowBatches, ScaleBatch, VoltageBatch
+
+
+class Told(NamedTuple):
+    """All that a network says of some cells, as `forward`, `firing_logit` and `cycle_length_ms` say it."""
+
+    voltage_mV: VoltageBatch
+    firing_logit: CellBatch | None
+    cycle_length_ms: CellBatch | None
 
 
 class Network(nn.Module, ABC):
@@ -51,6 +59,10 @@ class Network(nn.Module, ABC):
     def firing_logit(self, scales: ScaleBatch) -> CellBatch | None:
         """Return the logarithm of the odds that each cell fires (batch,); None where the network cannot tell."""
         return None
+
+    def told(self, scales: ScaleBatch) -> Told:
+        """Return all of it at once, which may take less than one after the other."""
+        return Told(self(scales), self.firing_logit(scales), self.cycle_length_ms(scales))
 
     def member_windows(self, scales: ScaleBatch) -> MemberWindows | None:
         """Return the window of each member of an ensemble (members, batch, samples) in mV; None where it is none."""

@@ -7,7 +7,7 @@ import torch
 
 from cardioemu.models.firing import FiringHead
 from cardioemu.models.members import Features
-from cardioemu.models.network import Network
+from cardioemu.models.network import Network, Told
 from cardioemu.models.normaliser import Normaliser
 from cardioemu.models.principal_components import PrincipalComponents
 from cardioemu.models.registered_cycle import RegisteredCycle
@@ -73,6 +73,11 @@ class TargetNetwork(Network):
         """Return the window of each scale vector in mV, made from its numbers."""
         window: torch.Tensor = self.target(self.numbers(scales))
         return window
+
+    def told(self, scales: ScaleBatch) -> Told:
+        """Return all of it, the window and the cycle length from the same numbers."""
+        numbers = self.numbers(scales)
+        return Told(self.target(numbers), self.firing_logit(scales), self.target.cycle_length_ms(numbers))
 
     def summed_error(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
         """Return the target's squared error of each row, averaged over the members and summed over the batch."""
