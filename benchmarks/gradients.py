@@ -3,8 +3,9 @@
     python benchmarks/gradients.py RUN_FOLDER/best.ckpt [CELLS]
 
 Prints, over cells that fire and whose neighbours 0.1 away on each axis do, too, the relative error of
-d(window)/d(scale) (root of the summed squares over samples and scales), over the first cycle alone, and of
-d(cycle length)/d(scale).
+d(window)/d(scale) (root of the summed squares over samples and scales), over the first cycle alone, both without the
+samples near an upstroke and with them, and of d(cycle length)/d(scale). At an upstroke V rises by 100 mV within a
+millisecond: there the derivative is a spike, and one that comes 0.05 ms late is wrong by its whole height.
 """
 
 import sys
@@ -12,13 +13,15 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy.ndimage import maximum_filter1d
 
 from cardioemu import load_emulator
 from cardioemu.origin import cell_of
 from cardioemu.simulation import design, simulate
 from cardioemu.windowing import cut
 
-STEP, AROUND, RTOL = 1e-3, 0.1, 1e-8
+STEP, AROUND, RTOL = 2e-4, 0.1, 1e-9
+STEEP_mV_ms, NEAR_MS = 5.0, 3.0  # an upstroke, and what counts as near it
 
 
 def main(checkpoint: str, count: int) -> None:
@@ -43,14 +46,17 @@ def main(checkpoint: str, count: int) -> None:
     by_window, by_length = gradients(emulator, x), gradients(emulator.network.cycle_length_ms, x)
     time_ms = emulator.window.time_ms
     first = (time_ms >= 0) & (time_ms < emulator.network.cycle_length_ms(x).detach().numpy()[:, None])
+    calm = ~near_upstrokes(windows.reshape(len(scales), -1, len(time_ms)).mean(axis=1), time_ms[1] - time_ms[0])
     told = {
-        "window": relative(by_window, of_windows, np.ones_like(first)),
-        "first cycle": relative(by_window, of_windows, first),
+        "window": relative(by_window, of_windows, calm),
+        "window, upstrokes included": relative(by_window, of_windows, np.ones_like(first)),
+        "first cycle": relative(by_window, of_windows, first & calm),
+        "first cycle, upstrokes included": relative(by_window, of_windows, first),
         "cycle length": np.linalg.norm(by_length - of_lengths, axis=1) / np.linalg.norm(of_lengths, axis=1),
     }
     print(f"{len(scales)} cells; relative error, median, 95 %, largest")
     for name, error in told.items():
-        print(f"{name:<13} {np.median(error):.4f} {np.quantile(error, 0.95):.4f} {error.max():.4f}")
+        print(f"{name:<31} {np.median(error):.4f} {np.quantile(error, 0.95):.4f} {error.max():.4f}")
 
 
 def gradients(predict: Callable[[torch.Tensor], torch.Tensor], scales: torch.Tensor) -> np.ndarray:
@@ -67,6 +73,12 @@ def slopes(values: np.ndarray, cells: int) -> np.ndarray:
     """Central differences (cells, ..., scaled) of values at the moved cells."""
     up, down = np.split(values.reshape(cells, -1, *values.shape[1:]), 2, axis=1)
     return np.moveaxis((up - down) / (2 * STEP), 1, -1)
+
+
+def near_upstrokes(voltage_mV: np.ndarray, interval_ms: float) -> np.ndarray:
+    """Tells which samples (cells, samples) lie near an upstroke."""
+    steep = np.gradient(voltage_mV, interval_ms, axis=1) > STEEP_mV_ms
+    return maximum_filter1d(steep, 2 * round(NEAR_MS / interval_ms) + 1, axis=1)
 
 
 def relative(found: np.ndarray, expected: np.ndarray, counted: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ def sampled(time_ms: Nodes, voltage_mV: Nodes, begin_ms: float, interval_ms: flo
     at_ms = begin_ms + interval_ms * (stride * block[:, None] + inside)
     most = int(passed.max()) if len(row) else 0
     exact = _exact(cubics, row[:, None], piece[row, block][:, None], most, at_ms)
-    return smooth.index_put((row, block), exact).flatten(1)[:, :samples]
+    return smooth.index_put_((row, block), exact).flatten(1)[:, :samples]
 
 
 def _exact(cubics: Cubics, row: torch.Tensor, piece: torch.Tensor, passed: int, time_ms: torch.Tensor) -> torch.Tensor:

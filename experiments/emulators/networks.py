@@ -1,0 +1,139 @@
+"""All networks on the same cells for the same time: how their errors fall with cells, and with time.
+
+    python experiments/emulators/networks.py FOLDER [MINUTES ...]
+
+Trains every network on 256 to 16 384 Sobol cells for 3 minutes each, and on 4 096 cells for the other MINUTES, and
+measures all on 2 000 cells of another seed. FOLDER keeps everything; the same command goes on where it was stopped.
+Leaves `networks.csv` and `networks.png` in it, and prints the table.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+from matplotlib.figure import Figure
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from cardioemu import load_emulator  # noqa: E402
+from cardioemu.config import changed, composed  # noqa: E402
+from cardioemu.measuring import Subject, measure, unseen, with_windows  # noqa: E402
+from cardioemu.origin import cell_of, kept_of  # noqa: E402
+from cardioemu.simulation import Solver, campaign, design  # noqa: E402
+from cardioemu.storage import atomic  # noqa: E402
+from cardioemu.windowing import window_set  # noqa: E402
+from train import train  # noqa: E402
+
+CELLS, MIDDLE, MINUTES = (256, 1024, 4096, 16384), 4096, 3.0
+VALIDATIONS, TRIED_STEPS = 20, 60
+LSTM = ["optimizer=rmsprop", "schedule=constant", "data.batch_size=32"]  # as the seed was trained
+NETWORKS = {
+    "registered": ["model=registered", "optimizer.lr=0.005"],
+    "gp": ["model=gp", "model.cells=4096", "optimizer.lr=0.01"],
+    "mlp, components": ["model=mlp", "model.target=components"],
+    "mlp, samples": ["model=mlp"],
+    "decoder": ["model=decoder"],
+    "coordinate": ["model=coordinate"],
+    "seed_lstm": ["model=seed_lstm", *LSTM],
+    "lstm2": ["model=lstm2", *LSTM],
+    "lstm3": ["model=lstm3", *LSTM],
+}
+KEPT = {
+    "windows, median (mV)": "rmse_mV_median",
+    "95 % (mV)": "rmse_mV_p95",
+    "first cycle, median (mV)": "cycle_rmse_mV_median",
+    "95 % of these (mV)": "cycle_rmse_mV_p95",
+    "APD90 (ms)": "apd90_median_error_ms",
+    "CL (ms)": "cycle_length_error_ms_median",
+    "fires": "fires_accuracy",
+}
+
+
+class Stopwatch(pl.Callback):
+    """How long a training took."""
+
+    seconds = 0.0
+
+    def on_train_start(self, *_: object) -> None:
+        """Begins."""
+        self.begin = time.perf_counter()
+
+    def on_train_end(self, *_: object) -> None:
+        """Ends."""
+        self.seconds = time.perf_counter() - self.begin
+
+
+def trained(folder: Path, network: str, cells: int, minutes: float) -> tuple[Path, float]:
+    """Trains a network for about so long; returns its best checkpoint, and how many minutes it took."""
+    given = [f"design.n={cells}", "data.validation=0.1", "data.test=0.02", f"data_dir={folder / 'data'}"]
+    config = composed(ROOT / "conf", "train", ["experiment=steady", *NETWORKS[network], *given])
+
+    def run(name: str, epochs: int, every: int) -> tuple[Path, float]:
+        watch, here = Stopwatch(), folder / "runs" / network.replace(", ", "-") / f"{cells}-{name}"
+        own = {"trainer.max_epochs": epochs, "trainer.validate_every": every, "tracking.run_name": str(here)}
+        train(changed(config, own), here, [watch])
+        return here / "best.ckpt", watch.seconds / 60
+
+    tried = max(1, round(TRIED_STEPS * config.data.batch_size / cells))
+    _, took = run("trial", tried, tried)
+    every = max(1, round(tried * minutes / took / VALIDATIONS))
+    epochs = every * max(1, round(tried * minutes / took / every))
+    return run(f"{minutes:g}min", epochs, every)
+
+
+def measured(folder: Path, checkpoint: Path) -> dict[str, float]:
+    """Measures an emulator on the test cells."""
+    emulator = load_emulator(checkpoint)
+    cell, duration_ms = cell_of(emulator), emulator.specification.cell["duration_ms"]
+    scales, accurate = design("sobol", n=2000, seed=7), Solver(rtol=1e-6)
+    store = campaign(cell, scales, duration_ms, accurate, folder / "data" / "traces", **kept_of(emulator))
+    windows = window_set(store, emulator.window, folder / "data" / "windows")
+    cells = unseen(windows, [emulator])
+    subjects = {"": Subject(emulator, windows, emulator.window.time_ms)}
+    found = measure(subjects, cells, with_windows(cells, [windows]), emulator.specification.design.numpy())
+    return found.metrics[""]
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Draws the error against the number of cells, and against time."""
+    figure = Figure(figsize=(9.6, 4.2), layout="constrained", dpi=110)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for network, rows in table.groupby("network", sort=False):
+        of_cells, of_time = rows[np.isclose(rows["budget (min)"], MINUTES)], rows[rows["cells"] == MIDDLE]
+        left.loglog(*of_cells.sort_values("cells")[["cells", next(iter(KEPT))]].to_numpy().T, "o-", ms=3, label=network)
+        right.loglog(*of_time.sort_values("minutes")[["minutes", next(iter(KEPT))]].to_numpy().T, "o-", ms=3)
+    left.set(xlabel=f"cells, {MINUTES:g} minutes of training", ylabel="RMSE of the windows of a cell, median (mV)")
+    right.set(xlabel=f"minutes of training on {MIDDLE} cells")
+    left.legend(fontsize=7, frameon=False)
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def main(folder: Path, others: list[float]) -> None:
+    """Trains and measures what was not measured before."""
+    file = folder / "networks.csv"
+    table = pd.read_csv(file) if file.exists() else pd.DataFrame()
+    jobs = [(cells, MINUTES) for cells in CELLS] + [(MIDDLE, minutes) for minutes in others]
+    for cells, minutes in jobs:
+        for network in NETWORKS:
+            job = {"network": network, "cells": cells, "budget (min)": minutes}
+            if len(table) and (table[list(job)] == pd.Series(job)).all(axis=1).any():
+                continue
+            checkpoint, took = trained(folder, network, cells, minutes)
+            found = measured(folder, checkpoint)
+            row = job | {"minutes": took} | {name: found.get(key, np.nan) for name, key in KEPT.items()}
+            table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
+            with atomic(file) as part:
+                table.to_csv(part, index=False, float_format="%.4g")
+    with atomic(folder / "networks.png") as part:
+        draw(table).savefig(part, format="png")
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).absolute(), [float(minutes) for minutes in sys.argv[2:]])
