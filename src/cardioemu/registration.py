@@ -27,9 +27,8 @@ DENSER = 2.0
 
 NODE_COUNT = sum(NODES) + 1
 
-_PIECE = np.repeat(np.arange(len(NODES)), NODES)
 _EVEN = [np.arange(n) / n for n in NODES]
-_PART = np.concatenate([_EVEN[0] ** DENSER, *_EVEN[1:-1], 1 - (1 - _EVEN[-1]) ** DENSER])  # of a piece, before a node
+_PARTS = [_EVEN[0] ** DENSER, *_EVEN[1:-1], 1 - (1 - _EVEN[-1]) ** DENSER]  # of each piece, before its nodes
 
 Numbers = TypeVar("Numbers", np.ndarray, Any)
 
@@ -52,8 +51,10 @@ def node_times_ms(landmarks_ms: Numbers, library: Any = np) -> Numbers:
     first, last = rises[..., :1], rises[..., -1:]
     inner = (rises[..., 1:-2] * rises[..., 2:-1]) ** 0.5
     slopes = library.concatenate([first, first, inner, last, last], -1)
-    rise, begin, end = rises[..., _PIECE], slopes[..., _PIECE], slopes[..., _PIECE + 1]
-    part = library.asarray(_PART, dtype=cl_ms.dtype, device=cl_ms.device)
-    rest = 1 - part
-    way = rise * part * (rise * part + begin * rest) / (rise + (begin + end - 2 * rise) * part * rest)
-    return library.concatenate([knots[..., _PIECE] + way, cl_ms[..., None]], -1)
+    times_ms = []
+    for i, before in enumerate(_PARTS):
+        part = library.asarray(before, dtype=cl_ms.dtype, device=cl_ms.device)
+        rest, rise, begin, end = 1 - part, rises[..., i, None], slopes[..., i, None], slopes[..., i + 1, None]
+        way = rise * part * (rise * part + begin * rest) / (rise + (begin + end - 2 * rise) * part * rest)
+        times_ms.append(knots[..., i, None] + way)
+    return library.concatenate([*times_ms, cl_ms[..., None]], -1)
