@@ -51,7 +51,7 @@ def node_times_ms(landmarks_ms: Numbers, library: Any = np) -> Numbers:
     first, last = rises[..., :1], rises[..., -1:]
     inner = (rises[..., 1:-2] * rises[..., 2:-1]) ** 0.5
     slopes = library.concatenate([first, first, inner, last, last], -1)
-    times_ms = []
+    times_ms: list[Any] = []
     for i, before in enumerate(_PARTS):
         part = library.asarray(before, dtype=cl_ms.dtype, device=cl_ms.device)
         rest, rise, begin, end = 1 - part, rises[..., i, None], slopes[..., i, None], slopes[..., i + 1, None]
