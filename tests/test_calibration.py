@@ -74,7 +74,10 @@ def test_the_temperature_of_the_labels_is_found(labelled, tmp_path, true):
     path, scales, logit = sure(tmp_path)
     fires = drawn(logit, true)
     found = calibrate(path, labelled.give(scales, fires))
-    assert found["calibration/temperature"] == pytest.approx(true, rel=0.1)
+    chance = expit(logit / true)
+    deviation = true**2 / np.sqrt((logit**2 * chance * (1 - chance)).sum())  # by the Fisher information of 1 / T
+    assert deviation < 0.1 * true
+    assert found["calibration/temperature"] == pytest.approx(true, abs=3 * deviation)
     grid = np.geomspace(0.02, 50, 8001)
     best = min(grid, key=lambda temperature: cross_entropy(logit, fires, temperature))
     assert found["calibration/temperature"] == pytest.approx(best, rel=2e-3)

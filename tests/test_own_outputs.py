@@ -1,6 +1,7 @@
 """What an emulator says beside its windows: firing, cycle length, intervals; and how these are measured."""
 
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from cardioemu.data import TEST, TRAIN
 from cardioemu.emulator import Emulator
 from cardioemu.evaluation import cell_errors, summary
 from cardioemu.measuring import Subject, measure, unseen, with_own_outputs
-from cardioemu.models import MLP
+from cardioemu.models import MLP, Network
 from cardioemu.windowing import WindowRule, about_starts
 
 SETTINGS = {"samples": 200, "begin_ms": -50.0, "interval_ms": 2.5, "inputs": 5, "components": 6, "width": 8}
@@ -26,6 +27,7 @@ def emulator(data):
     network.fit_target(data.training_rows())
     network.firing_logit = lambda scales: 40 * (scales[:, -1] - 1)
     network.cycle_length_ms = lambda scales: 400 + scales[:, 0]
+    network.told = partial(Network.told, network)  # which asks one after the other
     network.member_cycle_lengths_ms = lambda scales: torch.stack([400 + scales[:, 0] + i for i in (-1, 0, 1)])
     said = specification(
         network="MLP",
