@@ -9,7 +9,7 @@ from trace_shapes import LogisticAPs
 
 from cardioemu import Emulator, measuring
 from cardioemu.data import TEST, TRAIN
-from cardioemu.evaluation import beat_errors, by_beat
+from cardioemu.evaluation import by_beat, errors_of_all, metrics
 from cardioemu.evaluation.report import beat_table
 from cardioemu.evaluation.report_plots import error_by_beat
 from cardioemu.models import LSTMNetwork
@@ -20,6 +20,10 @@ TIME_MS = np.arange(-50.0, 2450.0, 0.5)
 def aps(cl_ms, count, length_ms=100.0):
     """A window whose first AP starts near time 0."""
     return LogisticAPs(cl_ms * np.arange(count), length_ms).V(TIME_MS).astype(np.float32)
+
+
+def beat_errors(time_ms, windows, predicted):
+    return errors_of_all(time_ms, [(windows, {"": predicted})])[""].beats
 
 
 def test_a_wrong_cycle_length_adds_up():
@@ -84,7 +88,7 @@ def test_long_windows_are_measured_beat_by_beat(data, monkeypatch):
     subjects = {"emulator": measuring.Subject(emulator, windows, RULE.time_ms)}
     asked = measuring.unseen(windows, [emulator]), rows, windows.scales[data.rows[TRAIN]]
     assert measuring.measure(subjects, *asked).beats == {}
-    monkeypatch.setattr(measuring, "LONG_MS", RULE.time_ms[-1] - RULE.time_ms[0])
+    monkeypatch.setattr(metrics, "LONG_MS", RULE.time_ms[-1] - RULE.time_ms[0])
     expected = beat_errors(RULE.time_ms, windows.windows(rows), emulator.voltage_mV(windows.scales[rows]))
     assert len(expected)
     pd.testing.assert_frame_equal(measuring.measure(subjects, *asked).beats["emulator"], expected, rtol=1e-5)

@@ -3,10 +3,13 @@
     python experiments/emulators/networks.py FOLDER [MINUTES ...]
 
 Trains every network on 256 to 16 384 Sobol cells for 3 minutes each, and on 4 096 cells for the other MINUTES, and
-measures all on 2 000 cells of another seed. FOLDER keeps everything; the same command goes on where it was stopped.
-Leaves `networks.csv` and `networks.png` in it, and prints the table.
+measures all on 2 000 cells of another seed. FOLDER keeps everything; the same command goes on with the training that
+was stopped, from its beginning, for what is compared is time. Leaves `networks.csv` and `networks.png` in it, and
+prints the table.
 """
 
+import argparse
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -54,17 +57,20 @@ KEPT = {
 
 
 class Stopwatch(pl.Callback):
-    """How long a training took."""
+    """When each batch of a training was done."""
 
-    seconds = 0.0
+    def __init__(self) -> None:
+        self.ends_s: list[float] = []
 
-    def on_train_start(self, *_: object) -> None:
-        """Begins."""
-        self.begin = time.perf_counter()
+    def on_train_batch_end(self, *_: object) -> None:
+        """Notes the time."""
+        self.ends_s.append(time.perf_counter())
 
-    def on_train_end(self, *_: object) -> None:
-        """Ends."""
-        self.seconds = time.perf_counter() - self.begin
+    @property
+    def minutes(self) -> float:
+        """How long it took, had the first batch, which is slow, been like the others."""
+        count = len(self.ends_s)
+        return (self.ends_s[-1] - self.ends_s[0]) / 60 * count / (count - 1)
 
 
 def trained(folder: Path, network: str, cells: int, minutes: float) -> tuple[Path, float]:
@@ -75,8 +81,9 @@ def trained(folder: Path, network: str, cells: int, minutes: float) -> tuple[Pat
     def run(name: str, epochs: int, every: int) -> tuple[Path, float]:
         watch, here = Stopwatch(), folder / "runs" / network.replace(", ", "-") / f"{cells}-{name}"
         own = {"trainer.max_epochs": epochs, "trainer.validate_every": every, "tracking.run_name": str(here)}
+        shutil.rmtree(here, ignore_errors=True)
         train(changed(config, own), here, [watch])
-        return here / "best.ckpt", watch.seconds / 60
+        return here / "best.ckpt", watch.minutes
 
     tried = max(1, round(TRIED_STEPS * config.data.batch_size / cells))
     _, took = run("trial", tried, tried)
@@ -122,7 +129,7 @@ def main(folder: Path, others: list[float]) -> None:
     for cells, minutes in jobs:
         for network in NETWORKS:
             job = {"network": network, "cells": cells, "budget (min)": minutes}
-            if len(table) and (table[list(job)] == pd.Series(job)).all(axis=1).any():
+            if job in table.reindex(columns=list(job)).to_dict("records"):
                 continue
             checkpoint, took = trained(folder, network, cells, minutes)
             found = measured(folder, checkpoint)
@@ -136,4 +143,8 @@ def main(folder: Path, others: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).absolute(), [float(minutes) for minutes in sys.argv[2:]])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("minutes", type=float, nargs="*")
+    asked = parser.parse_args()
+    main(asked.folder.absolute(), asked.minutes)

@@ -13,11 +13,10 @@ from cardioemu.emulator import VOLTAGE, Emulator
 from cardioemu.errors import UserError
 from cardioemu.evaluation import (
     BASELINES,
-    LONG_MS,
     Baseline,
+    Errors,
     Findings,
     Known,
-    beat_errors,
     cell_title,
     distance,
     errors_of_all,
@@ -115,21 +114,19 @@ def measure(subjects: Mapping[str, Subject], cells: pd.DataFrame, rows: np.ndarr
         rows: those of them with windows.
         trained: scale vectors that the first was trained on.
     """
-    errors: dict[str, pd.DataFrame] = {}
+    measured: dict[str, Errors] = {}
     along: dict[str, tuple[SampleTimes, np.ndarray]] = {}
-    beats: dict[str, pd.DataFrame] = {}
     for key in dict.fromkeys(subject.windows.key for subject in subjects.values()):  # one rule after the other
         alike = {name: subject for name, subject in subjects.items() if subject.windows.key == key}
-        found, squares, of_beats = _measured(alike, rows)
-        errors |= found
-        beats |= of_beats
+        found, squares = _measured(alike, rows)
+        measured |= found
         along |= {name: (alike[name].time_ms, np.sqrt(squares[name])) for name in alike}
     windows = next(iter(subjects.values())).windows
     for subject in subjects.values():
         if isinstance(subject.predictor, Emulator):
             subject.predictor.warn_outside(windows.scales[rows])
     where = windows.cells.loc[rows, ["cell", *windows.scaled]].reset_index(drop=True)
-    errors = {name: with_own_outputs(errors[name], subject, rows) for name, subject in subjects.items()}
+    errors = {name: with_own_outputs(measured[name].cells, subject, rows) for name, subject in subjects.items()}
     where = where.assign(distance=distance(windows.scales[rows], trained))
     sound = cells[cells["status"] == "ok"]
     asked = windows.scales[sound.index.to_numpy()]
@@ -140,7 +137,7 @@ def measure(subjects: Mapping[str, Subject], cells: pd.DataFrame, rows: np.ndarr
         asked,
         sound["label"].eq("fires").to_numpy(),
         {name: said for name, subject in subjects.items() if (said := chances(subject.predictor, asked)) is not None},
-        {name: beats[name] for name in subjects if name in beats},
+        {name: beats for name in subjects if (beats := measured[name].beats) is not None},
     )
 
 
@@ -174,13 +171,10 @@ def chances(predictor: Emulator | Baseline, scales: Scales) -> np.ndarray | None
     return predictor.fires_probability(scales) if isinstance(predictor, Emulator) else predictor.fires(scales)
 
 
-def _measured(
-    subjects: Mapping[str, Subject], rows: np.ndarray
-) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray], dict[str, pd.DataFrame]]:
-    """Measures subjects of one rule: their errors, the mean squared error at each time, the beats of long windows."""
+def _measured(subjects: Mapping[str, Subject], rows: np.ndarray) -> tuple[dict[str, Errors], dict[str, np.ndarray]]:
+    """Measures subjects of one rule: their errors, and the mean squared error at each time of the window."""
     one = next(iter(subjects.values()))
     squares = {name: np.zeros(len(one.time_ms)) for name in subjects}
-    beats: dict[str, list[pd.DataFrame]] = {name: [] for name in subjects if np.ptp(one.time_ms) >= LONG_MS}
 
     predict = {name: subject.predictor.voltage_mV for name, subject in subjects.items()}
 
@@ -193,12 +187,9 @@ def _measured(
                     )
                 error = (voltage_mV[:, None] - simulated).astype(np.float64)
                 squares[name] += (error**2).mean(axis=1).sum(axis=0) / len(rows)
-                if name in beats:
-                    beats[name].append(beat_errors(one.time_ms, simulated, voltage_mV))
             yield simulated, predicted
 
-    errors = errors_of_all(one.time_ms, batches())
-    return errors, squares, {name: pd.concat(parts, ignore_index=True) for name, parts in beats.items()}
+    return errors_of_all(one.time_ms, batches()), squares
 
 
 def examples(emulator: Emulator, windows: WindowSet, rows: np.ndarray, errors: pd.DataFrame) -> Figure:

@@ -1,10 +1,10 @@
 """Metrics, baselines, plots, reports and the biomarkers, in the quantities electrophysiologists use."""
 
 from cardioemu.evaluation.baselines import BASELINES, Baseline, Known
-from cardioemu.evaluation.beats import LONG_MS, beat_errors, by_beat
+from cardioemu.evaluation.beats import by_beat
 from cardioemu.evaluation.findings import Findings, sections
 from cardioemu.evaluation.firing import calibration, firing
-from cardioemu.evaluation.metrics import cell_errors, errors_of_all, rmse_floor_mV, rmse_mV, timing_and_shape
+from cardioemu.evaluation.metrics import Errors, cell_errors, errors_of_all, rmse_floor_mV, rmse_mV, timing_and_shape
 from cardioemu.evaluation.neighbour import distance, neighbour_rmse_mV
 from cardioemu.evaluation.plots import cell_name, cell_title, evenly, overlay, sample_traces, swept_errors
 from cardioemu.evaluation.report import Section, error_table, html
@@ -15,14 +15,13 @@ from cardioemu.traces import biomarkers, rhythm
 __all__ = [
     "BASELINES",
     "BIOMARKERS",
-    "LONG_MS",
     "PHASES",
     "Baseline",
+    "Errors",
     "Findings",
     "Known",
     "SampledWindow",
     "Section",
-    "beat_errors",
     "biomarkers",
     "by_beat",
     "calibration",

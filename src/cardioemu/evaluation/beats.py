@@ -7,41 +7,27 @@ import numpy as np
 import pandas as pd
 
 from cardioemu.evaluation.sampled_window import SampledWindow
-from cardioemu.types import Predicted, SampleTimes, Windows
 
 LONG_MS = 2000.0
 """Windows at least so long are measured beat by beat."""
 
 
 class Beat(NamedTuple):
-    """One beat of a window, as `beat_errors` says."""
+    """One whole beat of a window.
+
+    Attributes:
+        beat: its number; 1 is that of the window's own AP.
+        rmse_mV: over its samples.
+        start_error_ms: how far the AP of that number is predicted from where it starts, NaN where there is none.
+    """
 
     beat: int
     rmse_mV: float
     start_error_ms: float
 
 
-def beat_errors(time_ms: SampleTimes, windows: Windows, predicted: Predicted) -> pd.DataFrame:
-    """Measures every whole beat of some cells' windows, the first being that of the window's own AP.
-
-    Args:
-        time_ms: (points,) of a window.
-        windows: simulated (cells, windows, points), in mV.
-        predicted: (cells, points), in mV.
-
-    Returns:
-        One row per beat: its number `beat` from 1 on, `rmse_mV` over its samples, and `start_error_ms`, how far the AP
-        of that number is predicted from where it starts, NaN where the prediction has none.
-    """
-    rows: list[Beat] = []
-    for voltages, prediction in zip(windows, predicted, strict=True):
-        emulated = SampledWindow(time_ms, prediction)
-        for V in voltages:
-            rows += _of_window(SampledWindow(time_ms, V), emulated)
-    return pd.DataFrame(rows, columns=list(Beat._fields))
-
-
-def _of_window(simulated: SampledWindow, emulated: SampledWindow) -> list[Beat]:
+def beats_of(simulated: SampledWindow, emulated: SampledWindow) -> list[Beat]:
+    """Measures every whole beat of a window, from that of its own AP on."""
     if simulated.own is None:
         return []
     starts_ms = simulated.starts_ms[simulated.own :]
@@ -62,7 +48,7 @@ def _of_window(simulated: SampledWindow, emulated: SampledWindow) -> list[Beat]:
 
 
 def by_beat(beats: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Summarises what `beat_errors` measured of several emulators, for the beats that half of the windows have.
+    """Summarises the `Beat`s of several emulators, one in a row, for the beats that half of the windows have.
 
     Returns:
         By emulator, indexed by the beat's number: `rmse_mV` and `start_error_ms`, the medians over windows, and

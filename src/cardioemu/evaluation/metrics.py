@@ -1,12 +1,21 @@
 """How far predicted windows are from simulated ones, cell by cell."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from cardioemu.evaluation.beats import LONG_MS, Beat, beats_of
 from cardioemu.evaluation.sampled_window import BIOMARKERS, PHASES, SampledWindow
 from cardioemu.types import PerCell, Predicted, SampleTimes, Windows
+
+
+class Errors(NamedTuple):
+    """What `errors_of_all` measured of an emulator: one row per cell, and in long windows one per `Beat`."""
+
+    cells: pd.DataFrame
+    beats: pd.DataFrame | None
 
 
 def rmse_mV(windows: Windows, predicted: Predicted) -> PerCell:
@@ -26,12 +35,12 @@ def rmse_floor_mV(windows: Windows) -> PerCell:
 
 def cell_errors(time_ms: SampleTimes, pairs: Iterable[tuple[Windows, Predicted]]) -> pd.DataFrame:
     """Measures the predictions of one emulator; see `errors_of_all`, whose batches have one each here."""
-    return errors_of_all(time_ms, ((windows, {"": predicted}) for windows, predicted in pairs))[""]
+    return errors_of_all(time_ms, ((windows, {"": predicted}) for windows, predicted in pairs))[""].cells
 
 
 def errors_of_all(
     time_ms: SampleTimes, batches: Iterable[tuple[Windows, Mapping[str, Predicted]]]
-) -> dict[str, pd.DataFrame]:
+) -> dict[str, Errors]:
     """Measures each cell's simulated windows and what several emulators predict of it.
 
     Args:
@@ -40,7 +49,7 @@ def errors_of_all(
             predicted (cells, points), in mV.
 
     Returns:
-        By emulator, one row per cell:
+        By emulator the beats of its windows, where they last `LONG_MS`, and of each cell:
         `rmse_mV`, `mae_mV` and `error_max_mV`, over all its windows and samples;
         `mean_mV` and `sd_mV` of V in its windows; `rmse_floor_mV` (see there);
         `r2`: 1 - (sum of squared errors) / (sum of squares of V about the cell's mean), NaN where V does not vary;
@@ -52,6 +61,8 @@ def errors_of_all(
         `apd50_predicted_ms`.
     """
     rows: dict[str, list[dict[str, float]]] = {}
+    beats: dict[str, list[Beat]] = {}
+    long = np.ptp(time_ms) >= LONG_MS
     for windows, predictions in batches:
         for cell, voltages in enumerate(windows):
             simulated = [SampledWindow(time_ms, V) for V in voltages]
@@ -59,7 +70,14 @@ def errors_of_all(
             for name, predicted in predictions.items():
                 emulated = SampledWindow(time_ms, predicted[cell])
                 rows.setdefault(name, []).append(shared | _errors(simulated, emulated))
-    return {name: pd.DataFrame(found) for name, found in rows.items()}
+                if long:
+                    beats.setdefault(name, []).extend(
+                        beat for window in simulated for beat in beats_of(window, emulated)
+                    )
+    return {
+        name: Errors(pd.DataFrame(found), pd.DataFrame(beats[name], columns=list(Beat._fields)) if long else None)
+        for name, found in rows.items()
+    }
 
 
 def _of_cell(simulated: Sequence[SampledWindow]) -> dict[str, float]:
