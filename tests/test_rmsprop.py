@@ -8,6 +8,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from cardioemu.training import rmsprop
 from cardioemu.training.rmsprop import KerasRMSprop
 
 torch.set_num_threads(1)
@@ -115,3 +116,13 @@ def test_annotations_are_the_schema(name, value):
     hint = get_type_hints(KerasRMSprop.__init__, include_extras=True)[name]
     with pytest.raises(ValidationError):
         TypeAdapter(hint).validate_python(value)
+
+
+def test_elsewhere_than_on_a_cpu_roots_are_made_of_blocks_of_large_parameters(monkeypatch):
+    parts = []
+    monkeypatch.setattr(rmsprop, "_update", lambda group, p, g, v: parts.append([t.numel() for t in p]))
+    parameters = [torch.nn.Parameter(torch.empty(n, device="meta")) for n in (2 * rmsprop.LARGE_BLOCK + 3, 7, 5)]
+    for parameter in parameters:
+        parameter.grad = torch.empty_like(parameter)
+    KerasRMSprop(parameters).step()
+    assert parts == [[rmsprop.LARGE_BLOCK], [rmsprop.LARGE_BLOCK], [3], [7, 5]]

@@ -8,12 +8,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from small_training import assert_same, make_module, training, weights
-from tiny_job import RULE, whole
+from tiny_job import RULE, SPLIT, whole
 
 from cardioemu import UserError, load_emulator, progress
 from cardioemu.data import TEST, TRAIN, VALIDATION, WindowData
 from cardioemu.evaluation import rmse_mV
 from cardioemu.training import BEST, LAST, PREVIOUS, Figures
+from cardioemu.windowing import CycleRule, WindowRule, window_set
 
 # As training/trainer.py has it; pytest puts its own filters over them.
 pytestmark = [
@@ -224,6 +225,15 @@ def test_more_cells_wanted_than_there_are(data, tmp_path):
     figures = Figures(data, RULE.time_ms, lambda figure, epoch: None, 50, 1)
     drawn = figures.figure(make_module(data))
     assert len([axis for axis in drawn.axes if axis.get_visible()]) == len(data.rows[TEST])
+
+
+def test_training_cells_without_windows_are_nobodys_neighbours(traces, tmp_path):
+    rule = WindowRule(length_ms=1700.0, samples=200, count=1, offset_ms=50.0, settle_ms=500.0)
+    windows, cycles = (window_set(traces, each, tmp_path) for each in (rule, CycleRule(500.0)))
+    data, fewer = WindowData(windows, SPLIT, cycles), WindowData(windows, SPLIT)
+    assert set(data.rows[TRAIN]) > set(fewer.rows[TRAIN])
+    of, like = (Figures(each, rule.time_ms, lambda figure, epoch: None, 4, 1).rows for each in (data, fewer))
+    np.testing.assert_array_equal(of, like)
 
 
 def test_progress_counts_the_batches_of_all_epochs(data, tmp_path, monkeypatch):

@@ -149,8 +149,9 @@ class Figures(Callback):
     @cached_property
     def rows(self) -> np.ndarray:
         """The cells, easiest first."""
-        windows, rows = self.data.windows, self.data.rows[TEST]
-        error_mV = neighbour_rmse_mV(windows.scales, rows, self.data.rows[TRAIN], windows.batches)
+        windows, rows, training = self.data.windows, self.data.rows[TEST], self.data.rows[TRAIN]
+        training = training[windows.windowed[training]]  # others may have a cycle to train on
+        error_mV = neighbour_rmse_mV(windows.scales, rows, training, windows.batches)
         return rows[np.argsort(error_mV, kind="stable")[evenly(len(rows), self.cells)]]
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 BLOCK = 2**18  # numbers: 1 MB each of parameter, gradient, velocity and root
+LARGE_BLOCK = 2**25  # numbers, where there are no caches to stay in: 134 MB of roots
 Tensors = list[torch.Tensor]
 
 
@@ -81,17 +82,22 @@ def _update(group: Mapping[str, Any], parameters: Tensors, gradients: Tensors, v
 
 
 def _in_parts(rows: Sequence[Tensors]) -> Iterator[list[Tensors]]:
-    """Yields what is updated in one go: on a CPU as much as its caches hold, elsewhere all, in few kernels.
+    """Yields what is updated in one go, so that the roots take little memory.
 
-    The five operations then fetch each number from memory once, not five times, and need no memory of their own.
+    On a CPU it is as much as its caches hold: the five operations fetch each number from memory once, not five times.
+    Elsewhere it is all small parameters together, in few kernels, and the others in large blocks.
     """
     rows = [[t.to_local() if isinstance(t, DTensor) else t for t in row] for row in rows]  # elementwise: own shards
-    in_blocks = [all(t.is_cpu and t.is_contiguous() for t in row) for row in rows]
-    for row in compress(rows, in_blocks):
+    sizes = [BLOCK if row[0].is_cpu else LARGE_BLOCK for row in rows]
+    in_blocks = [
+        all(t.is_contiguous() for t in row) and (row[0].is_cpu or row[0].numel() > size)
+        for row, size in zip(rows, sizes, strict=True)
+    ]
+    for row, size in compress(zip(rows, sizes, strict=True), in_blocks):
         flat = [t.view(-1) for t in row]
-        begins = range(0, flat[0].numel(), BLOCK)
+        begins = range(0, flat[0].numel(), size)
         for i in begins[:1] if isinstance(row[0], FakeTensor) else begins:  # in a rehearsal one stands for all
-            yield [[t[i : i + BLOCK]] for t in flat]
+            yield [[t[i : i + size]] for t in flat]
     if not all(in_blocks):
         whole = [row for row, blocks in zip(rows, in_blocks, strict=True) if not blocks]
         yield [list(column) for column in zip(*whole, strict=True)]
