@@ -1,6 +1,8 @@
 """The public face of a trained emulator (DESIGN, section 6)."""
 
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -116,6 +118,24 @@ def test_many_cells_are_the_same_as_few(emulator, monkeypatch):
     monkeypatch.setattr("cardioemu.emulator.emulator.CELLS_AT_ONCE", {"cpu": 10**6})
     np.testing.assert_allclose(split, emulator.predict(scales).voltage_mV, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(split[1023:1026], emulator.predict(scales[1023:1026]).voltage_mV, rtol=1e-5, atol=1e-6)
+
+
+def test_threads_predict_the_same_and_leave_torch_as_it_was(emulator, monkeypatch):
+    monkeypatch.setattr("cardioemu.emulator.emulator.CELLS_AT_ONCE", {"cpu": 7})
+    scales = np.random.default_rng(0).uniform(0.4, 1.6, (100, 5))
+    alone, before, by = emulator.predict(scales).voltage_mV, torch.get_num_threads(), set()
+    emulator.network.register_forward_hook(lambda *_: by.add((threading.get_ident(), torch.get_num_threads())))
+    try:
+        torch.set_num_threads(3)
+        np.testing.assert_allclose(emulator.predict(scales).voltage_mV, alone, rtol=1e-5, atol=1e-6)
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+    main = threading.get_ident()
+    assert (main, 3) in by
+    assert {count for thread, count in by if thread != main} == {1}
 
 
 def test_the_emulator_of_a_run(job, data):

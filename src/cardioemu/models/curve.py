@@ -10,10 +10,10 @@ from cardioemu.tensors import VoltageBatch
 
 Nodes = Float[torch.Tensor, "batch nodes"]
 
-BLOCK_MS = 0.5
+BLOCK_MS = 1.0
 """Samples in blocks of this length are made from the block's ends alone..."""
 
-CROWDED = 3
+CROWDED = 5
 """...but for blocks with so many nodes or more, as at an upstroke."""
 
 NARROWEST_MS = 1e-4
@@ -33,7 +33,7 @@ class Cubics(NamedTuple):
 def sampled(time_ms: Nodes, voltage_mV: Nodes, begin_ms: float, interval_ms: float, samples: int) -> VoltageBatch:
     """Sample the cubic Hermite curves through nodes, whose slopes are those of parabolas; differentiable in both.
 
-    Where nodes lie far apart the curve is smooth, and samples between are made from values and slopes every 0.5 ms: a
+    Where nodes lie far apart the curve is smooth, and samples between are made from values and slopes every ms: a
     third of the time.
 
     Args:
@@ -55,8 +55,8 @@ def sampled(time_ms: Nodes, voltage_mV: Nodes, begin_ms: float, interval_ms: flo
     value, slope = _at(Cubics(*(c.gather(1, piece) for c in cubics)), begin_ms + stride * interval_ms * number)
     if stride == 1:
         return value[:, :samples]
-    ends = torch.stack([value[:, :-1], value[:, 1:], slope[:, :-1], slope[:, 1:]], -1)
-    smooth = ends @ _between(stride, stride * interval_ms).to(ends)
+    ends = torch.stack([value[:, :-1], value[:, 1:], slope[:, :-1], slope[:, 1:]])
+    smooth = (ends.flatten(1).T @ _between(stride, stride * interval_ms).to(ends)).view(len(value), blocks, stride)
 
     if isinstance(smooth, FakeTensor):  # in a rehearsal, which has shapes but no numbers; the rest takes little
         return smooth.flatten(1)[:, :samples]
