@@ -112,7 +112,7 @@ def errors(emulator: Emulator, cell: Cell, scales: np.ndarray, rule: WindowRule,
     exact = windows_of(cell, scales, rule, lasting, rtol=EXACT)
     simulated = windows_of(cell, scales, rule, lasting)
     return {
-        "emulator": float(rmse_mV(exact, emulator.predict(scales).voltage_mV).mean()),
+        "emulator": float(rmse_mV(exact, emulator.voltage_mV(scales)).mean()),
         "solver": float(np.sqrt(np.mean((simulated - exact) ** 2, axis=(1, 2))).mean()),
     }
 

@@ -1,5 +1,6 @@
 """The seed network as a baseline of other emulators."""
 
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -8,6 +9,7 @@ from small_training import assert_same
 from tiny_job import SPLIT, specification
 
 from cardioemu import Emulator
+from cardioemu.data import WindowData
 from cardioemu.measuring import SEED, with_seed_network
 from cardioemu.models import LSTMNetwork
 from cardioemu.training import is_seed_network, seed_network
@@ -49,9 +51,20 @@ def test_it_is_trained_once(data, said, tmp_path, monkeypatch):
 
 
 def test_another_split_is_another_network(data, said, tmp_path):
-    seed_network(data, said, tmp_path)
-    seed_network(data, specification(**said.as_plain() | {"split": said.split | {"seed": SPLIT.seed + 1}}), tmp_path)
+    trained = [seed_network(each, said, tmp_path) for each in (data, other_seed(data, SPLIT.seed + 1))]
     assert len([*tmp_path.iterdir()]) == 2
+    assert [each.specification.split["seed"] for each in trained] == [SPLIT.seed, SPLIT.seed + 1]
+
+
+def other_seed(data, seed):
+    return WindowData(data.windows, replace(data.rule, seed=seed))
+
+
+def test_its_batches_are_its_own(data, said, tmp_path):
+    emulator = seed_network(WindowData(data.windows, replace(data.rule, batch_size=500)), said, tmp_path)
+    assert emulator.specification.split["batch_size"] == 32
+    assert_same(emulator.state_dict(), seed_network(data, said, tmp_path).state_dict())
+    assert len([*tmp_path.iterdir()]) == 1
 
 
 def test_after_a_kill_it_goes_on_to_the_same_network(data, said, tmp_path, monkeypatch):

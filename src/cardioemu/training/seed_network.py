@@ -1,6 +1,6 @@
 """The seed network as a baseline: trained on the windows of another emulator, for as long as the main job trains it."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,8 @@ from cardioemu.training.rmsprop import KerasRMSprop
 from cardioemu.training.trainer import fit, make_trainer
 
 # Raise it when the same windows give another network.
-VERSION = 1
-HIDDEN = 256
-STEPS = 12_000  # as many as the main job's
+VERSION = 2
+HIDDEN, BATCH_SIZE, STEPS = 256, 32, 12_000  # as in the main job
 FINISHED = "network.ckpt"
 LAYERS = {"lstm_layers": 1, "dense_layers": 2}
 
@@ -35,8 +34,8 @@ def is_seed_network(specification: Specification) -> bool:
 def seed_network(data: WindowData, of: Specification, folder: Path, **trainer: Any) -> Emulator:
     """Trains the seed network on the windows of another emulator, or opens the one trained on them before.
 
-    256 wide, Keras' RMSprop, 12 000 steps to the last whole epoch or one more, the best by val/rmse_mV. It is trained
-    on after a kill.
+    256 wide, Keras' RMSprop, 12 000 steps of 32 windows to the last whole epoch or one more, the best by val/rmse_mV.
+    It is trained on after a kill.
 
     Args:
         data: the windows, as the other emulator was trained on them.
@@ -44,10 +43,13 @@ def seed_network(data: WindowData, of: Specification, folder: Path, **trainer: A
         folder: where such networks are kept, each in a folder named by its key.
         trainer: further arguments of `make_trainer`.
     """
+    data = WindowData(data.windows, replace(data.rule, batch_size=BATCH_SIZE))
+    windows, split = data.windows.key, asdict(data.rule)
     version = f"seed network {VERSION}.{checkpoint.VERSION}"
-    here = folder / stage_key(version, windows=data.windows.key, split=of.split)
+    here = folder / stage_key(version, windows=windows, split=split)
     settings = {"samples": of.settings["samples"], "inputs": of.settings["inputs"], "hidden": HIDDEN}
-    said = replace(of, network=LSTMNetwork.__name__, settings=settings, windows=data.windows.key, sigma_points=0.0)
+    name = LSTMNetwork.__name__
+    said = replace(of, network=name, settings=settings, windows=windows, split=split, sigma_points=0.0)
     epochs = -(-STEPS // len(data.train_dataloader()))
     with writable(here), held(here, "trained"):
         if not (here / FINISHED).exists():
