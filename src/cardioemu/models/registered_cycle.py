@@ -17,7 +17,7 @@ MARKS = len(LANDMARKS)
 LEAST = 0.003
 """Components count at least as if they had this part of the spread of the first."""
 
-WEIGHTS = {"landmarks": 5.0, "gains": 0.1, "beats": 0.3}
+WEIGHTS = {"landmarks": 3.0, "gains": 0.1, "beats": 0.3}
 REHEARSED = 2
 APART = 1.02
 """Landmarks predicted closer than the warp allows are put this factor apart."""
