@@ -27,7 +27,9 @@ def _few_steps(monkeypatch):
 def said(data):
     """Of a network with two LSTM layers on the tiny job's windows."""
     settings = {"samples": 200, "inputs": 5, "hidden": 8, "lstm_layers": 2, "dense_layers": 3}
-    return specification(settings=settings, windows=data.windows.key, sigma_points=2.0)
+    return specification(
+        settings=settings, windows=data.windows.key, sigma_points=2.0, interval_factors={"voltage": 2.0}
+    )
 
 
 def test_which_network_is_the_seeds():
@@ -43,6 +45,7 @@ def test_it_is_trained_once(data, said, tmp_path, monkeypatch):
     assert is_seed_network(emulator.specification)
     assert emulator.specification.settings == {"samples": 200, "inputs": 5, "hidden": 256}
     assert emulator.specification.sigma_points == 0
+    assert emulator.specification.interval_factors == {}
     assert emulator.specification.windows == data.windows.key
     (folder,) = tmp_path.iterdir()
     assert sorted(path.name for path in folder.iterdir()) == [".holder", ".lock", "network.ckpt"]
