@@ -74,7 +74,7 @@ def test_they_are_drawn_and_tabled():
     found = summaries()
     left, right = error_by_beat(found).axes
     assert [np.array(line.get_data()).tolist() for line in left.lines] == [[[1, 2], [4, 3]], [[1, 2], [1, 1]]]
-    assert np.array(right.lines[0].get_data()).tolist() == [[1, 2], [0.25, 1]]
+    assert np.array(right.lines[0].get_data()).tolist() == [[2], [1]]
     table = beat_table(found)
     assert table[""].tolist() == ["a", "nearest_cell"]
     assert table["beat 2"].tolist() == ["3 mV, 1 ms, 50 % missed", "1 mV, 1 ms, 50 % missed"]

@@ -94,12 +94,13 @@ def error_along_window(lines: Mapping[str, tuple[SampleTimes, np.ndarray]]) -> F
 
 
 def error_by_beat(found: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draws the medians that `by_beat` gave of several emulators: RMSE, and how far off the AP is predicted."""
+    """Draws the medians that `by_beat` gave of several emulators: RMSE, and how far off the next APs are predicted."""
     figure = Figure(figsize=(9.6, 3.8), layout="constrained", dpi=110)
     labels = {"rmse_mV": "RMSE of the beat (mV)", "start_error_ms": "distance of the AP start (ms)"}
-    for axis, (column, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
+    for axis, (column, label), first in zip(figure.subplots(1, 2), labels.items(), (1, 2), strict=True):
         for (name, beats), colour in zip(found.items(), cycle(COLOURS), strict=False):
-            axis.semilogy(beats.index, beats[column], marker="o", ms=3, label=name, color=colour, **_line(name))
+            values = beats[column].loc[first:]  # windows begin with the first AP, whose place is given
+            axis.semilogy(values.index, values, marker="o", ms=3, label=name, color=colour, **_line(name))
         axis.set(xlabel="beat of the window", ylabel=label)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
