@@ -54,13 +54,10 @@ def test_it_is_trained_once(data, said, tmp_path, monkeypatch):
 
 
 def test_another_split_is_another_network(data, said, tmp_path):
-    trained = [seed_network(each, said, tmp_path) for each in (data, other_seed(data, SPLIT.seed + 1))]
+    other = WindowData(data.windows, replace(data.rule, seed=SPLIT.seed + 1))
+    trained = [seed_network(each, said, tmp_path) for each in (data, other)]
     assert len([*tmp_path.iterdir()]) == 2
     assert [each.specification.split["seed"] for each in trained] == [SPLIT.seed, SPLIT.seed + 1]
-
-
-def other_seed(data, seed):
-    return WindowData(data.windows, replace(data.rule, seed=seed))
 
 
 def test_its_batches_are_its_own(data, said, tmp_path):

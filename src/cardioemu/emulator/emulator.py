@@ -177,20 +177,19 @@ class Emulator(nn.Module):
         device = next(self.network.parameters()).device
         size = CELLS_AT_ONCE[device.type]
         cells = torch.from_numpy(scales.astype(np.float32))
+        found: list[np.ndarray | None] = []
 
-        def told(begin: int) -> Sequence[torch.Tensor | None]:
+        def tell(begin: int) -> None:
             with torch.inference_mode():
-                return predict(cells[begin : begin + size].to(device))
-
-        def keep(parts: Sequence[torch.Tensor | None], begin: int) -> None:
+                parts = predict(cells[begin : begin + size].to(device))
+            if not found:
+                found.extend(None if p is None else np.empty((len(scales), *p.shape[1:]), np.float32) for p in parts)
             for whole, part in zip(found, parts, strict=True):
                 if whole is not None and part is not None:
                     whole[begin:][: len(part)] = part.cpu()
 
-        first = told(0)
-        found = [None if p is None else np.empty((len(scales), *p.shape[1:]), np.float32) for p in first]
-        keep(first, 0)
-        for_each(range(size, len(cells), size), lambda begin: keep(told(begin), begin), device)
+        tell(0)  # before the others, which fill what it makes
+        for_each(range(size, len(cells), size), tell, device)
         return found
 
     def against(self, windows: WindowSet, rows: np.ndarray, doing: str = "test") -> Iterator[tuple[Windows, Predicted]]:

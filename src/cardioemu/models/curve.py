@@ -34,7 +34,7 @@ def sampled(time_ms: Nodes, voltage_mV: Nodes, begin_ms: float, interval_ms: flo
     """Sample the cubic Hermite curves through nodes, whose slopes are those of parabolas; differentiable in both.
 
     Where nodes lie far apart the curve is smooth, and samples between are made from values and slopes every ms: a
-    third of the time.
+    quarter of the time.
 
     Args:
         time_ms: Times of the nodes, strictly ascending; the first not after the first sample, the last not before the

@@ -1,7 +1,6 @@
 """RMSprop as Keras 3 defines it; torch's own adds epsilon outside the root."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import compress
 from typing import Annotated, Any, overload
 
 import torch
@@ -87,17 +86,16 @@ def _in_parts(rows: Sequence[Tensors]) -> Iterator[list[Tensors]]:
     On a CPU it is as much as its caches hold: the five operations fetch each number from memory once, not five times.
     Elsewhere it is all small parameters together, in few kernels, and the others in large blocks.
     """
-    rows = [[t.to_local() if isinstance(t, DTensor) else t for t in row] for row in rows]  # elementwise: own shards
-    sizes = [BLOCK if row[0].is_cpu else LARGE_BLOCK for row in rows]
-    in_blocks = [
-        all(t.is_contiguous() for t in row) and (row[0].is_cpu or row[0].numel() > size)
-        for row, size in zip(rows, sizes, strict=True)
-    ]
-    for row, size in compress(zip(rows, sizes, strict=True), in_blocks):
-        flat = [t.view(-1) for t in row]
-        begins = range(0, flat[0].numel(), size)
-        for i in begins[:1] if isinstance(row[0], FakeTensor) else begins:  # in a rehearsal one stands for all
+    whole: list[Tensors] = []
+    for row in rows:
+        local = [t.to_local() if isinstance(t, DTensor) else t for t in row]  # elementwise: own shards
+        on_cpu, numbers = local[0].is_cpu, local[0].numel()
+        if not all(t.is_contiguous() for t in local) or not (on_cpu or numbers > LARGE_BLOCK):
+            whole.append(local)
+            continue
+        flat, size = [t.view(-1) for t in local], BLOCK if on_cpu else LARGE_BLOCK
+        begins = range(0, numbers, size)
+        for i in begins[:1] if isinstance(local[0], FakeTensor) else begins:  # in a rehearsal one stands for all
             yield [[t[i : i + size]] for t in flat]
-    if not all(in_blocks):
-        whole = [row for row, blocks in zip(rows, in_blocks, strict=True) if not blocks]
+    if whole:
         yield [list(column) for column in zip(*whole, strict=True)]

@@ -48,8 +48,15 @@ def seed_network(data: WindowData, of: Specification, folder: Path, **trainer: A
     version = f"seed network {VERSION}.{checkpoint.VERSION}"
     here = folder / stage_key(version, windows=windows, split=split)
     settings = {"samples": of.settings["samples"], "inputs": of.settings["inputs"], "hidden": HIDDEN}
-    facts = replace(of, network=LSTMNetwork.__name__, settings=settings, windows=windows, split=split)
-    said = replace(facts, sigma_points=0.0, interval_factors={})  # which are found after a training
+    said = replace(
+        of,
+        network=LSTMNetwork.__name__,
+        settings=settings,
+        windows=windows,
+        split=split,
+        sigma_points=0.0,
+        interval_factors={},
+    )
     epochs = -(-STEPS // len(data.train_dataloader()))
     with writable(here), held(here, "trained"):
         if not (here / FINISHED).exists():
