@@ -80,6 +80,12 @@ def test_they_are_drawn_and_tabled():
     assert table["beat 2"].tolist() == ["3 mV, 1 ms, 50 % missed", "1 mV, 1 ms, 50 % missed"]
 
 
+def test_far_off_and_missed_altogether_are_tabled_in_words():
+    rows = pd.DataFrame({"beat": [1, 2], "rmse_mV": [1.0, 31.5], "start_error_ms": [3926.4, np.nan]})
+    table = beat_table(by_beat({"a": rows}))
+    assert table.loc[0].tolist() == ["a", "1 mV, 3930 ms, 0 % missed", "31.5 mV, 100 % missed"]
+
+
 @pytest.mark.filterwarnings("ignore:.*outside the trained range")
 def test_long_windows_are_measured_beat_by_beat(data, monkeypatch):
     torch.manual_seed(0)

@@ -81,11 +81,15 @@ def beat_table(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         rows.append(
             {"": name}
             | {
-                f"beat {number}": f"{rmse_mV:.3g} mV, {error_ms:.3g} ms, {missed:.0f} % missed"
+                f"beat {number}": f"{rmse_mV:.3g} mV, {_unless_missed(error_ms)}{missed:.0f} % missed"
                 for number, rmse_mV, error_ms, missed in shown.itertuples()
             }
         )
     return pd.DataFrame(rows)
+
+
+def _unless_missed(error_ms: float) -> str:
+    return "" if np.isnan(error_ms) else f"{float(f'{error_ms:.3g}'):g} ms, "
 
 
 def phase_table(metrics: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
