@@ -2,36 +2,42 @@
 
     python experiments/emulators/networks.py FOLDER [MINUTES ...]
 
-Trains every network on 256 to 16 384 Sobol cells for 3 minutes each, and on 4 096 cells for the other MINUTES, and
-measures all on 2 000 cells of another seed. FOLDER keeps everything; the same command goes on with the training that
-was stopped, from its beginning, for what is compared is time. Leaves `networks.csv` and `networks.png` in it, and
+Trains every network on 256 to 16 384 Sobol cells for 2 minutes of one core each, and on 4 096 cells for the other
+MINUTES, as many at once as there are cores, and measures all on 2 000 cells of another seed. FOLDER keeps everything;
+the same command goes on with the trainings that were stopped, from their beginning, for what is compared is time. One
+that fails is told of, and tried again by the same command. Leaves `networks.csv` and `networks.png` in FOLDER, and
 prints the table.
 """
 
 import argparse
+import multiprocessing
+import os
 import shutil
 import sys
 import time
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 from matplotlib.figure import Figure
+from omegaconf import DictConfig
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from cardioemu import load_emulator  # noqa: E402
-from cardioemu.config import changed, composed  # noqa: E402
+from cardioemu.config import build, changed, composed  # noqa: E402
+from cardioemu.machine import cores  # noqa: E402
 from cardioemu.measuring import Subject, measure, unseen, with_windows  # noqa: E402
-from cardioemu.origin import cell_of, kept_of  # noqa: E402
-from cardioemu.simulation import Solver, campaign, design  # noqa: E402
+from cardioemu.progress import tell  # noqa: E402
+from cardioemu.settings.train import TrainSettings  # noqa: E402
 from cardioemu.storage import atomic  # noqa: E402
-from cardioemu.windowing import window_set  # noqa: E402
+from cardioemu.windowing import CycleRule, window_set  # noqa: E402
 from train import train  # noqa: E402
 
-CELLS, MIDDLE, MINUTES = (256, 1024, 4096, 16384), 4096, 3.0
+CELLS, MIDDLE, MINUTES = (256, 1024, 4096, 16384), 4096, 2.0
 VALIDATIONS, TRIED_STEPS = 20, 60
 LSTM = ["optimizer=rmsprop", "schedule=constant", "data.batch_size=32"]  # as the seed was trained
 NETWORKS = {
@@ -45,6 +51,8 @@ NETWORKS = {
     "lstm2": ["model=lstm2", *LSTM],
     "lstm3": ["model=lstm3", *LSTM],
 }
+TEST = ["design.n=2000", "design.seed=7", "solver.rtol=1e-6"]
+JOB = ("network", "cells", "budget (min)")
 KEPT = {
     "windows, median (mV)": "rmse_mV_median",
     "95 % (mV)": "rmse_mV_p95",
@@ -73,14 +81,31 @@ class Stopwatch(pl.Callback):
         return (self.ends_s[-1] - self.ends_s[0]) / 60 * count / (count - 1)
 
 
+def config_of(folder: Path, network: str, *design_of_cells: str) -> DictConfig:
+    """Composes the training of a network on a Sobol design."""
+    given = [*design_of_cells, "data.validation=0.1", "data.test=0.02", f"data_dir={folder / 'data'}"]
+    return composed(ROOT / "conf", "train", ["experiment=steady", *NETWORKS[network], *given])
+
+
+def simulated(folder: Path) -> None:
+    """Simulates and cuts what all trainings share, on all cores, before they begin."""
+    for of_cells in (*([f"design.n={cells}"] for cells in CELLS), TEST):
+        settings = build(config_of(folder, "registered", *of_cells), TrainSettings)
+        for rule in (settings.windowing, CycleRule(settings.windowing.settle_ms)):
+            window_set(settings.traces(), rule, settings.data_dir / "windows")
+
+
 def trained(folder: Path, network: str, cells: int, minutes: float) -> tuple[Path, float]:
     """Trains a network for about so long; returns its best checkpoint, and how many minutes it took."""
-    given = [f"design.n={cells}", "data.validation=0.1", "data.test=0.02", f"data_dir={folder / 'data'}"]
-    config = composed(ROOT / "conf", "train", ["experiment=steady", *NETWORKS[network], *given])
+    config = config_of(folder, network, f"design.n={cells}")
 
     def run(name: str, epochs: int, every: int) -> tuple[Path, float]:
         watch, here = Stopwatch(), folder / "runs" / network.replace(", ", "-") / f"{cells}-{name}"
-        own = {"trainer.max_epochs": epochs, "trainer.validate_every": every, "tracking.run_name": str(here)}
+        own = {
+            "trainer.max_epochs": epochs,
+            "trainer.validate_every": every,
+            "tracking.run_name": "-".join(here.parts[-2:]),
+        }
         shutil.rmtree(here, ignore_errors=True)
         train(changed(config, own), here, [watch])
         return here / "best.ckpt", watch.minutes
@@ -94,11 +119,8 @@ def trained(folder: Path, network: str, cells: int, minutes: float) -> tuple[Pat
 
 def measured(folder: Path, checkpoint: Path) -> dict[str, float]:
     """Measures an emulator on the test cells."""
-    emulator = load_emulator(checkpoint)
-    cell, duration_ms = cell_of(emulator), emulator.specification.cell["duration_ms"]
-    scales, accurate = design("sobol", n=2000, seed=7), Solver(rtol=1e-6)
-    store = campaign(cell, scales, duration_ms, accurate, folder / "data" / "traces", **kept_of(emulator))
-    windows = window_set(store, emulator.window, folder / "data" / "windows")
+    emulator, settings = load_emulator(checkpoint), build(config_of(folder, "registered", *TEST), TrainSettings)
+    windows = window_set(settings.traces(), settings.windowing, settings.data_dir / "windows")
     cells = unseen(windows, [emulator])
     subjects = {"": Subject(emulator, windows, emulator.window.time_ms)}
     found = measure(subjects, cells, with_windows(cells, [windows]), emulator.specification.design.numpy())
@@ -121,22 +143,35 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def row_of(folder: Path, network: str, cells: int, minutes: float) -> dict[str, str | float]:
+    """Trains and measures a network."""
+    checkpoint, took = trained(folder, network, cells, minutes)
+    found = measured(folder, checkpoint)
+    errors = {name: found.get(key, np.nan) for name, key in KEPT.items()}
+    return {"network": network, "cells": cells, "budget (min)": minutes, "minutes": took} | errors
+
+
 def main(folder: Path, others: list[float]) -> None:
     """Trains and measures what was not measured before."""
     file = folder / "networks.csv"
-    table = pd.read_csv(file) if file.exists() else pd.DataFrame()
-    jobs = [(cells, MINUTES) for cells in CELLS] + [(MIDDLE, minutes) for minutes in others]
-    for cells, minutes in jobs:
-        for network in NETWORKS:
-            job = {"network": network, "cells": cells, "budget (min)": minutes}
-            if job in table.reindex(columns=list(job)).to_dict("records"):
+    table = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=list(JOB))
+    done = set(table[list(JOB)].itertuples(index=False, name=None))
+    budgets = [(cells, MINUTES) for cells in CELLS] + [(MIDDLE, minutes) for minutes in others]
+    jobs = [(network, *budget) for budget in budgets for network in NETWORKS if (network, *budget) not in done]
+    simulated(folder)
+    at_once = cores()
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that train
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(at_once, spawn, max_tasks_per_child=1) as pool:
+        rows: dict[Future, tuple[str, int, float]] = {pool.submit(row_of, folder, *job): job for job in jobs}
+        for row in as_completed(rows):
+            if error := row.exception():
+                tell(f"{rows[row]} failed: {error!r}")
                 continue
-            checkpoint, took = trained(folder, network, cells, minutes)
-            found = measured(folder, checkpoint)
-            row = job | {"minutes": took} | {name: found.get(key, np.nan) for name, key in KEPT.items()}
-            table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
+            table = pd.concat([table, pd.DataFrame([row.result()])], ignore_index=True)
             with atomic(file) as part:
                 table.to_csv(part, index=False, float_format="%.4g")
+    table = table.sort_values(list(JOB)[1:], kind="stable")
     with atomic(folder / "networks.png") as part:
         draw(table).savefig(part, format="png")
     print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))

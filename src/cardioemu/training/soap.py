@@ -19,7 +19,7 @@ class SOAP(torch.optim.Optimizer):
     of an ensemble. A vector is a matrix of one row. An axis of length 1, or above 1 024, keeps its basis.
 
     Source: Vyas et al., SOAP: improving and stabilizing Shampoo using Adam, 2024, algorithm 3; the bases follow by one
-    step of power iteration every few steps, as there.
+    step of power iteration every few steps, as there. The mean gradient is kept in the basis, and turned with it.
 
     Args:
         params: Of a network.
@@ -56,38 +56,48 @@ class SOAP(torch.optim.Optimizer):
 
     def _step(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
         assert parameter.grad is not None
-        gradient, state = torch.atleast_2d(parameter.grad), self.state[parameter]
-        beta1, beta2, products = group["beta1"], group["beta2"], _outer(gradient)
+        gradient, state = _matrices(parameter.grad), self.state[parameter]
+        beta1, beta2, pairs = group["beta1"], group["beta2"], _pairs(gradient)
         if not state:
             state["step"] = 0
             state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-            for side, product in products.items():
-                state[side], state[f"{side}_basis"] = product, torch.linalg.eigh(product).eigenvectors
+            for side, pair in pairs.items():
+                state[side] = torch.bmm(*pair)
+                state[f"{side}_basis"] = torch.linalg.eigh(state[side]).eigenvectors
         state["step"] = step = state["step"] + 1
-        for side, product in products.items():
-            state[side].lerp_(product, 1 - beta2)
-            if step % group["every"] == 0:
+        for side, pair in pairs.items():
+            state[side].baddbmm_(*pair, beta=beta2, alpha=1 - beta2)
+        if step % group["every"] == 0:
+            mean = _rotated_back(state["mean"], state)
+            for side in pairs:
                 state[f"{side}_basis"] = torch.linalg.qr(state[side] @ state[f"{side}_basis"]).Q
-        left, right = state.get("left_basis"), state.get("right_basis")
-        state["mean"].lerp_(gradient, 1 - beta1)
-        state["square"].lerp_(_rotated(gradient, left, right).square(), 1 - beta2)
-        direction = _rotated(state["mean"], left, right) / (1 - beta1**step)
-        direction /= (state["square"] / (1 - beta2**step)).sqrt() + SMALLEST
+            state["mean"] = _rotated(mean, state)
+        rotated = _rotated(gradient, state)
+        state["mean"].lerp_(rotated, 1 - beta1)
+        state["square"].lerp_(rotated.square(), 1 - beta2)
+        direction = state["mean"] / (state["square"] / (1 - beta2**step)).sqrt_().add_(SMALLEST)
         warm = min(1.0, step / group["warmup"]) if group["warmup"] else 1.0
-        change = _rotated(direction, None if left is None else left.mT, None if right is None else right.mT)
-        parameter.add_(change.reshape(parameter.shape), alpha=-group["lr"] * warm)
+        change = _rotated_back(direction, state).reshape(parameter.shape)
+        parameter.add_(change, alpha=-group["lr"] * warm / (1 - beta1**step))
 
 
-def _outer(gradient: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Products of a gradient with itself over either axis, of the axes that have a basis."""
-    products = {}
-    if 1 < gradient.shape[-2] <= WIDEST:
-        products["left"] = gradient @ gradient.mT
-    if 1 < gradient.shape[-1] <= WIDEST:
-        products["right"] = gradient.mT @ gradient
-    return products
+def _matrices(gradient: torch.Tensor) -> torch.Tensor:
+    rows, columns = torch.atleast_2d(gradient).shape[-2:]
+    return gradient.reshape(-1, rows, columns)
 
 
-def _rotated(matrix: torch.Tensor, left: torch.Tensor | None, right: torch.Tensor | None) -> torch.Tensor:
-    matrix = matrix if left is None else left.mT @ matrix
-    return matrix if right is None else matrix @ right
+def _pairs(gradient: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """What is multiplied to the products of a gradient with itself over either axis, of the axes that have a basis."""
+    pairs = {"left": (gradient, gradient.mT), "right": (gradient.mT, gradient)}
+    lengths = dict(zip(pairs, gradient.shape[-2:], strict=True))
+    return {side: pair for side, pair in pairs.items() if 1 < lengths[side] <= WIDEST}
+
+
+def _rotated(matrix: torch.Tensor, state: dict[str, Any]) -> torch.Tensor:
+    matrix = state["left_basis"].mT @ matrix if "left" in state else matrix
+    return matrix @ state["right_basis"] if "right" in state else matrix
+
+
+def _rotated_back(matrix: torch.Tensor, state: dict[str, Any]) -> torch.Tensor:
+    matrix = state["left_basis"] @ matrix if "left" in state else matrix
+    return matrix @ state["right_basis"].mT if "right" in state else matrix
