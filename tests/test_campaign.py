@@ -135,7 +135,10 @@ def test_a_disk_that_cannot_hold_it_stops_the_campaign(cell, tmp_path, monkeypat
     ],
 )
 def test_the_forecast_in_words(seconds, text):
-    told = forecast.Forecast(161051, 161051, 805255.0, seconds, 3.9e9, 84 * 10**9, 4.6e8)
+    told = forecast.Forecast(161051, 161051, 0, 805255.0, seconds, 3.9e9, 84 * 10**9, 4.6e8)
+    assert str(replace(told, known=1464)).startswith(
+        "161 051 cells, 161 051 of them distinct, 1 464 simulated before, "
+    )
     assert str(told) == (
         f"161 051 cells, 161 051 of them distinct, 805 255 s of cell life: {text}, "
         "3.9 GB of disk (84 GB free), 0.46 GB of memory"

@@ -1,7 +1,11 @@
 """A campaign: one run of a design to a trace store, kept under a key of everything that determines it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from cardioemu.errors import UserError
 from cardioemu.folders import held, writable
@@ -9,6 +13,7 @@ from cardioemu.progress import progress_bar, tell
 from cardioemu.simulation.campaigns import folder as folders
 from cardioemu.simulation.campaigns.engines import ENGINES
 from cardioemu.simulation.campaigns.forecast import Forecast, check_room, forecast
+from cardioemu.simulation.campaigns.known import find
 from cardioemu.simulation.campaigns.plan import plan
 from cardioemu.simulation.campaigns.settings import Engine, Solver
 from cardioemu.simulation.campaigns.work import Shard, Work, Written
@@ -32,7 +37,8 @@ def campaign(
     """Simulates a design shard by shard, or opens the trace store of the same campaign.
 
     Finished shards of an interrupted campaign are kept if they still have their checksum; those that are torn, altered
-    or gone are simulated again. Cells that fail are stored with their status. Another process that asks for the same
+    or gone are simulated again. Cells that fail are stored with their status. Cells that another campaign of the folder
+    has under the same conditions are copied from its store. Another process that asks for the same
     campaign waits until this one has ended.
 
     Args:
@@ -58,7 +64,8 @@ def campaign(
             if faults.pop(FACTS, None):
                 folders.write_facts(work.folder, facts)
             if faults:
-                _run(work, [shards[name] for name in faults], engine or Engine())
+                missing = [shards[name] for name in faults]
+                _run(_with_known(work, missing, facts), missing, engine or Engine())
     return TraceStore(work.folder)
 
 
@@ -76,10 +83,15 @@ def expected(
 
     Writes nothing; see `campaign` for the arguments.
     """
-    work, shards, _ = plan(cell, scales, duration_ms, solver, record, folder, transient_ms)
+    work, shards, facts = plan(cell, scales, duration_ms, solver, record, folder, transient_ms)
     folders.refuse_foreign(work.folder, shards)
     missing = [shards[name] for name in folders.faults(work.folder, work.key, shards)]
-    return forecast(work, missing, engine) if missing else None
+    return forecast(_with_known(work, missing, facts), missing, engine) if missing else None
+
+
+def _with_known(work: Work, missing: list[Shard], facts: dict[str, Any]) -> Work:
+    scales = [shard.scales for shard in missing]
+    return replace(work, known=find(np.concatenate(scales), facts["conditions"], work.folder)) if missing else work
 
 
 def _run(work: Work, shards: list[Shard], engine: Engine) -> None:

@@ -29,6 +29,7 @@ class Forecast:
     Attributes:
         cells: rows of the design.
         distinct: scale vectors among them, each simulated once.
+        known: those of them that are only copied.
         cell_s: their simulated time, in seconds.
         seconds: of the clock.
         disk_bytes: of the trace store.
@@ -38,6 +39,7 @@ class Forecast:
 
     cells: int
     distinct: int
+    known: int
     cell_s: float
     seconds: float
     disk_bytes: float
@@ -45,10 +47,12 @@ class Forecast:
     memory_bytes: float
 
     def __str__(self) -> str:
-        cells, distinct, cell_s = (f"{n:,.0f}".replace(",", " ") for n in (self.cells, self.distinct, self.cell_s))
+        numbers = (self.cells, self.distinct, self.known, self.cell_s)
+        cells, distinct, known, cell_s = (f"{number:,.0f}".replace(",", " ") for number in numbers)
+        before = f", {known} simulated before" if self.known else ""
         return (
-            f"{cells} cells, {distinct} of them distinct, {cell_s} s of cell life: about {_time(self.seconds)}, "
-            f"{in_words(self.disk_bytes)} of disk ({in_words(self.free_bytes)} free), "
+            f"{cells} cells, {distinct} of them distinct{before}, {cell_s} s of cell life: "
+            f"about {_time(self.seconds)}, {in_words(self.disk_bytes)} of disk ({in_words(self.free_bytes)} free), "
             f"{in_words(self.memory_bytes)} of memory"
         )
 
@@ -63,10 +67,11 @@ def _time(seconds: float | int) -> str:
 def forecast(work: Work, shards: Sequence[Shard], engine: Engine) -> Forecast:
     """Simulates some of the cells for some of the time, and reckons."""
     scales = np.concatenate([shard.scales for shard in shards])
+    new = np.array([scale.tobytes() not in work.known for scale in scales])
     count = min(PILOT_CELLS, 1 + len(scales) // PILOT_PART)
     # At random: rows of a design at equal distances may be all of one kind.
     sample = np.random.default_rng(0).choice(scales, count, replace=False)
-    short = replace(work, duration_ms=min(PILOT_MS, work.duration_ms), transient_ms=0.0)
+    short = replace(work, duration_ms=min(PILOT_MS, work.duration_ms), transient_ms=0.0, known={})
     threads = work.solver.threads or cores()
     short.traces(sample[:1], threads)  # compiles
     begin = time.perf_counter()
@@ -85,8 +90,9 @@ def forecast(work: Work, shards: Sequence[Shard], engine: Engine) -> Forecast:
     return Forecast(
         cells=rows,
         distinct=len(scales),
-        cell_s=len(scales) * simulated_ms / 1000,
-        seconds=thread_s * more / (of_each * engine.processes(of_each)),
+        known=int((~new).sum()),
+        cell_s=new.sum() * simulated_ms / 1000,
+        seconds=thread_s * more * new.mean() / (of_each * engine.processes(of_each)),
         disk_bytes=disk_bytes * kept * rows / len(scales),
         free_bytes=free_disk(work.folder),
         memory_bytes=psutil.Process().memory_info().rss + COPIES * table.nbytes * more / len(shards),

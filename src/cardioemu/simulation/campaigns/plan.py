@@ -95,21 +95,21 @@ def _facts(
         "rtol": solver.rtol,
         "atol": solver.atol or {},
         "record": list(record),
-        "shards": shards,  # those cut at other cells must not stand side by side in one folder
     }
-    key = stage_key(
-        f"campaign {VERSION}",
-        source=module.generate(cell),
-        controls=cell.equations.controls,
-        initial_state=cell.initial_state,
-        scales=scales,
-        edges_ms=paced.edges_ms,
-        levels=paced.levels,
-        **determining,
-    )
+    conditions = determining | {
+        "source": module.generate(cell),
+        "controls": cell.equations.controls,
+        "initial_state": cell.initial_state,
+        "edges_ms": paced.edges_ms,
+        "levels": paced.levels,
+    }
+    # Shards that were cut at other cells must not stand side by side in one folder.
+    design = {"scales": scales, "shards": shards}
     return {
-        "key": key,
+        "key": stage_key(f"campaign {VERSION}", **conditions, **design),
+        "conditions": stage_key(f"campaign {VERSION}", **conditions),  # all that a trace hangs on but its scales
         "cells": len(scales),
+        "shards": shards,
         **determining,
         "cell": cell.name,
         "variant": cell.variant,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from cardioemu.simulation.campaigns.known import Places, read
 from cardioemu.simulation.campaigns.settings import Solver
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.simulate import simulate
@@ -56,6 +57,7 @@ class Work:
         solver: which solver, how accurately.
         record: states and variables kept beside V.
         schema: of every shard.
+        known: cells that need not be simulated, and where their traces lie.
     """
 
     folder: Path
@@ -66,24 +68,29 @@ class Work:
     solver: Solver
     record: tuple[str, ...]
     schema: pa.Schema = field(repr=False)
+    known: Places = field(default_factory=dict, repr=False)
 
     def traces(
         self, scales: Scales, threads: int | None, progress: Callable[[int], None] = lambda done: None
     ) -> list[Trace]:
-        """Simulates some cells; one that fails says so in its status."""
-        s = self.solver
-        return simulate(
-            self.cell,
-            scales,
-            self.duration_ms,
-            s.name,
-            s.rtol,
-            threads,
-            self.record,
-            atol=s.atol,
-            progress=progress,
-            transient_ms=self.transient_ms,
-        )
+        """Simulates some cells, or copies what is known; one that fails says so in its status."""
+        traces = read(self.known, scales, self.record, self.duration_ms)
+        copied, s = len(traces), self.solver
+        if missing := [number for number in range(len(scales)) if number not in traces]:
+            simulated = simulate(
+                self.cell,
+                scales[missing],
+                self.duration_ms,
+                s.name,
+                s.rtol,
+                threads,
+                self.record,
+                atol=s.atol,
+                progress=lambda done: progress(copied + done),
+                transient_ms=self.transient_ms,
+            )
+            traces |= dict(zip(missing, simulated, strict=True))
+        return [traces[number] for number in range(len(scales))]
 
     def write(self, shard: Shard, traces: list[Trace]) -> Written:
         """Writes a shard under a temporary name."""
