@@ -133,9 +133,10 @@ def check(config: DictConfig, folder: Path, memory: TrainingJob, settings: Train
 
 def plan(settings: TrainSettings) -> dict[str, float]:
     """Prints what the job would do; the network is built without memory for its weights."""
-    scales = settings.scales
-    seconds = settings.simulator.duration_ms / 1000
-    print(f"simulate {len(scales)} cells of {seconds:g} s, {len(np.unique(scales, axis=0))} of them distinct")
+    scales, simulator = settings.scales, settings.simulator
+    after = f" after {simulator.transient_ms / 1000:g} s" if simulator.transient_ms else ""
+    distinct = len(np.unique(scales, axis=0))
+    print(f"simulate {len(scales)} cells of {simulator.duration_ms / 1000:g} s{after}, {distinct} of them distinct")
     print(f"cut {settings.windowing.count} windows of {settings.windowing.points} samples from each cell that fires")
     table = parameter_table(settings.shapes)
     print(table.to_string())

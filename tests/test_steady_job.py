@@ -103,3 +103,8 @@ def test_the_last_epoch_must_be_validated(steady, tmp_path):
 def test_a_run_that_diverges_is_a_sentence(steady, tmp_path):
     result = run_cli(*job(steady, "trainer.max_epochs=4", "optimizer.lr=1e30"), cwd=tmp_path, check=False)
     assert sentence(result).startswith("optimizer.lr: training diverged in epoch 1")
+
+
+def test_what_it_would_simulate(tmp_path):
+    told = run_cli("experiment=steady", "dry_run=true", cwd=tmp_path)
+    assert "simulate 4096 cells of 5 s after 30 s, 4096 of them distinct" in told.stdout
