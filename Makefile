@@ -6,7 +6,7 @@ DATABASE ?= mlflow.db
 PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check ui clean
+.PHONY: help train test check ui docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,11 @@ ui: $(READY) ## open the recorded runs at http://127.0.0.1:5000
 	@echo "runs: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning"
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///$(abspath $(DATABASE)) --host 127.0.0.1 --port $(PORT)
 
+docs: $(READY) ## build the manual: docs/_build/docs/index.html
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs . docs/_build
+
 clean: ## remove the environment and caches; runs, traces and the database stay
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 	rm -rf src/*.egg-info
 

@@ -48,7 +48,7 @@ def beats_of(simulated: SampledWindow, emulated: SampledWindow) -> list[Beat]:
 
 
 def by_beat(beats: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Summarises the `Beat`s of several emulators, one in a row, for the beats that half of the windows have.
+    """Summarises each `Beat` of several emulators, one in a row, for the beats that half of the windows have.
 
     Returns:
         By emulator, indexed by the beat's number: `rmse_mV` and `start_error_ms`, the medians over windows, and

@@ -38,7 +38,8 @@ def rhythm(trace: Trace, settle_ms: Number = 0.0) -> dict[str, float]:
         `beats`: complete ones. `rate_per_min`: 60 000 over the mean cycle length. `cl_sd_ms`: standard deviation of the
         cycle length (n - 1). `triangulation_ms`: mean of APD90 - APD50, both from the largest dV/dt (Hondeghem et al.,
         Circulation 2001;103:2004, take APD90 - APD30). `apd90_stv_ms`: short-term variability, the mean of
-        |APD90 of a beat - APD90 of the one before| / sqrt 2 (Thomsen et al., Circulation 2004;110:2453).
+        what APD90 differs by from the beat before, without its sign, / sqrt 2 (Thomsen et al., Circulation
+        2004;110:2453).
         `apd90_alternans_percent`: how far APD90 goes up and down from beat to beat, the mean of its differences with
         alternating signs, of the mean APD90; `alternans`: at least 2 % of it, and the last four differences have
         alternating signs (both numbers are ours). `ead_beats`: beats with an early afterdepolarisation: V turns and

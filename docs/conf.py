@@ -1,0 +1,19 @@
+"""The manual, which `make docs` builds into docs/_build: the pages of docs/ and the studies, and all docstrings."""
+
+from importlib.metadata import version as version_of
+
+project, author = "cardioemu", "The cardioemu authors"
+copyright = author  # noqa: A001
+version = release = version_of("cardioemu")
+
+# Links lead to the same files on a code host: the root of the sources is that of the repository.
+root_doc = "docs/index"
+include_patterns = ["docs/**.md", "experiments/*/README.md"]
+exclude_patterns = ["docs/_build"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+myst_heading_anchors = 3
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+napoleon_numpy_docstring = False
+html_theme = "furo"
+html_title = f"cardioemu {version}"

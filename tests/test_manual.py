@@ -1,0 +1,169 @@
+"""Every command and snippet of README and manual, done as it stands there."""
+
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from manual import blocks, commands, snippets
+from tiny_job import ROOT, TINY, run_cli
+
+import cardioemu.models
+from cardioemu import UserError, load_emulator
+from cardioemu.config import check, composed
+from cardioemu.settings.evaluate import EvaluateSettings
+from cardioemu.settings.send import SendSettings
+from cardioemu.settings.simulate import SimulateSettings
+from cardioemu.settings.train import TrainSettings
+from cardioemu.settings.tune import TuneSettings
+from train import train
+
+SETTINGS = {
+    "train": TrainSettings,
+    "simulate": SimulateSettings,
+    "evaluate": EvaluateSettings,
+    "tune": TuneSettings,
+    "send": SendSettings,
+}
+# What is no program of ours, and where its test is.
+ELSEWHERE = {
+    "mlflow models serve": "test_served_model.py",
+    "curl": "test_served_model.py",
+    "python -c": "test_served_model.py",
+    "mlflow server": "mlflow_server.py",
+    "source": None,
+}
+MODEL = """
+[[model]]
+membrane.V = -80
+[engine]
+time = 0 [ms] in [ms] bind time
+pace = 0 bind pace
+[membrane]
+dot(V) = -(ikr.IKr + ina.INa + 10 [mV/ms] * engine.pace)
+    in [mV]
+    label membrane_potential
+[extra]
+K_o = 5.4
+[ikr]
+g_Kr = 0.1 [1/ms]
+    in [1/ms]
+    label g_Kr
+gKr = g_Kr
+    in [1/ms]
+IKr = g_Kr * (membrane.V + 85 [mV]) * sqrt(extra.K_o / 5.4)
+    in [mV/ms]
+[ina]
+gNa = 0.01 [1/ms]
+    in [1/ms]
+INa = gNa * (membrane.V - 60 [mV])
+    in [mV/ms]
+"""
+SMALL = (
+    *("experiment=steady", "design.n=48", "simulator.transient_ms=1000", "simulator.duration_ms=2500"),
+    *("trainer.max_epochs=2", "trainer.validate_every=2", "model.members=2", "model.width=16", "windowing.samples=500"),
+    "tracking.register=hipsc",
+)
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    """A folder where all that the pages name lies under the name that they give it, and an emulator from there."""
+    here = tmp_path_factory.mktemp("workshop")
+    run_cli(*SMALL, cwd=here)
+    (run,) = here.glob("runs/*/*")
+    for name in ("DATE/TIME", "A", "B"):
+        shutil.copytree(run, here / "runs" / name)
+    (traces,), windows = (here / "data" / "traces").iterdir(), [*(here / "data" / "windows").iterdir()]
+    (traces.parent / "NAME-KEY").symlink_to(traces)
+    (windows[0].parent / "KEY").symlink_to(windows[0])
+    for name in ("my_model.mmt", "my.mmt", "ohara-2011.mmt"):
+        (here / name).write_text(MODEL)
+    return SimpleNamespace(folder=here, emulator=load_emulator(run / "best.ckpt"))
+
+
+def ours():
+    """Command lines of our own programs, without what starts them."""
+    for name, words in commands():
+        words = words[words[0] == "srun" :]
+        if words[0] == "python" and words[1] != "-c" and not name.startswith("docs/write-an-emulator.md"):
+            yield pytest.param(words[1], words[2:], id=f"{name} {words[1]}")
+
+
+@contextmanager
+def without_gpu():
+    """Lets pass the one sentence that a command for a GPU ends with where there is none."""
+    try:
+        yield
+    except UserError as error:
+        if torch.cuda.is_available() or not re.fullmatch(r"\S+: got 'gpu'; no CUDA device is visible; .*", str(error)):
+            raise
+
+
+@pytest.mark.parametrize(("program", "arguments"), ours())
+def test_commands_of_ours(workshop, monkeypatch, program, arguments):
+    """All but the work itself: settings are composed, checked and built as before the work of any job."""
+    monkeypatch.chdir(workshop.folder)
+    script = ROOT / program
+    assert script.is_file()
+    if script.parent == ROOT and "--cfg" not in arguments:
+        overrides = [argument for argument in arguments if argument != "-m"]
+        with without_gpu():
+            assert check(ROOT / "conf", script.stem, overrides, "-m" in arguments, SETTINGS[script.stem])
+
+
+def test_other_commands():
+    lines = [" ".join(words) for _, words in commands() if words[0] not in ("srun", "make")]
+    for line in (line for line in lines if not re.match(r"python (?!-c)", line)):
+        (test,) = [test for start, test in ELSEWHERE.items() if line.startswith(start)]
+        assert test is None or (ROOT / "tests" / test).is_file()
+
+
+def test_make():
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    asked = {word for _, words in commands() if words[0] == "make" for word in words[1:] if "=" not in word}
+    assert {"train", "test", "ui"} <= asked <= set(targets)
+
+
+@pytest.mark.parametrize("block", [b for b in snippets() if b.page.stem != "write-an-emulator"], ids=lambda b: b.name)
+def test_snippets(workshop, monkeypatch, block):
+    monkeypatch.chdir(workshop.folder)
+    exec(compile(block.text, block.name, "exec"), {"emulator": workshop.emulator, "scales": [[1, 1, 1, 1, 1]]})
+
+
+def test_the_emulator_of_the_manual(tmp_path, monkeypatch):
+    """The page as its reader would: the class, its config, the training, the loading."""
+    page = {block.language: block.text for block in blocks() if block.page.stem == "write-an-emulator"}
+    space = {"__name__": "cardioemu.models.polynomial"}
+    exec(compile(page["python"], "polynomial.py", "exec"), space)
+    monkeypatch.setattr(cardioemu.models, "Polynomial", space["Polynomial"], raising=False)
+    monkeypatch.setitem(cardioemu.models.NETWORKS, "Polynomial", space["Polynomial"])
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "conf" / "model" / "polynomial.yaml").write_text(page["yaml"])
+    (words,) = [words for name, words in commands() if name.startswith("docs/write-an-emulator.md")]
+    monkeypatch.chdir(tmp_path)
+    tiny = [setting for setting in TINY if not setting.startswith("model.")]
+    train(composed(tmp_path / "conf", "train", [*words[2:], *tiny, "trainer.max_epochs=2"]), tmp_path / "run")
+    emulator = load_emulator(tmp_path / "run" / "best.ckpt")
+    # A quadratic function has the same second difference everywhere along a line.
+    along = np.linspace(0.2, 1.8, 9)[:, None] * np.ones(5)
+    second = np.diff(emulator.predict(along).voltage_mV, 2, axis=0)
+    np.testing.assert_allclose(second, np.broadcast_to(second[:1], second.shape), atol=2e-3)
+    assert np.abs(second).max() > 0.01
+
+
+def test_the_manual_is_built_without_a_warning(tmp_path):
+    line = re.search(r"sphinx-build (.*) docs/_build$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", *line.split(), str(tmp_path / "html")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    assert "load_emulator" in (tmp_path / "html" / "docs" / "api.html").read_text()
