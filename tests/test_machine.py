@@ -112,3 +112,14 @@ def test_a_process_is_known_again_while_it_lives():
     assert machine.alive(f"elsewhere {pid} {began_s}")
     assert not machine.alive("")
     assert not machine.alive(host)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the clock is set where psutil reads it on Linux")
+@pytest.mark.parametrize("step_s", [-86400, 3600])
+def test_a_process_is_known_again_after_the_clock_was_set(monkeypatch, step_s):
+    name, began_s = machine.this_process(), psutil.Process().create_time()
+    boot_s = psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot_s + step_s)
+    assert psutil.Process().create_time() == pytest.approx(began_s + step_s)  # as the system tells it from now on
+    assert machine.alive(name)
+    assert machine.this_process() == name

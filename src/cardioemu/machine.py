@@ -30,7 +30,7 @@ def rank() -> int:
 
 def this_process() -> str:
     """Names this process so that it can be told from any other: its machine, its number, when it began."""
-    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.0f}"
+    return f"{socket.gethostname()} {os.getpid()} {_began_s(psutil.Process()):.0f}"
 
 
 def alive(process: str) -> bool:
@@ -40,10 +40,14 @@ def alive(process: str) -> bool:
         return bool(host)
     try:
         pid, began_s = (int(part) for part in rest.split())
-        # Reckoned from the start of the machine, the same time may come out a second off.
-        return abs(psutil.Process(pid).create_time() - began_s) < 2
+        return abs(_began_s(psutil.Process(pid)) - began_s) < 2
     except (ValueError, psutil.Error):
         return False
+
+
+def _began_s(process: psutil.Process) -> float:
+    """Seconds from the start of the machine to that of a process: no clock that is set changes them."""
+    return process.create_time() - psutil.boot_time()
 
 
 def free_memory() -> int:
