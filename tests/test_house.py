@@ -1,10 +1,21 @@
-"""Who may import whom, and how long a file may be (DESIGN, section 4)."""
+"""Who may import whom, how long a file may be, and that every setting is read (DESIGN, section 4)."""
 
 import ast
+import inspect
+import textwrap
+from dataclasses import is_dataclass
 from pathlib import Path
+from pydoc import locate
 
 import pytest
+import yaml
 from tiny_job import ROOT
+
+from cardioemu.settings.evaluate import EvaluateSettings
+from cardioemu.settings.send import SendSettings
+from cardioemu.settings.simulate import SimulateSettings
+from cardioemu.settings.train import TrainSettings
+from cardioemu.settings.tune import TuneSettings
 
 SOURCE = ROOT / "src" / "cardioemu"
 ENTRY_POINTS = [ROOT / name for name in ("train.py", "simulate.py", "evaluate.py", "tune.py", "send.py")]
@@ -145,3 +156,33 @@ def test_only_config_instantiates():
 def test_every_folder_is_a_package():
     for folder in {path.parent for path in SOURCE.rglob("*.py")}:
         assert (folder / "__init__.py").exists(), Path(folder)
+
+
+def settings():
+    """Each class or function that a config names, with the settings that it gives it; the top of a config is one."""
+    tops = {"train": TrainSettings, "simulate": SimulateSettings, "evaluate": EvaluateSettings}
+    tops |= {"tune": TuneSettings, "send": SendSettings}
+    for path in sorted((ROOT / "conf").rglob("*.yaml")):
+        config = yaml.safe_load(path.read_text())
+        if path.parent.name == "conf":
+            yield tops[path.stem], config.keys() - {"defaults"}
+        for node in [config, *(value for value in config.values() if isinstance(value, dict))]:
+            if "_target_" in node and node["_target_"].startswith("cardioemu."):
+                yield locate(node["_target_"]), {key for key in node if not key.startswith("_")}
+
+
+def read_in(tree):
+    """All names and attributes that are read somewhere in a piece of code."""
+    read = [node for node in ast.walk(tree) if isinstance(getattr(node, "ctx", None), ast.Load)]
+    return {getattr(node, "id", None) or getattr(node, "attr", None) for node in read}
+
+
+def test_no_setting_that_nothing_reads():
+    everywhere = set().union(*(read_in(ast.parse(path.read_text(encoding="utf-8"))) for path in FILES))
+    found = set()
+    for owner, keys in settings():
+        fields = is_dataclass(owner)  # which are read by those who have one
+        own = everywhere if fields else read_in(ast.parse(textwrap.dedent(inspect.getsource(owner))))
+        assert keys <= own, f"{owner.__name__}: nothing reads {', '.join(sorted(keys - own))}"
+        found |= keys
+    assert {"hidden", "max_epochs", "offset_ms", "rtol", "levels", "milestones"} <= found
