@@ -107,4 +107,4 @@ def test_a_run_that_diverges_is_a_sentence(steady, tmp_path):
 
 def test_what_it_would_simulate(tmp_path):
     told = run_cli("experiment=steady", "dry_run=true", cwd=tmp_path)
-    assert "simulate 4096 cells of 5 s after 30 s, 4096 of them distinct" in told.stdout
+    assert "simulate 4096 cells of 5 s after 45 s, 4096 of them distinct" in told.stdout
