@@ -91,7 +91,8 @@ class Search:
     def __init__(self, folder: Path, space: Space, seed: int, warmup_epochs: int) -> None:
         self.folder, self.space, self.seed = folder, space, seed
         self.pruner = optuna.pruners.MedianPruner(n_warmup_steps=warmup_epochs)
-        self.storage = JournalStorage(JournalFileBackend(str(folder / "study.log")))
+        # Absolute: of a lock that a kill has left, Optuna looks at the age of what it points to.
+        self.storage = JournalStorage(JournalFileBackend(str((folder / "study.log").absolute())))
         with self._alone():
             self._study()
 
