@@ -1,6 +1,7 @@
 """Every command and snippet of README and manual, done as it stands there."""
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,6 @@ from cardioemu.settings.send import SendSettings
 from cardioemu.settings.simulate import SimulateSettings
 from cardioemu.settings.train import TrainSettings
 from cardioemu.settings.tune import TuneSettings
-from train import train
 
 SETTINGS = {
     "train": TrainSettings,
@@ -148,6 +148,7 @@ def test_the_emulator_of_the_manual(tmp_path, monkeypatch):
     (words,) = [words for name, words in commands() if name.startswith("docs/write-an-emulator.md")]
     monkeypatch.chdir(tmp_path)
     tiny = [setting for setting in TINY if not setting.startswith("model.")]
+    train = runpy.run_path(str(ROOT / "train.py"))["train"]
     train(composed(tmp_path / "conf", "train", [*words[2:], *tiny, "trainer.max_epochs=2"]), tmp_path / "run")
     emulator = load_emulator(tmp_path / "run" / "best.ckpt")
     # A quadratic function has the same second difference everywhere along a line.

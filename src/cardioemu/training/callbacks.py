@@ -16,7 +16,8 @@ from cardioemu.data import TEST, TRAIN, WindowData
 from cardioemu.errors import UserError
 from cardioemu.evaluation import cell_title, evenly, neighbour_rmse_mV, overlay, rmse_mV
 from cardioemu.progress import progress_bar
-from cardioemu.training.module import EmulatorModule
+
+METRICS = ("train/loss", "train/firing_loss", "val/rmse_mV")
 
 
 def validated(trainer: pl.Trainer) -> bool:
@@ -25,23 +26,21 @@ def validated(trainer: pl.Trainer) -> bool:
 
 
 class EpochMetrics(Callback):
-    """Hands losses and val/rmse_mV of every validated epoch to `record(values, epoch)`, and keeps the `last` ones."""
+    """Hands the `METRICS` of every validated epoch to `record(values, epoch)`, and keeps the `last` ones."""
 
     def __init__(self, record: Callable[[Mapping[str, float], int], None]) -> None:
         self.record = record
         self.last: dict[str, float] = {}
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lightning has validated by now: it does so inside the training epoch.
+    def on_train_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        """Lightning has both by now: it validates inside the training epoch.
 
         Raises:
             UserError: one of them is no finite number any more, and no later epoch would mend that.
         """
         if not validated(trainer):
             return
-        assert isinstance(pl_module, EmulatorModule)
-        self.last = {name: float(loss.compute()) for name, loss in pl_module.losses().items()}
-        self.last["val/rmse_mV"] = float(trainer.callback_metrics["val/rmse_mV"])
+        self.last = {key: float(trainer.callback_metrics[key]) for key in METRICS if key in trainer.callback_metrics}
         if not np.isfinite([*self.last.values()]).all():
             said = ", ".join(f"{key} {value:g}" for key, value in self.last.items())
             raise UserError(f"optimizer.lr: training diverged in epoch {trainer.current_epoch} ({said}); lower it")

@@ -11,7 +11,6 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, ReduceLROnPlateau
-from torchmetrics import MeanMetric
 
 from cardioemu.data import TRAIN
 from cardioemu.emulator import CHECKPOINT_KEY, Specification
@@ -50,8 +49,6 @@ class EmulatorModule(pl.LightningModule):
         self.network, self.make_optimizer, self.make_schedule = network, optimizer, schedule
         self.specification, self.seed = specification, seed
         self.firing: tuple[torch.Tensor, torch.Tensor] | None = None
-        # Lightning's own logging of every step takes as long as a tenth of a small step.
-        self.loss, self.firing_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
 
     def forward(self, scales: ScaleBatch) -> VoltageBatch:
         """Returns the windows (batch, samples) in mV of scale vectors (batch, scaled)."""
@@ -85,23 +82,17 @@ class EmulatorModule(pl.LightningModule):
         """Lets random numbers depend on seed, epoch and process only, so that a resumed run draws the same."""
         numbers = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank))
         torch.manual_seed(int(numbers.generate_state(1)[0]))
-        for loss in self.losses().values():
-            loss.reset()
 
     def training_step(self, batch: Sequence[Any], _: int) -> torch.Tensor:
         """Returns the loss of a share of a batch: (scales, rows of the target, rows to divide by)."""
         scales, rows, share = batch
-        errors = [self.network.summed_error(scales, rows)]
+        losses = {"train/loss": self.network.summed_error(scales, rows)}
         if self.firing is not None:
-            errors.append(self._firing_error(len(scales), *self.firing))
-        for loss, error in zip(self.losses().values(), errors, strict=True):
-            loss.update(error.detach() / max(1, len(scales)), len(scales))
-        return torch.stack(errors).sum() / share
-
-    def losses(self) -> dict[str, MeanMetric]:
-        """Returns the losses of the epoch by name, means over its rows so far; all processes compute them together."""
-        found = {"train/loss": self.loss}
-        return found if self.firing is None else found | {"train/firing_loss": self.firing_loss}
+            losses["train/firing_loss"] = self._firing_error(len(scales), *self.firing)
+        if len(scales):
+            how: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True}
+            self.log_dict({name: loss / len(scales) for name, loss in losses.items()}, batch_size=len(scales), **how)
+        return torch.stack([*losses.values()]).sum() / share
 
     def _firing_error(self, count: int, scales: torch.Tensor, fires: torch.Tensor) -> torch.Tensor:
         """Returns the summed cross entropy of so many of the cells, drawn anew; they all count alike."""
