@@ -9,25 +9,14 @@ import hydra
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
-from tiny_job import ROOT, run_cli
+from tiny_job import JOBS, ROOT, run_cli
 
 from cardioemu import UserError, overrides
 from cardioemu.config import build, check, plain
-from cardioemu.settings.evaluate import EvaluateSettings
-from cardioemu.settings.send import SendSettings
-from cardioemu.settings.simulate import SimulateSettings
 from cardioemu.settings.train import TrainSettings
-from cardioemu.settings.tune import TuneSettings
 from cardioemu.windowing import WindowRule
 
 CONF = ROOT / "conf"
-JOBS = {
-    "train": TrainSettings,
-    "simulate": SimulateSettings,
-    "evaluate": EvaluateSettings,
-    "tune": TuneSettings,
-    "send": SendSettings,
-}
 NEEDED = {"evaluate": ["checkpoint=best.ckpt"]}
 CELLS = "cells.csv"  # of design=file
 

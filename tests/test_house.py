@@ -9,13 +9,7 @@ from pydoc import locate
 
 import pytest
 import yaml
-from tiny_job import ROOT
-
-from cardioemu.settings.evaluate import EvaluateSettings
-from cardioemu.settings.send import SendSettings
-from cardioemu.settings.simulate import SimulateSettings
-from cardioemu.settings.train import TrainSettings
-from cardioemu.settings.tune import TuneSettings
+from tiny_job import JOBS, ROOT
 
 SOURCE = ROOT / "src" / "cardioemu"
 ENTRY_POINTS = [ROOT / name for name in ("train.py", "simulate.py", "evaluate.py", "tune.py", "send.py")]
@@ -160,12 +154,10 @@ def test_every_folder_is_a_package():
 
 def settings():
     """Each class or function that a config names, with the settings that it gives it; the top of a config is one."""
-    tops = {"train": TrainSettings, "simulate": SimulateSettings, "evaluate": EvaluateSettings}
-    tops |= {"tune": TuneSettings, "send": SendSettings}
     for path in sorted((ROOT / "conf").rglob("*.yaml")):
         config = yaml.safe_load(path.read_text())
         if path.parent.name == "conf":
-            yield tops[path.stem], config.keys() - {"defaults"}
+            yield JOBS[path.stem], config.keys() - {"defaults"}
         for node in [config, *(value for value in config.values() if isinstance(value, dict))]:
             if "_target_" in node and node["_target_"].startswith("cardioemu."):
                 yield locate(node["_target_"]), {key for key in node if not key.startswith("_")}

@@ -12,24 +12,12 @@ import numpy as np
 import pytest
 import torch
 from manual import blocks, commands, snippets
-from tiny_job import ROOT, TINY, run_cli
+from tiny_job import JOBS, ROOT, TINY, run_cli
 
 import cardioemu.models
 from cardioemu import UserError, load_emulator
 from cardioemu.config import check, composed
-from cardioemu.settings.evaluate import EvaluateSettings
-from cardioemu.settings.send import SendSettings
-from cardioemu.settings.simulate import SimulateSettings
-from cardioemu.settings.train import TrainSettings
-from cardioemu.settings.tune import TuneSettings
 
-SETTINGS = {
-    "train": TrainSettings,
-    "simulate": SimulateSettings,
-    "evaluate": EvaluateSettings,
-    "tune": TuneSettings,
-    "send": SendSettings,
-}
 # What is no program of ours, and where its test is.
 ELSEWHERE = {
     "mlflow models serve": "test_served_model.py",
@@ -114,7 +102,7 @@ def test_commands_of_ours(workshop, monkeypatch, program, arguments):
     if script.parent == ROOT and "--cfg" not in arguments:
         overrides = [argument for argument in arguments if argument != "-m"]
         with without_gpu():
-            assert check(ROOT / "conf", script.stem, overrides, "-m" in arguments, SETTINGS[script.stem])
+            assert check(ROOT / "conf", script.stem, overrides, "-m" in arguments, JOBS[script.stem])
 
 
 def test_other_commands():

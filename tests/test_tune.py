@@ -5,9 +5,11 @@ import re
 import shlex
 import subprocess
 import time
+from pathlib import Path
 
 import psutil
 import pytest
+from optuna.storages.journal import JournalFileSymlinkLock
 from optuna.trial import TrialState
 from pydantic import ValidationError
 from tiny_job import TINY, client, command, environment, run_cli, runs, share_data
@@ -55,6 +57,14 @@ def test_what_a_dead_process_left_is_taken_up(tmp_path):
     again, same = search(tmp_path).claim(2)
     assert (again.number, same) == (trial.number, values)
     assert search(tmp_path).claim(2) is None
+
+
+def test_a_lock_that_a_kill_has_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(JournalFileSymlinkLock.__init__, "__defaults__", (3,))  # the seconds that it is respected
+    monkeypatch.chdir(tmp_path)  # folders of sweeps are given from where the user is
+    Path("sweep").mkdir()
+    search(Path("sweep")).storage._backend._lock.acquire()
+    assert search(Path("sweep")).claim(1)[0].number == 0
 
 
 def test_how_trials_end(tmp_path):

@@ -12,9 +12,22 @@ from mlflow import MlflowClient
 
 from cardioemu.data import SplitRule
 from cardioemu.emulator import Specification
+from cardioemu.settings.evaluate import EvaluateSettings
+from cardioemu.settings.send import SendSettings
+from cardioemu.settings.simulate import SimulateSettings
+from cardioemu.settings.train import TrainSettings
+from cardioemu.settings.tune import TuneSettings
 from cardioemu.windowing import WindowRule
 
 ROOT = Path(__file__).parent.parent
+# Program -> what its config is checked against.
+JOBS = {
+    "train": TrainSettings,
+    "simulate": SimulateSettings,
+    "evaluate": EvaluateSettings,
+    "tune": TuneSettings,
+    "send": SendSettings,
+}
 TINY = (
     "design=sobol",
     "design.n=24",

@@ -100,8 +100,9 @@ def simulated(folder: Path) -> None:
     """Simulates and cuts what all trainings share, on all cores, before they begin."""
     for of_cells in (*([f"design.n={cells}"] for cells in CELLS), TEST):
         settings = build(config_of(folder, "registered", *of_cells), TrainSettings)
+        traces = settings.traces()
         for rule in (settings.windowing, CycleRule(settings.windowing.settle_ms)):
-            window_set(settings.traces(), rule, settings.data_dir / "windows")
+            window_set(traces, rule, settings.data_dir / "windows")
 
 
 def trained(folder: Path, network: str, cells: int, minutes: float) -> tuple[Path, float]:

@@ -38,8 +38,8 @@ def campaign(
 
     Finished shards of an interrupted campaign are kept if they still have their checksum; those that are torn, altered
     or gone are simulated again. Cells that fail are stored with their status. Cells that another campaign of the folder
-    has under the same conditions are copied from its store. Another process that asks for the same
-    campaign waits until this one has ended.
+    has under the same conditions are copied from its store. Another process that asks for the same campaign waits until
+    this one has ended.
 
     Args:
         cell: the cell model.
