@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from browsing import CHROMIUM, chromium, new_page, pictures
 from mlflow_server import free_port, wait_until_up
@@ -110,6 +112,11 @@ def unfold(page):
 def widen(page, name):
     """Makes a column as wide as what stands in it, with a double click, as in a spreadsheet."""
     page.locator(f'.ag-header-cell[col-id="{name}"] .ag-header-cell-resize').dblclick()
+
+
+def test_it_listens_to_this_machine_only(address):
+    listening = [at.laddr for at in psutil.net_connections("tcp") if at.status == psutil.CONN_LISTEN]
+    assert {at.ip for at in listening if at.port == urlsplit(address).port} == {"127.0.0.1"}
 
 
 def test_table_of_runs(sweep, address, page, picture):

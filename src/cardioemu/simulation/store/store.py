@@ -32,10 +32,13 @@ class TraceStore:
         if not (folder / FACTS).is_file() or not (folder / MANIFEST).is_file():
             raise FileNotFoundError(f"{folder} holds no trace store")
         self.facts = read_facts(folder)
-        self.key = str(self.facts["key"])
-        self.duration_ms = float(self.facts["duration_ms"])
-        self.scaled: tuple[str, ...] = tuple(self.facts["scaled"])
-        self.record: tuple[str, ...] = tuple(self.facts["record"])
+        try:
+            self.key = str(self.facts["key"])
+            self.duration_ms = float(self.facts["duration_ms"])
+            self.scaled: tuple[str, ...] = tuple(self.facts["scaled"])
+            self.record: tuple[str, ...] = tuple(self.facts["record"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(folder / FACTS, error) from error
         self.entries: dict[str, Entry] = read_manifest(folder, self.key)
 
     def __len__(self) -> int:
@@ -50,7 +53,12 @@ class TraceStore:
         """Reads what is known of every cell, or of those of some shards, but its trace: one row per row of the design.
 
         Columns: `cell`, the scales, `status`, `label`, `beats` (complete ones), and `cl_ms` and `apd90_ms` of the last.
+
+        Raises:
+            UserError: none is finished, or a shard is damaged.
         """
+        if not self.entries:
+            raise UserError(f"{self.folder / MANIFEST} names no finished shard; run the campaign again")
         tables = [read_cells(shard, self.scaled) for shard in (self.shards if shards is None else shards)]
         return pd.concat(tables, ignore_index=True).sort_values("cell", ignore_index=True)
 
@@ -87,5 +95,9 @@ def read_facts(folder: Path) -> dict[str, Any]:
     path = folder / FACTS
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); run the campaign again, which mends it") from error
+    except (TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is damaged ({error!r}); run the campaign again, which mends it")

@@ -1,0 +1,148 @@
+"""Files from strangers cannot run code, and nothing reads a pickle that a stranger could have written."""
+
+import ast
+import pickle
+import re
+from contextlib import suppress
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from small_cells import mmt
+from test_house import FILES, SOURCE, calls, third_party
+from test_references import cvodes_is_missing
+
+from cardioemu.errors import UserError
+from cardioemu.simulation import Solver, TraceStore, campaign, design, load_cell, simulate
+from cardioemu.simulation.solvers.rodas.solve import generate
+
+SOUND = mmt({"V": -20, "n": 0.3}, {"V": "-g * (V + 80) * n", "n": "(1 - n) / 10"}, "g = 1")
+# Each would leave a file `marker` in the current folder if it became C, Python or shell.
+ATTACKS = (
+    '*/ __attribute__((constructor)) void f(void) {{ fclose(fopen("{marker}", "w")); }} /*',
+    "'; open('{marker}', 'w'); '",
+    '__import__("pathlib").Path("{marker}").touch()',
+    "$(touch {marker})",
+    "`touch {marker}`",
+    "; touch {marker} #",
+    "<?open('{marker}', 'w')?>",
+)
+
+
+@pytest.fixture
+def marker(tmp_path):
+    """What must not be made."""
+    path = tmp_path / "marker"
+    yield path
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("solver", ["rodas", "cvodes", "scipy"])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_texts_of_a_model_file_are_texts(tmp_path, marker, solver, attack):
+    """Its name, its descriptions, and a script, which Myokit itself would run."""
+    text = attack.format(marker=marker)
+    path = tmp_path / "hostile.mmt"
+    said = f'desc: """\n    {text}\n"""'
+    body = SOUND.replace("[[model]]", f"[[model]]\nname: {text}\n{said}").replace("g = 1", f"g = 1\n    {said}")
+    path.write_text(f"{body}\n[[script]]\nopen('{marker}', 'w')\n")
+    (tmp_path / "plain.mmt").write_text(SOUND)
+    if solver == "cvodes" and cvodes_is_missing():
+        pytest.skip(cvodes_is_missing())
+    hostile, plain = (simulate(load_cell(p), [], 20.0, solver=solver)[0] for p in (path, tmp_path / "plain.mmt"))
+    np.testing.assert_array_equal(hostile.step_voltage_mV, plain.step_voltage_mV)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("place", ["g", "[mV]", "-20", "membrane_potential", "time"])
+def test_what_is_no_name_or_number_is_refused(tmp_path, marker, attack, place):
+    path = tmp_path / "hostile.mmt"
+    path.write_text(SOUND.replace(place, attack.format(marker=marker)))
+    with pytest.raises(UserError, match=r"^simulator.model: .* cannot be read as a Myokit or CellML model: "):
+        load_cell(path)
+
+
+WORDS = st.text("abVg_09.;:\"'\\/*#%()[]{}<>=+-,?@!|&~`$ \t\n\réλ\u2028\0", min_size=1, max_size=12)
+
+
+@given(WORDS, WORDS)
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+def test_generated_code_is_made_of_parsed_expressions(tmp_path, name, number):
+    """A name or number that is accepted brings nothing but identifiers and numbers into C and Python."""
+    path = tmp_path / "fuzzed.mmt"
+    path.write_text(SOUND)
+    sound = tokens(load_cell(path))
+    path.write_text(SOUND.replace("g * (V", f"{name} * (V").replace("g = 1", f"{name} = {number}"), encoding="utf-8")
+    with suppress(UserError):
+        assert all(re.fullmatch(r"\w+|[\d.]+([eE][+-]?\d+)?", token) for token in tokens(load_cell(path)) - sound)
+
+
+def tokens(cell):
+    """Identifiers, numbers and other characters of all code that is generated from a cell."""
+    return set(re.findall(r"[^\W\d]\w*|[\d.]+(?:[eE][+-]?\d+)?|\S", generate(cell) + cell.python_source))
+
+
+def test_entities_of_cellml_are_not_fetched(tmp_path, marker):
+    (tmp_path / "secret").write_text("TOP SECRET")
+    head = f'<!DOCTYPE model [<!ENTITY x SYSTEM "{(tmp_path / "secret").as_uri()}">]>'
+    path = tmp_path / "hostile.cellml"
+    path.write_text(f'{head}<model xmlns="http://www.cellml.org/cellml/1.0#" name="&x;">&x;</model>')
+    with pytest.raises(UserError) as caught:
+        load_cell(path)
+    assert "TOP SECRET" not in str(caught.value)
+
+
+def test_entities_of_cellml_do_not_explode(tmp_path):
+    entities = "".join(f'<!ENTITY e{i + 1} "{f"&e{i};" * 10}">' for i in range(12))
+    path = tmp_path / "hostile.cellml"
+    path.write_text(f'<!DOCTYPE model [<!ENTITY e0 "lol">{entities}]><model name="m">&e12;</model>')
+    with pytest.raises(UserError, match=r"^simulator.model: .* cannot be read"):
+        load_cell(path)
+
+
+class Bomb:
+    """A pickle that acts when it is loaded."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return open, (str(self.marker), "w")
+
+
+def test_pickles_in_a_store_are_not_read(tmp_path, marker):
+    store = campaign(load_cell("akwaboah2021"), design("sobol", n=4), 1000.0, Solver(), tmp_path / "traces")
+    for path in [path for path in store.folder.iterdir() if path.is_file()]:
+        sound = path.read_bytes()
+        path.write_bytes(pickle.dumps(Bomb(marker)))
+        with pytest.raises(UserError, match=re.escape(path.name)):
+            TraceStore(store.folder).cells()
+        path.write_bytes(sound)
+    assert len(TraceStore(store.folder).cells()) == 4
+
+
+def test_no_code_comes_out_of_data():
+    """Only Dask's engine reads pickles, which its own processes send each other; only equations become Python."""
+    readers = {p for p in FILES if calls(p, "loads") and "pickle" in third_party(p)}
+    assert readers == {SOURCE / "simulation" / "campaigns" / "engines" / "dask.py"}
+    assert {p.parent.name for p in FILES if calls(p, "exec")} == {"simulation", "solvers"}
+    for path in FILES:
+        assert "eval" not in {getattr(function, "id", "") for function in calls(path, "eval")}
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            said = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+            assert said.get("shell", "False") == said.get("allow_pickle", "False") == "False"
+            if ast.unparse(call.func) in ("torch.load", "trainer.fit"):
+                assert said["weights_only"] == "True", f"{path}: {ast.unparse(call)}"
+
+
+OTHER_FACTS = ("[]", "1", "null", '[["key", 1]]', '{"key": "k"}', '{"key": 1, "duration_ms": "x"}')
+
+
+@pytest.mark.parametrize("content", OTHER_FACTS)
+def test_facts_of_another_kind(tmp_path, content):
+    (tmp_path / "_campaign.json").write_text(content)
+    (tmp_path / "_manifest.jsonl").touch()
+    with pytest.raises(UserError, match=rf"^{re.escape(str(tmp_path / '_campaign.json'))} is damaged"):
+        TraceStore(tmp_path)
