@@ -6,7 +6,7 @@ DATABASE ?= mlflow.db
 PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check ui docs clean
+.PHONY: help train test check ui docs study clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ ui: $(READY) ## open the recorded runs at http://127.0.0.1:5000
 
 docs: $(READY) ## build the manual: docs/_build/docs/index.html
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs . docs/_build
+
+study: $(READY) ## run a study of experiments/ again: make study NAME=quickstart
+	PATH="$(abspath $(BIN)):$$PATH" python experiments/study.py $(NAME)
 
 clean: ## remove the environment and caches; runs, traces and the database stay
 	rm -rf .venv build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

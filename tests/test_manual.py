@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from manual import blocks, commands, snippets
+from manual import PAGES, blocks, commands, snippets
 from tiny_job import JOBS, ROOT, TINY, run_cli
 
 import cardioemu.models
@@ -144,6 +144,14 @@ def test_the_emulator_of_the_manual(tmp_path, monkeypatch):
     second = np.diff(emulator.predict(along).voltage_mV, 2, axis=0)
     np.testing.assert_allclose(second, np.broadcast_to(second[:1], second.shape), atol=2e-3)
     assert np.abs(second).max() > 0.01
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("experiments/*/README.md"), ROOT / "CHANGELOG.md"], ids=str)
+def test_links(page):
+    """Those within the repository; the manual's own anchors are looked at as it is built."""
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    paths = [link.partition("#")[0] for link in links if not re.match(r"https://|#", link)]
+    assert [path for path in paths if not (page.parent / path).exists()] == []
 
 
 def test_the_manual_is_built_without_a_warning(tmp_path):

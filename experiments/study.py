@@ -1,0 +1,40 @@
+"""Runs a study again: the commands of its README, one after the other, from the root of the repository.
+
+    python experiments/study.py NAME
+
+They stand there in blocks without a language; blocks of the language `gpu` are left out where there is none. A command
+that fails ends the study. The same command goes on: what was simulated and trained before is not done again.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+HERE = Path(__file__).parent
+BLOCK = re.compile(r"^```(gpu|)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(name: str) -> list[tuple[str, str]]:
+    """Returns the blocks of commands of a study, each with its language."""
+    return BLOCK.findall((HERE / name / "README.md").read_text(encoding="utf-8"))
+
+
+def main(name: str) -> int:
+    """Runs the study; returns its exit status."""
+    studies = sorted(readme.parent.name for readme in HERE.glob("*/README.md"))
+    if name not in studies:
+        print(f"NAME: got {name!r}; allowed: {', '.join(studies)}", file=sys.stderr)
+        return 2
+    for language, commands in blocks(name):
+        if language == "gpu" and not torch.cuda.is_available():
+            print(f"left out, for no CUDA device is visible:\n{commands}", file=sys.stderr)
+        elif status := subprocess.run(["sh", "-exc", commands], cwd=HERE.parent).returncode:
+            return status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else ""))
