@@ -43,7 +43,8 @@ def evaluate(config: DictConfig, folder: Path) -> dict[str, float]:
     with settings.tracking.run(folder.name, plain(config), folder) as run:
         save(config, folder)
         run.dataset("traces", store.key, str(store.folder), {"cells": len(cells), "cells.windowed": len(rows)})
-        emulators = with_seed_network(emulators, known, settings.data_dir / "seed_networks", settings.accelerator)
+        if settings.seed_network:
+            emulators = with_seed_network(emulators, known, settings.data_dir / "seed_networks", settings.accelerator)
         subjects = {name: Subject(e, windows[e.window], e.window.time_ms) for name, e in emulators.items()}
         subjects |= {
             name: Subject(baseline, windows[first.window], first.window.time_ms)

@@ -113,7 +113,7 @@ class Bomb:
 
 def test_pickles_in_a_store_are_not_read(tmp_path, marker):
     store = campaign(load_cell("akwaboah2021"), design("sobol", n=4), 1000.0, Solver(), tmp_path / "traces")
-    for path in [path for path in store.folder.iterdir() if path.is_file()]:
+    for path in sorted(store.folder.glob("[!.]*")):  # others say who holds it
         sound = path.read_bytes()
         path.write_bytes(pickle.dumps(Bomb(marker)))
         with pytest.raises(UserError, match=re.escape(path.name)):

@@ -132,6 +132,17 @@ def test_a_repeated_sweep_runs_nothing_twice(job, swept):
     assert len(before.keys() & {run.info.run_id for run in below[second.info.run_id]}) == 2
 
 
+def test_a_sweep_takes_over_a_run_that_was_none_of_a_sweep(job, tmp_path):
+    arguments = share_data(job, tmp_path)
+    run_cli(*arguments, "trainer.max_epochs=2", cwd=tmp_path)
+    result = run_cli("-m", *arguments, "trainer.max_epochs=1,2", cwd=tmp_path)
+    assert len(runs(tmp_path)) == 3
+    (file,) = tmp_path.glob("runs/sweeps/*/runs.csv")
+    assert sorted(pd.read_csv(file)["trainer.max_epochs"]) == [1, 2]
+    assert "done before" in result.stdout
+    assert file.with_name("errors.png").exists()
+
+
 def test_a_repeated_sweep_runs_what_failed_again(job, tmp_path):
     folder = tmp_path / "data"
     folder.symlink_to(job.cwd / "data")

@@ -27,6 +27,7 @@ class EvaluateSettings:
 
     checkpoint: str | None  # not a Path: it may be a URI of MLflow
     compare: list[str] | dict[str, str] | None
+    seed_network: bool
     traces: Path | None
     design: Callable[..., Any]
     solver: Solver

@@ -15,12 +15,20 @@ def children(client: MlflowClient, experiment_id: str, parent_id: str) -> pd.Dat
     """Lists the runs below one, in the order they began; of several with one name the last.
 
     Returns:
-        One row per `name`: the settings in it, as columns named by their addresses; `status`; the `COLUMNS` that were
-        recorded; `minutes`; `failure`, why it failed; `run_id`.
+        One row per `name`: the settings in the names, as columns named by their addresses; `status`; the `COLUMNS` that
+        were recorded; `minutes`; `failure`, why it failed; `run_id`.
     """
     found = client.search_runs([experiment_id], f"tags.`{PARENT}` = '{parent_id}'", order_by=["start_time"])
     last = {run.info.run_name or "": run for run in found}
-    swept = pd.DataFrame([settings_of(name) for name in last])
+    named = [settings_of(name) for name in last]
+    addresses = list(dict.fromkeys(address for settings in named for address in settings))
+    # A run that the sweep took over has the name that it was begun with.
+    swept = pd.DataFrame(
+        [
+            {address: settings.get(address, run.data.params.get(address, "")) for address in addresses}
+            for settings, run in zip(named, last.values(), strict=True)
+        ]
+    )
     rest = pd.DataFrame([_row(run) for run in last.values()])
     return pd.concat([pd.Series(list(last), name="name"), swept, rest], axis=1)
 
