@@ -2,8 +2,8 @@
 
     python experiments/study.py NAME
 
-They stand there in blocks without a language; blocks of the language `gpu` are left out where there is none. A command
-that fails ends the study. The same command goes on: what was simulated and trained before is not done again.
+They stand there in blocks without a language; those that begin with `# on a GPU` are left out where there is none. A
+command that fails ends the study. The same command goes on: what was simulated and trained before is not done again.
 """
 
 import re
@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).parent
-BLOCK = re.compile(r"^```(gpu|)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(name: str) -> list[tuple[str, str]]:
-    """Returns the blocks of commands of a study, each with its language."""
+def blocks(name: str) -> list[str]:
+    """Returns the blocks of commands of a study."""
     return BLOCK.findall((HERE / name / "README.md").read_text(encoding="utf-8"))
 
 
@@ -28,8 +28,8 @@ def main(name: str) -> int:
     if name not in studies:
         print(f"NAME: got {name!r}; allowed: {', '.join(studies)}", file=sys.stderr)
         return 2
-    for language, commands in blocks(name):
-        if language == "gpu" and not torch.cuda.is_available():
+    for commands in blocks(name):
+        if commands.startswith("# on a GPU\n") and not torch.cuda.is_available():
             print(f"left out, for no CUDA device is visible:\n{commands}", file=sys.stderr)
         elif status := subprocess.run(["sh", "-exc", commands], cwd=HERE.parent).returncode:
             return status
