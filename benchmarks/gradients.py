@@ -11,6 +11,7 @@ cells whose window begins with another beat when they are moved: there it jumps,
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import compress
 
 import numpy as np
 import torch
@@ -37,8 +38,9 @@ def main(checkpoint: str, count: int) -> None:
     moved = (scales[:, None] + STEP * axes).reshape(-1, len(scaled))
     traces = simulate(cell_of(emulator), moved, said["duration_ms"], rtol=RTOL, transient_ms=said["transient_ms"])
     cuts = [cut(trace, emulator.window) for trace in traces]
-    alike = np.array([of_same_beat(cuts[i : i + len(axes)]) for i in range(0, len(cuts), len(axes))])
-    scales, cuts = scales[alike], [found for found, good in zip(cuts, np.repeat(alike, len(axes)), strict=True) if good]
+    of_cells = [cuts[i : i + len(axes)] for i in range(0, len(cuts), len(axes))]
+    alike = np.array([of_same_beat(of_cell) for of_cell in of_cells])
+    scales, cuts = scales[alike], [found for of_cell in compress(of_cells, alike) for found in of_cell]
     windows = np.stack([found.windows[0] for found in cuts]).astype(float)
     lengths = np.array([found.places.cycle_length_ms[0] for found in cuts])
     of_windows, of_lengths = (slopes(values, len(scales)) for values in (windows, lengths))

@@ -11,15 +11,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torch
-
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(name: str) -> list[str]:
-    """Returns the blocks of commands of a study."""
-    return BLOCK.findall((HERE / name / "README.md").read_text(encoding="utf-8"))
+def can_run(commands: str) -> bool:
+    """Tells whether this machine has what a block of commands needs."""
+    if not commands.startswith("# on a GPU\n"):
+        return True
+    import torch  # for seconds, and most studies ask for none
+
+    return torch.cuda.is_available()
 
 
 def main(name: str) -> int:
@@ -28,8 +30,8 @@ def main(name: str) -> int:
     if name not in studies:
         print(f"NAME: got {name!r}; allowed: {', '.join(studies)}", file=sys.stderr)
         return 2
-    for commands in blocks(name):
-        if commands.startswith("# on a GPU\n") and not torch.cuda.is_available():
+    for commands in BLOCK.findall((HERE / name / "README.md").read_text(encoding="utf-8")):
+        if not can_run(commands):
             print(f"left out, for no CUDA device is visible:\n{commands}", file=sys.stderr)
         elif status := subprocess.run(["sh", "-exc", commands], cwd=HERE.parent).returncode:
             return status

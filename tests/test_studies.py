@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_job import ROOT
+from tiny_job import ROOT, environment
 
 STUDIES = sorted(readme.parent.name for readme in (ROOT / "experiments").glob("*/README.md"))
-COPIED = ("train.py", "evaluate.py", "simulate.py", "conf", "benchmarks", "experiments")
+COPIED = ("train.py", "evaluate.py", "conf", "benchmarks", "experiments")
 # In which file what is replaced by what. Whatever is not there any more fails the test.
 EVERYWHERE = {
     "conf/model/seed_lstm.yaml": {"hidden: 256": "hidden: 8"},
@@ -125,10 +125,9 @@ def test_in_miniature(tmp_path, name):
         copy = shutil.copytree if (ROOT / each).is_dir() else shutil.copy
         copy(ROOT / each, tmp_path / each)
     smaller(tmp_path, name)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        ["python", "experiments/study.py", name], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    env = environment() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    asked = ["python", "experiments/study.py", name]
+    done = subprocess.run(asked, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     for pattern in LEFT.get(name, []):
         assert list(tmp_path.glob(pattern)), pattern
