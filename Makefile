@@ -15,7 +15,7 @@ train: $(READY) ## simulate the 341 cells (once), train the seed network, record
 	$(BIN)/python train.py
 
 test: $(READY) ## run all tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --cov
 
 check: $(READY) ## lint, formatting, types
 	$(BIN)/ruff check .
@@ -33,7 +33,7 @@ study: $(READY) ## run a study of experiments/ again: make study NAME=quickstart
 	PATH="$(abspath $(BIN)):$$PATH" python experiments/study.py $(NAME)
 
 clean: ## remove the environment and caches; runs, traces and the database stay
-	rm -rf .venv build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build docs/_build .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 	rm -rf src/*.egg-info
 

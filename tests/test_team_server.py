@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from base64 import b64encode
 
 import pandas as pd
 import platformdirs
@@ -177,12 +178,31 @@ def test_a_server_that_is_down_at_the_start(server, team, tmp_path):
     assert {"runs.csv", "errors.png"} <= files_of(client, parent)
 
 
+def test_a_password_stands_nowhere(server, team, tmp_path):
+    """Neither in what a run prints and writes, nor in the database, the artifacts and the log of the server."""
+    user, password = "electrophysiologist", "correct horse battery staple"
+    given = {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
+    done = run_cli(*team, "trainer.max_epochs=2", cwd=tmp_path, env=environment() | given)
+    (run,) = runs_of(server, team)[1]
+    (tmp_path / "printed").write_text(done.stdout + done.stderr)
+    assert holding(run.info.run_id, server.folder / "postgresql")
+    for secret in (password, b64encode(f"{user}:{password}".encode()).decode()):
+        assert holding(secret, server.folder, tmp_path) == ""
+
+
+def holding(text, *folders):
+    """The files that hold a text."""
+    return subprocess.run(["grep", "-rlsF", "--", text, *folders], capture_output=True, text=True).stdout
+
+
 @pytest.mark.parametrize(
     ("uri", "sentence"),
     [
         ("", "got ''; allowed is http://HOST:PORT"),
         ("localhost:5000", "got 'localhost:5000'; allowed is http://HOST:PORT"),
-        ("http://me:hidden@example.org", "got an address of example.org with a password in it"),
+        ("http://me:hidden@example.org", "got an address with a user or a password in it"),
+        ("ftp://me:hidden@example.org", "got an address with a user or a password in it"),
+        ("http://hidden@:5000", "got an address with a user or a password in it"),
     ],
 )
 def test_addresses_that_are_none(uri, sentence, tmp_path):

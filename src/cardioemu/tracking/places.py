@@ -72,15 +72,15 @@ class Server(Tracking):
     def __post_init__(self) -> None:
         super().__post_init__()
         parts = urlsplit(self.uri)
+        if parts.username or parts.password:
+            raise UserError(
+                "tracking.uri: got an address with a user or a password in it, which would be recorded; set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+            )
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(
                 f"tracking.uri: got {self.uri!r}; allowed is http://HOST:PORT or https://HOST:PORT, here or in "
                 "MLFLOW_TRACKING_URI"
-            )
-        if parts.username or parts.password:
-            raise UserError(
-                f"tracking.uri: got an address of {parts.hostname} with a password in it, which would be recorded; "
-                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
             )
 
     @property
