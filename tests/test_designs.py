@@ -7,7 +7,7 @@ import hydra
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
-from tiny_job import ROOT
+from tiny_job import JOBS, ROOT
 
 from cardioemu.config import check
 from cardioemu.errors import UserError
@@ -62,7 +62,16 @@ def test_from_the_command_line(arguments, expected):
 
 
 def test_every_design_has_a_config_file():
-    assert {path.stem for path in (ROOT / "conf" / "design").glob("*.yaml")} == set(DESIGNS)
+    assert {path.stem for path in (ROOT / "conf" / "design").glob("*.yaml")} == {*DESIGNS, "fresh"}
+
+
+def test_fresh_cells_are_none_that_trained():
+    (trained,), (measured,) = (
+        check(ROOT / "conf", program, [*arguments, "design.n=64"], False, JOBS[program])
+        for program, arguments in (("train", ["experiment=steady"]), ("evaluate", ["checkpoint=any"]))
+    )
+    together = np.concatenate([trained.design(), measured.design()])
+    assert len(np.unique(together, axis=0)) == 128
 
 
 def test_rays_are_the_341_simulations_of_the_seed():

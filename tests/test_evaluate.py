@@ -111,7 +111,7 @@ def test_a_trace_store_gives_the_same_as_its_design(evaluation, job, tmp_path):
 def test_a_model_of_mlflow_gives_the_same_as_its_checkpoint(evaluation, job, tmp_path):
     run_id = (job.folder / "mlflow_run_id").read_text()
     uri, where = f"runs:/{run_id}/emulator", {"MLFLOW_TRACKING_URI": f"sqlite:///{job.cwd}/mlflow.db"}
-    own = (f"checkpoint={uri}", "design.n=24", f"data_dir={job.cwd / 'data'}")
+    own = (f"checkpoint={uri}", "design=sobol", "design.n=24", f"data_dir={job.cwd / 'data'}")
     run_cli(*own, cwd=tmp_path, script="evaluate.py", env=environment() | where)
     (folder,) = tmp_path.glob("evaluations/*/*")
     assert metrics_of(folder) == evaluation.metrics

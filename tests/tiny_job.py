@@ -107,7 +107,7 @@ def run_of(folder, cwd):
 
 def evaluate(job, cwd, *arguments, check=True):
     """Evaluates the tiny job's emulator on its own design, unless told otherwise."""
-    own = (f"checkpoint={job.folder / 'best.ckpt'}", "design.n=24", f"data_dir={job.cwd / 'data'}")
+    own = (f"checkpoint={job.folder / 'best.ckpt'}", "design=sobol", "design.n=24", f"data_dir={job.cwd / 'data'}")
     return run_cli(*own, *arguments, cwd=cwd, script="evaluate.py", check=check)
 
 
