@@ -12,6 +12,7 @@ from cardioemu.config import build, plain, save
 from cardioemu.data import TRAIN
 from cardioemu.emulator import Emulator
 from cardioemu.evaluation import Findings, Section, error_table, html, sections
+from cardioemu.folders import held
 from cardioemu.launch import launch
 from cardioemu.measuring import Subject, baselines, examples, measure, unseen, with_seed_network, with_windows
 from cardioemu.origin import cell_of, check_same_cell, check_store, kept_of, named, trained_on
@@ -40,7 +41,7 @@ def evaluate(config: DictConfig, folder: Path) -> dict[str, float]:
     rows = with_windows(cells, windows.values())
     known = trained_on(first, cell, settings.data_dir, settings.campaign)
 
-    with settings.tracking.run(folder.name, plain(config), folder) as run:
+    with held(folder, "evaluated", "runs_dir"), settings.tracking.run(folder.name, plain(config), folder) as run:
         save(config, folder)
         run.dataset("traces", store.key, str(store.folder), {"cells": len(cells), "cells.windowed": len(rows)})
         if settings.seed_network:

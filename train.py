@@ -19,7 +19,7 @@ from cardioemu.config import build, changed, check_same_run, plain, reopen, save
 from cardioemu.data import TEST, WindowData
 from cardioemu.emulator import Emulator, load_emulator
 from cardioemu.errors import UserError
-from cardioemu.evaluation import cell_errors, summary
+from cardioemu.evaluation import cell_errors, headline, summary
 from cardioemu.folders import held
 from cardioemu.launch import launch
 from cardioemu.machine import rank
@@ -38,6 +38,7 @@ from cardioemu.training import (
     Milestones,
     TrainingJob,
     calibrate,
+    check_same_windows,
     fit,
     resumable,
     smooth,
@@ -52,19 +53,14 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
     settings = build(config, TrainSettings)
     if settings.dry_run:
         return plan(settings)
+    key = job_key(plain(config), Path(__file__), cell=settings.cell.digest, scales=settings.scales)
+    if settings.in_sweep and (done := settings.tracking.finished(key)):
+        print(f"done before: run {done[0]}, test RMSE {done[1].get(ERROR, np.nan):.2f} mV")
+        return done[1]
     if settings.active.rounds:
-        check_same_run(config, folder)
-        save(config, folder)  # that the rounds can be gone on with
-        active, scales, scaled = settings.active, settings.scales, settings.cell.scaled
-        path = grown(active, scales, scaled, folder, partial(train_round, config, settings))
-        settings = replace(settings, design=partial(designs.file, path=path), active=replace(active, rounds=0))
+        settings = grow(config, settings, folder)
     memory = settings.job(folder)
-    key = job_key(plain(config), Path(__file__))
-    if settings.in_sweep:
-        if done := settings.tracking.finished(key):
-            print(f"done before: run {done[0]}, test RMSE {done[1].get(ERROR, np.nan):.2f} mV")
-            return done[1]
-    elif rank() == 0:  # the first process looks for all, while there is what they will take
+    if rank() == 0 and not settings.in_sweep:  # the first process looks for all, while there is what they will take
         check(config, folder, memory, settings)
         settings.tracking.check()
 
@@ -83,7 +79,8 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
         describe_data(data, traces, run)
 
         pl.seed_everything(settings.seed, verbose=False)
-        begun = resumable(folder)
+        if begun := resumable(folder):
+            check_same_windows(begun, windows.key)
         module = make_module(settings, data, begun is not None)
         figures = settings.evaluation(
             data, settings.windowing.time_ms, lambda f, epoch: run.image(f, "prediction", epoch)
@@ -98,9 +95,9 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
             return epochs.last
 
         metrics = epochs.last | {"val/rmse_mV_best": float(trainer.checkpoint_callbacks[0].best_model_score)}
-        metrics |= calibrate(folder / BEST, data)
         if settings.smoothing:
             metrics |= smooth(folder / BEST, data)
+        metrics |= calibrate(folder / BEST, data)
         metrics |= test(data, folder, run)
         with atomic(folder / METRICS) as file:
             file.write_text(json.dumps(metrics, indent=2), encoding="utf-8")
@@ -108,16 +105,36 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
         for name in ("config.yaml", METRICS):
             run.file(folder / name)
         run.model(folder / BEST, settings.tracking.register)
-    report(metrics, folder, settings.tracking.where(run))
+    print(f"\nrun folder   {folder}\n{headline(metrics)}\ncompare runs {settings.tracking.where(run)}")
     return metrics
+
+
+def grow(config: DictConfig, settings: TrainSettings, folder: Path) -> TrainSettings:
+    """Lets emulators choose more cells, and returns the settings of a training on all of them."""
+    check_same_run(config, folder)
+    save(config, folder)  # that the rounds can be gone on with
+    active, scales, scaled = settings.active, settings.scales, settings.cell.scaled
+    try:
+        path = grown(active, scales, scaled, folder, partial(train_round, config, settings))
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"stopped; resume={folder} goes on with the round it was at") from error
+    return replace(settings, design=partial(designs.file, path=path), active=replace(active, rounds=0))
 
 
 def train_round(config: DictConfig, settings: TrainSettings, design: Path, folder: Path) -> Emulator:
     """Trains an emulator that is to choose more cells, unless it was trained before."""
     if not (folder / METRICS).exists():
-        of_file = {"_target_": "cardioemu.simulation.designs.file", "_partial_": True, "path": str(design)}
-        own = {"active.rounds": 0, "design": of_file, "trainer.max_epochs": settings.active.max_epochs}
-        train(changed(config, own | {"tracking.run_name": "-".join(folder.parts[-3:])}), folder)
+        epochs = settings.active.max_epochs
+        own = {
+            "active.rounds": 0,
+            "design": {"_target_": "cardioemu.simulation.designs.file", "_partial_": True, "path": str(design)},
+            "trainer.max_epochs": epochs,
+            "tracking.run_name": "-".join(folder.parts[-3:]),
+            "tracking.parent_run_id": None,  # a sweep lists what comes of the rounds
+        }
+        if "T_max" in config.schedule:  # a cosine ends with the training, also where a saved config says of which
+            own["schedule.T_max"] = epochs
+        train(changed(config, own), folder)
     return load_emulator(folder / BEST)
 
 
@@ -205,21 +222,6 @@ def test(data: WindowData, folder: Path, run: Run) -> dict[str, float]:
     examples(emulator, data.windows, rows, errors).savefig(path)
     run.file(path, "figures")
     return {f"test/{name}": value for name, value in summary(errors).items()}
-
-
-def report(metrics: dict[str, float], folder: Path, where: str) -> None:
-    """Prints what a user wants to know when the job is done."""
-    t = {name.removeprefix("test/"): value for name, value in metrics.items()}
-    print(f"\nrun folder   {folder}")
-    print(
-        f"test RMSE    mean {t['rmse_mV_mean']:.2f}  median {t['rmse_mV_median']:.2f}  p95 {t['rmse_mV_p95']:.2f}  "
-        f"max {t['rmse_mV_max']:.2f} mV over {t['cells']:.0f} cells (floor {t['rmse_floor_mV']:.2f} mV)"
-    )
-    for name in ("apd90", "cl"):
-        if f"{name}_mape_percent" in t:
-            percent, cells = t[f"{name}_mape_percent"], t[f"{name}_cells"]
-            print(f"{name.upper():<12} mean distance {percent:.2f} % over {cells:.0f} cells")
-    print(f"compare runs {where}")
 
 
 def run_folder(folder: Path) -> AbstractContextManager[None]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from small_campaign import DURATION, MANY, SOLVER, files_of, oscillator
 
 from cardioemu.simulation import Engine, campaign
-from cardioemu.simulation.campaigns import plan
+from cardioemu.simulation.campaigns import plan, work
 from cardioemu.simulation.campaigns.engines import dask
 
 SIMULATED = dask._simulated  # the engine's own
@@ -30,12 +30,30 @@ def assert_same(store, other):
 
 def logged(sent, version, shard):
     """Takes its time, and writes down who has simulated what once that is done."""
-    Path(os.environ[LOG]).with_suffix(".pid").write_text(str(os.getpid()))
+    own = Path(os.environ[LOG]).with_suffix(f".{os.getpid()}")
+    own.write_text(str(os.getpid()))
+    own.replace(own.with_suffix(".pid"))  # whole, whoever reads it
     time.sleep(0.05)
     written = SIMULATED(sent, version, shard)
     with Path(os.environ[LOG]).open("a") as file:
         file.write(f"{shard.name}\n")
     return written
+
+
+def counted(sent, version, shard):
+    """Writes down how many cells are simulated."""
+    simulate = work.simulate
+
+    def counting(cell, scales, *args, **kwargs):
+        with Path(os.environ[LOG]).open("a") as file:
+            file.write(f"{len(scales)}\n")
+        return simulate(cell, scales, *args, **kwargs)
+
+    work.simulate = counting
+    try:
+        return SIMULATED(sent, version, shard)
+    finally:
+        work.simulate = simulate
 
 
 def dies(sent, version, shard):

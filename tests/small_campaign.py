@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from small_cells import small_cell
-from tiny_job import environment
 
 from cardioemu.errors import UserError
 from cardioemu.simulation import Solver, campaign, simulate
@@ -40,7 +39,7 @@ def main(folder, log):
     def logging(cell, scales, duration_ms, *args, **kwargs):
         traces = simulate(cell, scales, duration_ms, *args, **kwargs)
         if duration_ms == DURATION:  # not those of the forecast
-            time.sleep(0.02)
+            time.sleep(0.05)
             with Path(log).open("a") as file:
                 file.write(json.dumps(scales[:, 0].tolist()) + "\n")
         return traces
@@ -58,6 +57,8 @@ def main(folder, log):
 
 def start(folder, log, **kwargs):
     """Starts that program, and returns once it is about to begin its campaign."""
+    from tiny_job import environment  # which imports all there is: seconds for this program, and for Dask's workers
+
     process = subprocess.Popen(
         [sys.executable, __file__, str(folder), str(log)],
         env=environment(),
@@ -72,7 +73,7 @@ def start(folder, log, **kwargs):
 
 def finish(process):
     """Waits for its end: the exit status, and what it said on the error stream."""
-    _, told = process.communicate(timeout=120)
+    _, told = process.communicate(timeout=300)
     return process.returncode, told
 
 
@@ -81,7 +82,7 @@ def logged(log):
     return [tuple(json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=300):
     """Returns once a condition holds."""
     end = time.monotonic() + seconds
     while not condition():

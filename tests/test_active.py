@@ -64,6 +64,7 @@ def test_candidates_stay_in_the_box_of_the_design():
     chosen = active(boundary=1.0).chosen(Half(), known, 50)
     assert chosen[:, 0].min() >= 0.5
     assert chosen[:, 0].max() <= 1.5
+    assert (chosen[:, 1] == 1).all()
 
 
 def test_fewer_wanted_candidates_than_asked_for():
@@ -143,9 +144,17 @@ def test_one_command_and_its_resumption(tmp_path):
     assert round_file.stat().st_mtime_ns == written
     assert metrics_of(folder)["val/rmse_mV"] == pytest.approx(metrics["val/rmse_mV"], rel=1e-4)
 
+    # Killed in the round, before it was tested: it goes on from its last checkpoint.
+    of_round = metrics_of(round_file.parent)
+    round_file.unlink()
+    (folder / "metrics.json").unlink()
+    run_cli(f"resume={folder.relative_to(tmp_path)}", cwd=tmp_path)
+    assert metrics_of(round_file.parent)["test/rmse_mV_mean"] == pytest.approx(of_round["test/rmse_mV_mean"], rel=1e-4)
+    assert metrics_of(folder)["val/rmse_mV"] == pytest.approx(metrics["val/rmse_mV"], rel=1e-4)
 
-def test_epochs_that_are_not_validated(tmp_path):
-    told = run_cli(*OWN, "active.max_epochs=3", cwd=tmp_path, check=False)
+
+def test_epochs_that_are_not_validated(tmp_path, run_inside):
+    told = run_inside(*OWN, "active.max_epochs=3", cwd=tmp_path)
     assert told.returncode == 2
     assert told.stderr == (
         "active.max_epochs: got 3, allowed are multiples of trainer.validate_every, which is 2; the last epoch is to "

@@ -108,3 +108,11 @@ def test_ridge_where_all_do_the_same(fires):
 def test_a_single_cell_is_answered_with(name):
     baseline = BASELINES[name](known(SCALES[:1], cubic(SCALES[:1])))
     np.testing.assert_allclose(baseline.voltage_mV(SCALES[5:8]), np.repeat(cubic(SCALES[:1]), 3, axis=0), atol=1e-9)
+
+
+def test_many_inputs_are_not_triangulated():
+    scales = RNG.uniform(0, 2, (50, 6))
+    windows = RNG.normal(size=(50, 4))
+    asked = RNG.uniform(0.5, 1.5, (5, 6))
+    interpolation, nearest = (make(known(scales, windows)) for make in (LinearInterpolation, NearestCell))
+    np.testing.assert_array_equal(interpolation.voltage_mV(asked), nearest.voltage_mV(asked))

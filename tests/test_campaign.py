@@ -175,6 +175,7 @@ CHANGES = {
     "initial state": lambda cell: {"cell": changed_file(cell, "m.V = -60", "m.V = -61")},
     "control value": lambda cell: {"cell": changed_file(cell, "b = 1", "b = 1.1")},
     "equations": lambda cell: {"cell": changed_file(cell, "0.5 * x", "0.6 * x")},
+    "unit of a state": lambda cell: {"cell": changed_file(cell, "0.5 * x) / 60", "0.5 * x) / 60 in [mM]")},
 }
 
 

@@ -5,15 +5,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import dask_faults
+import psutil
 import pytest
 from dask_faults import CELLS, assert_same
-from small_campaign import DURATION, SOLVER, files_of
+from small_campaign import DURATION, SOLVER, files_of, wait_for
 from tiny_job import environment
 
 from cardioemu.errors import UserError
@@ -54,19 +54,23 @@ def test_two_workers_give_the_same_store_as_none(cell, by_local, tmp_path, monke
 
 
 def test_a_worker_killed_half_way(cell, by_local, tmp_path, monkeypatch, capfd):
-    log = tmp_path / "log"
+    log, killed = tmp_path / "log", {}
     monkeypatch.setenv(dask_faults.LOG, str(log))
     monkeypatch.setattr(dask, "_simulated", dask_faults.logged)
 
     def kill():
-        while not log.exists() or len(log.read_text().splitlines()) < 6:
-            time.sleep(0.01)
-        os.kill(int(log.with_suffix(".pid").read_text()), signal.SIGKILL)
+        wait_for(lambda: log.exists() and len(log.read_text().splitlines()) >= 6)
+        worker = int(log.with_suffix(".pid").read_text())
+        os.kill(worker, signal.SIGKILL)
+        killed[worker] = len(log.read_text().splitlines())
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     store = run(cell, tmp_path / "traces")
     killer.join()
+    ((worker, done),) = killed.items()
+    assert not psutil.pid_exists(worker)
+    assert done < 20
     assert_same(store, by_local)
     simulated = Counter(log.read_text().splitlines())
     assert simulated.keys() == {shard.name for shard in store.shards}
@@ -117,21 +121,19 @@ def test_a_worker_with_another_version(cell, tmp_path, monkeypatch):
     assert files_of(tmp_path) == {}
 
 
-def test_ctrl_c(tmp_path):
+def test_ctrl_c(begin, tmp_path):
     program = "import sys, dask_faults; dask_faults.main(*sys.argv[1:])"
     log = tmp_path / "log"
-    process = subprocess.Popen(
+    process = begin(
         [sys.executable, "-c", program, str(tmp_path), "is_slow"],
+        tmp_path,
         env=environment() | {"PYTHONPATH": str(Path(__file__).parent), dask_faults.LOG: str(log)},
-        stderr=subprocess.PIPE,
-        text=True,
         start_new_session=True,
     )
-    while not log.exists() or not files_of(tmp_path):
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_for(lambda: process.poll() is not None or (log.exists() and files_of(tmp_path)))
+    assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Traceback" not in told
     assert "distributed" not in told
@@ -157,8 +159,7 @@ def test_workers_that_are_gone(cell, by_local, tmp_path, monkeypatch, caplog, en
     engine = Engine(engine="dask", cluster=cluster.scheduler_address)
 
     def leave():
-        while not log.exists():
-            time.sleep(0.01)
+        wait_for(log.exists)
         cluster.scale(0) if end == "workers" else cluster.close()
 
     caplog.clear()  # what the cluster of this test has said of its own start
@@ -166,7 +167,7 @@ def test_workers_that_are_gone(cell, by_local, tmp_path, monkeypatch, caplog, en
         context.setattr(workers, "GONE_S", 0.5)
         context.setattr(dask, "FETCH_S", 1.0)
         context.setattr(dask, "_simulated", dask_faults.logged)
-        leaver = threading.Thread(target=leave)
+        leaver = threading.Thread(target=leave, daemon=True)
         leaver.start()
         with pytest.raises(UserError, match=rf"the workers of {engine.cluster} are gone; what is finished is kept"):
             run(cell, tmp_path / "traces", engine)
@@ -183,8 +184,6 @@ def test_no_scheduler_at_the_address(cell, tmp_path, monkeypatch):
 
 
 def test_the_cluster_listens_to_this_machine_only(monkeypatch):
-    import psutil
-
     with workers.connected(ONE, 1):
         processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
         listening = {c.laddr.ip for p in processes for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
@@ -217,7 +216,7 @@ def test_a_script_that_every_worker_would_run(tmp_path):
         env=environment() | {"PYTHONPATH": str(Path(__file__).parent)},
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert result.returncode == 1
     assert "a script that uses dask must do so below if __name__ == '__main__':" in result.stderr

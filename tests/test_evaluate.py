@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from cardioemu import load_emulator
 from cardioemu.data import TEST, TRAIN
 from cardioemu.evaluation import neighbour_rmse_mV
 from cardioemu.settings.evaluate import distinguished
+
+pytestmark = pytest.mark.xdist_group("evaluation")  # one for all
 
 NAMES = ["emulator", "nearest_cell", "linear_interpolation", "pca_ridge"]
 SENTENCES = [
@@ -76,7 +79,7 @@ def test_firing_is_told_of_all_unseen_cells(evaluation, data):
 
 def test_what_it_leaves(evaluation):
     assert sorted(path.name for path in evaluation.folder.iterdir()) == [
-        "cells.csv", "config.yaml", "figures", "metrics.json", "mlflow_run_id", "report.html"
+        ".holder", ".lock", "cells.csv", "config.yaml", "figures", "metrics.json", "mlflow_run_id", "report.html"
     ]  # fmt: skip
     assert {name.split("/")[0] for name in evaluation.metrics} == set(NAMES)
     assert all(np.isfinite(value) for value in evaluation.metrics.values())
@@ -154,9 +157,8 @@ def test_on_a_gpu(evaluation, job, tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
 def test_without_a_gpu_that_is_told(job, tmp_path):
-    refused(
-        evaluate(job, tmp_path, "accelerator=gpu", check=False), "accelerator: got 'gpu'; no CUDA device is visible"
-    )
+    result = evaluate(job, tmp_path, "accelerator=gpu", run=partial(run_cli, check=False))
+    refused(result, "accelerator: got 'gpu'; no CUDA device is visible")
 
 
 def test_names_tell_paths_apart():
@@ -164,12 +166,13 @@ def test_names_tell_paths_apart():
     assert distinguished(["a/best.ckpt", "a/last.ckpt"]) == ["best.ckpt", "last.ckpt"]
     assert distinguished(["models:/x@champion", "runs/1/best.ckpt"]) == ["models_x_champion", "runs_1_best.ckpt"]
     assert distinguished(["a/b.ckpt", "a/c/b.ckpt"]) == ["a_b.ckpt", "a_c_b.ckpt"]
+    assert distinguished(["./a/best.ckpt", "../b/best.ckpt"]) == ["_a", "_b"]
 
 
 @pytest.mark.parametrize(("argument", "said"), SENTENCES, ids=[argument for argument, _ in SENTENCES])
-def test_what_cannot_be_is_told(job, tmp_path, argument, said):
+def test_what_cannot_be_is_told(job, tmp_path, run_inside, argument, said):
     argument = argument.format(job=job.cwd, best=job.folder / "best.ckpt")
-    refused(evaluate(job, tmp_path, argument, check=False), said)
+    refused(evaluate(job, tmp_path, argument, run=run_inside), said)
     assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", "mlflow.db.lock"}
 
 
@@ -180,70 +183,61 @@ def refused(result, said):
     assert "Traceback" not in result.stderr
 
 
-def test_an_emulator_of_another_variant_is_told(job, tmp_path):
+def test_an_emulator_of_another_variant_is_told(job, tmp_path, run_inside):
     simulated = ("simulator.variant=corrected", "design=sobol", "design.n=4", "simulator.duration_ms=2500")
-    run_cli(*simulated, cwd=tmp_path, script="simulate.py")
+    assert run_inside(*simulated, cwd=tmp_path, script="simulate.py").returncode == 0
     (store,) = tmp_path.glob("data/traces/*")
     refused(
-        evaluate(job, tmp_path, f"traces={store}", check=False),
+        evaluate(job, tmp_path, f"traces={store}", run=run_inside),
         rf"traces: got {store} of akwaboah2021 \(variant corrected\), but the emulator was trained on akwaboah2021 "
         r"\(variant program\); give traces of that cell, or leave traces null to have them simulated$",
     )
     said = load_emulator(job.folder / "best.ckpt").specification
     paced = changed(job, tmp_path / "paced.ckpt", cell_sha256="1" * 64)
     refused(
-        evaluate(job, tmp_path, f"compare=[{paced}]", check=False),
+        evaluate(job, tmp_path, f"compare=[{paced}]", run=run_inside),
         r"compare: got an emulator of akwaboah2021 \(variant program\), beside one of akwaboah2021 \(variant program\) "
         r"with other parameters, pacing or scaled constants; give emulators of the same cell$",
     )
     other = changed(job, tmp_path / "other.ckpt", cell_sha256="1" * 64, cell=said.cell | {"variant": "corrected"})
     refused(
-        evaluate(job, tmp_path, f"compare=[{other}]", check=False),
+        evaluate(job, tmp_path, f"compare=[{other}]", run=run_inside),
         r"compare: got an emulator of akwaboah2021 \(variant corrected\), beside one of akwaboah2021 \(variant program",
     )
 
 
-def test_traces_of_another_cell_are_told(job, tmp_path):
-    scaled = "simulator.scaled={ICaL: scales.ICaL}"
-    result = run_cli(
-        scaled,
-        "design=sobol",
-        "design.n=4",
-        "simulator.duration_ms=2500",
-        cwd=tmp_path,
-        script="simulate.py",
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+def test_traces_of_another_cell_are_told(job, tmp_path, run_inside):
+    simulated = ("simulator.scaled={ICaL: scales.ICaL}", "design=sobol", "design.n=4", "simulator.duration_ms=2500")
+    assert run_inside(*simulated, cwd=tmp_path, script="simulate.py").returncode == 0
     (store,) = tmp_path.glob("data/traces/*")
     refused(
-        evaluate(job, tmp_path, f"traces={store}", check=False),
+        evaluate(job, tmp_path, f"traces={store}", run=run_inside),
         rf"traces: got {store}, whose cells are scaled in ICaL, but the emulator was trained on cells scaled in ICaL, "
         r"IK1, IKr, IKur, INa; give traces of such cells$",
     )
 
 
-def test_a_checkpoint_that_is_none_is_told(job, tmp_path):
+def test_a_checkpoint_that_is_none_is_told(job, tmp_path, run_inside):
     old = changed(job, tmp_path / "old.ckpt", version=1)
     refused(
-        evaluate(job, tmp_path, f"checkpoint={old}", check=False),
+        evaluate(job, tmp_path, f"checkpoint={old}", run=run_inside),
         rf"checkpoint: {old} is of version 1, and this program reads version 3; train again, or use the program it",
     )
     torn = tmp_path / "torn.ckpt"
     torn.write_bytes((job.folder / "best.ckpt").read_bytes()[:-1000])
     refused(
-        evaluate(job, tmp_path, f"checkpoint={torn}", check=False),
+        evaluate(job, tmp_path, f"checkpoint={torn}", run=run_inside),
         rf"checkpoint: {torn} cannot be read, it is damaged or of another program",
     )
     said = load_emulator(job.folder / "best.ckpt").specification
     gone = changed(job, tmp_path / "gone.ckpt", cell=said.cell | {"model": "/nowhere/my.mmt"})
     refused(
-        evaluate(job, tmp_path, f"checkpoint={gone}", check=False),
+        evaluate(job, tmp_path, f"checkpoint={gone}", run=run_inside),
         r"simulator.model: got '/nowhere/my.mmt', which is neither a bundled model \(akwaboah2021\) nor a file$",
     )
     moved = changed(job, tmp_path / "moved.ckpt", cell_sha256="1" * 64)
     refused(
-        evaluate(job, tmp_path, f"checkpoint={moved}", check=False),
+        evaluate(job, tmp_path, f"checkpoint={moved}", run=run_inside),
         r"checkpoint: it was trained on another akwaboah2021 than that of today; put the file back as it was",
     )
 

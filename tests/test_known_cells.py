@@ -3,12 +3,14 @@
 import shutil
 from dataclasses import replace
 
+import dask_faults
 import numpy as np
 import pytest
 from small_campaign import DURATION, FAILING, SCALES, SOLVER, files_of
 
 from cardioemu.simulation import Engine, campaign
 from cardioemu.simulation.campaigns import expected, work
+from cardioemu.simulation.campaigns.engines import dask
 
 pytestmark = pytest.mark.usefixtures("small_shards")
 
@@ -39,12 +41,15 @@ def known(cell, tmp_path, fresh, simulated):
 
 @pytest.mark.parametrize("engine", [Engine(), Engine(engine="dask", workers=1)])
 def test_only_new_cells_are_simulated(cell, tmp_path, fresh, known, simulated, monkeypatch, engine):
+    log = tmp_path / "log"
+    monkeypatch.setenv(dask_faults.LOG, str(log))
+    monkeypatch.setattr(dask, "_simulated", dask_faults.counted)
     monkeypatch.chdir(tmp_path)  # workers are somewhere else
     store = run(cell, (tmp_path / "traces").relative_to(tmp_path), MORE, record=["m.x"], engine=engine)
     assert {path.name: path.read_bytes() for path in store.shards} == fresh
     assert store.cells()["status"].tolist().count("ok") == len(MORE) - 2
-    if engine.engine == "local":
-        assert sum(simulated) == NEW
+    by_workers = [int(count) for count in log.read_text().split()] if engine.engine == "dask" else []
+    assert sum(simulated) + sum(by_workers) == NEW
 
 
 def test_a_campaign_all_of_whose_cells_are_known(cell, tmp_path, known, simulated):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from model_book import make_book, new_run, save_checkpoint, trace
-from tiny_job import run_cli
 
 from cardioemu import UserError, load_emulator
 from cardioemu.tracking import uris
@@ -185,8 +184,8 @@ def test_where_mlflow_looks(monkeypatch, tmp_path):
     assert "secret" not in str(error.value)
 
 
-def test_evaluate_takes_a_uri(tmp_path):
-    result = run_cli("checkpoint=models:/huge@champion", cwd=tmp_path, script="evaluate.py", check=False)
+def test_evaluate_takes_a_uri(tmp_path, run_inside):
+    result = run_inside("checkpoint=models:/huge@champion", cwd=tmp_path, script="evaluate.py")
     assert result.returncode == 2
     assert result.stderr.startswith("checkpoint: got models:/huge@champion, which sqlite:///")
     assert result.stderr.count("\n") == 1

@@ -2,8 +2,10 @@
 
 import mmap
 import os
+import resource
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -123,3 +125,24 @@ def test_a_process_is_known_again_after_the_clock_was_set(monkeypatch, step_s):
     assert psutil.Process().create_time() == pytest.approx(began_s + step_s)  # as the system tells it from now on
     assert machine.alive(name)
     assert machine.this_process() == name
+
+
+def open_a_thousand(path):
+    with ExitStack() as opened:
+        for _ in range(1000):
+            opened.enter_context(path.open())
+
+
+def test_files_that_may_be_open_at_once(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert before[1] < 0 or before[1] > 2000
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, before[1]))
+        with pytest.raises(OSError, match="Too many open files"):
+            open_a_thousand(path)
+        machine.allow_open_files(1000)
+        open_a_thousand(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,5 +1,6 @@
 """Every command and snippet of README and manual, done as it stands there."""
 
+import json
 import re
 import runpy
 import shutil
@@ -12,20 +13,18 @@ import numpy as np
 import pytest
 import torch
 from manual import PAGES, blocks, commands, snippets
+from mlflow_server import Server
+from test_served_model import HEADERS, PATH, serve
 from tiny_job import JOBS, ROOT, TINY, run_cli
 
 import cardioemu.models
 from cardioemu import UserError, load_emulator
 from cardioemu.config import check, composed
 
-# What is no program of ours, and where its test is.
-ELSEWHERE = {
-    "mlflow models serve": "test_served_model.py",
-    "curl": "test_served_model.py",
-    "python -c": "test_served_model.py",
-    "mlflow server": "mlflow_server.py",
-    "source": None,
-}
+pytestmark = pytest.mark.xdist_group("manual")  # one workshop for all
+
+# What is no program of ours.
+OTHERS = ("mlflow models serve", "mlflow server", "curl", "python -c", "source")
 MODEL = """
 [[model]]
 membrane.V = -80
@@ -107,9 +106,40 @@ def test_commands_of_ours(workshop, monkeypatch, program, arguments):
 
 def test_other_commands():
     lines = [" ".join(words) for _, words in commands() if words[0] not in ("srun", "make")]
-    for line in (line for line in lines if not re.match(r"python (?!-c)", line)):
-        (test,) = [test for start, test in ELSEWHERE.items() if line.startswith(start)]
-        assert test is None or (ROOT / "tests" / test).is_file()
+    assert [line for line in lines if not re.match(r"python (?!-c)", line) and not line.startswith(OTHERS)] == []
+
+
+def beginning(*start):
+    """The words of the one command that begins so."""
+    (found,) = [words for _, words in commands() if words[: len(start)] == list(start)]
+    return found
+
+
+def test_serving(tmp_path):
+    """As `test_served_model.py` does it, and what is done with the answer."""
+    assert beginning("mlflow", "models") == serve("hipsc", 5001)
+    _, _, url, _, header, _, body, *_ = beginning("curl")
+    assert url == f"http://127.0.0.1:5001{PATH}"
+    assert [tuple(header.split(": "))] == [*HEADERS.items()]
+    (scales,) = json.loads(body).values()
+    answer = {"predictions": np.zeros((len(scales), 7)).tolist()}
+    (tmp_path / "answer.json").write_text(json.dumps(answer))
+    reading = [sys.executable, *beginning("python", "-c")[1:]]
+    assert subprocess.check_output(reading, cwd=tmp_path, text=True) == f"({len(scales)}, 7)\n"
+
+
+def test_a_server_of_a_team(tmp_path):
+    """As the tests on one start it."""
+    there = options(beginning("mlflow", "server"))
+    here = options(Server("postgresql+psycopg2://USER@HOST/DATABASE", tmp_path).command[2:])
+    assert there.keys() <= here.keys()
+    for name in ("--backend-store-uri", "--host"):
+        assert there[name] == here[name]
+
+
+def options(words):
+    assert words[:2] == ["mlflow", "server"]
+    return dict(zip(words[2::2], words[3::2], strict=True))
 
 
 def test_make():

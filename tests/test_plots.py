@@ -5,8 +5,6 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from trace_shapes import LogisticAPs, s_inverse, smooth_steps, trace_of
 
 from cardioemu.evaluation.plots import cell_name, cell_title, overlay, sample_traces, swept_errors
@@ -117,11 +115,6 @@ def test_long_titles_are_broken():
 def test_names():
     assert cell_name(np.array([1.0, 0.2, 1.23456]), NAMES) == "IK1 0.2, IKr 1.235"
     assert cell_name(np.ones(3), NAMES) == "control"
-
-
-@given(st.lists(st.floats(0, 100), min_size=3, max_size=3).map(np.array), st.floats(0, 50))
-def test_titles_begin_with_the_name(scales, error_mV):
-    assert cell_title(scales, NAMES, error_mV) == f"{cell_name(scales, NAMES)}: {error_mV:.2f} mV"
 
 
 ERROR = "test/rmse_mV_mean"

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
-from tiny_job import ROOT, TINY, command, environment, run_cli
+from tiny_job import ROOT, TINY, command, environment
 from torch import nn
 
 from cardioemu import UserError
@@ -226,6 +227,7 @@ def test_a_run_that_cannot_fit_is_refused_before_it_allocates(tmp_path, monkeypa
     with subprocess.Popen(arguments, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
             peak = max(peak, anonymous(process.pid))
+            time.sleep(0.005)
         sentence = process.stderr.read().splitlines()[-1]
     assert process.returncode == 2
     assert re.match(r"memory_check: the run takes 1\d{3} GB of host memory, .* model\.hidden=\d+ would fit", sentence)
@@ -233,8 +235,8 @@ def test_a_run_that_cannot_fit_is_refused_before_it_allocates(tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
-def test_a_dry_run_shows_the_table_and_what_does_not_fit(tmp_path):
-    result = run_cli(*TINY, "model.hidden=200000", "dry_run=true", cwd=tmp_path)
+def test_a_dry_run_shows_the_table_and_what_does_not_fit(tmp_path, run_inside):
+    result = run_inside(*TINY, "model.hidden=200000", "dry_run=true", cwd=tmp_path)
     assert re.search(r"^parameters +80\d GB *$", result.stdout, re.MULTILINE)
     assert "model.hidden=" in result.stderr
 

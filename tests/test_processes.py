@@ -1,19 +1,20 @@
 """Training by several processes, and in several parts: the same as by one in one, whatever the shares."""
 
-import subprocess
-
 import numpy as np
 import pytest
 import torch
-from tiny_job import command, environment, metrics_of, run_cli, runs, share_data
+from mlflow_server import free_port
+from tiny_job import client, command, environment, metrics_of, run_cli, runs, share_data
+
+pytestmark = pytest.mark.xdist_group("processes")  # one run by one process for all
 
 # 24 training windows: batches of 7, 7, 7 and 3, which divide evenly by none of the numbers of shares below.
 RUN = ("data.batch_size=7", "trainer.max_epochs=4", "model=lstm2", "model.hidden=8", "optimizer.lr=0.003")
+DDP = ("trainer.strategy=ddp", "trainer.devices=2")
 TOGETHER = {
-    "ddp": ("trainer.strategy=ddp", "trainer.devices=2"),
     "fsdp": ("trainer.strategy=fsdp", "trainer.devices=2"),
     "four parts": ("trainer.accumulate=4",),
-    "ddp in two parts": ("trainer.strategy=ddp", "trainer.devices=2", "trainer.accumulate=2"),
+    "ddp in two parts": (*DDP, "trainer.accumulate=2"),
 }
 SRUN = {
     "SLURM_JOB_ID": "7",
@@ -56,42 +57,45 @@ def test_together_as_alone(job, alone, tmp_path, how):
     assert [run.info.status for run in runs(tmp_path)] == ["FINISHED"]
 
 
+def assert_no_epoch_twice(cwd):
+    """There is one run, and what was trained in it is not trained again."""
+    (run,) = runs(cwd)
+    history = client(cwd).get_metric_history(run.info.run_id, "val/rmse_mV")
+    assert [metric.step for metric in history] == [0, 1, 2, 3]
+
+
 def test_what_one_way_began_another_ends(job, alone, tmp_path):
     begun = (*share_data(job, tmp_path), *RUN, "trainer.max_epochs=2", "hydra.run.dir=run")
     run_cli(*begun, *TOGETHER["fsdp"], cwd=tmp_path)
     run_cli("resume=run", "trainer.max_epochs=3", "trainer.strategy=ddp", cwd=tmp_path)
     run_cli("resume=run", "trainer.max_epochs=4", "trainer.strategy=single", "trainer.devices=1", cwd=tmp_path)
     assert_alike(tmp_path / "run", alone)
-    assert len(runs(tmp_path)) == 1
+    assert_no_epoch_twice(tmp_path)
 
 
-def srun(*arguments, cwd):
+def srun(begin, *arguments, cwd):
     """Starts a program as srun does: all processes at once, told apart by their environment."""
-    processes = []
-    for rank in ("0", "1"):
-        env = {**environment(), **SRUN, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29411"}
-        env |= {"SLURM_PROCID": rank, "SLURM_LOCALID": rank}
-        with (cwd / f"said{rank}").open("w") as said:
-            processes.append(subprocess.Popen(command(*arguments), cwd=cwd, env=env, stdout=said, stderr=said))
-    return processes
+    env = environment() | SRUN | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    ranks = [{"SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in ("0", "1")]
+    return [begin(command(*arguments), cwd, env=env | rank) for rank in ranks]
 
 
-def test_a_job_of_slurm_that_is_requeued_goes_on(job, alone, tmp_path):
-    arguments = (*share_data(job, tmp_path), *RUN, *TOGETHER["ddp"], "hydra.run.dir=slurm-7")
+def test_a_job_of_slurm_that_is_requeued_goes_on(job, alone, begin, tmp_path):
+    arguments = (*share_data(job, tmp_path), *RUN, *DDP, "hydra.run.dir=slurm-7")
     for epochs in (2, 4):  # a requeued job runs the same script; here it is given more to do
-        processes = srun(*arguments, f"trainer.max_epochs={epochs}", cwd=tmp_path)
-        codes = [process.wait(timeout=200) for process in processes]
-        assert codes == [0, 0], (tmp_path / "said0").read_text() + (tmp_path / "said1").read_text()
+        processes = srun(begin, *arguments, f"trainer.max_epochs={epochs}", cwd=tmp_path)
+        said = [process.communicate(timeout=300) for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], said
     assert_alike(tmp_path / "slurm-7", alone)
-    assert len(runs(tmp_path)) == 1
+    assert_no_epoch_twice(tmp_path)
     assert not list((tmp_path / "slurm-7").glob("hpc_ckpt*"))
 
 
-def test_a_run_folder_is_not_used_for_another_run(job, alone):
+def test_a_run_folder_is_not_used_for_another_run(job, alone, run_inside):
     cwd = alone.parent
     before = np.array([path.stat().st_mtime for path in sorted(alone.iterdir())])
     other = (*share_data(job, cwd), *RUN, "hydra.run.dir=run", "optimizer.rho=0.5")
-    result = run_cli(*other, cwd=cwd, check=False)
+    result = run_inside(*other, cwd=cwd)
     assert result.returncode == 2
     (said,) = result.stderr.splitlines()
     assert said.startswith("optimizer.rho: got 0.5, but the run in ")
@@ -113,11 +117,11 @@ def test_a_job_script_that_lightning_refuses_is_a_sentence(job, tmp_path, monkey
     ("arguments", "sentence"),
     [
         (("trainer.devices=2",), "trainer.strategy: got single for 2 processes"),
-        (("-m", "model.hidden=4,8", *TOGETHER["ddp"]), "trainer.devices: a sweep trains each run in one process"),
+        (("-m", "model.hidden=4,8", *DDP), "trainer.devices: a sweep trains each run in one process"),
     ],
 )
-def test_several_processes_where_they_cannot_be(tmp_path, arguments, sentence):
-    result = run_cli(*arguments, cwd=tmp_path, check=False)
+def test_several_processes_where_they_cannot_be(tmp_path, run_inside, arguments, sentence):
+    result = run_inside(*arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.startswith(sentence)
     assert not list(tmp_path.iterdir())

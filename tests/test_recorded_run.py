@@ -7,6 +7,9 @@ from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 
 from cardioemu import UserError
+from cardioemu.folders import held
+from cardioemu.tracking import Server, Sqlite
+from cardioemu.tracking.outbox import Outbox
 from cardioemu.tracking.recorder import Recorder
 from cardioemu.tracking.run import Run
 
@@ -102,3 +105,20 @@ def test_two_threads(recorded, tmp_path):
     run.end("FINISHED")
     assert [step for call, step in recorded.calls if call == "image"] == [*range(30)]
     assert not (tmp_path / "unsent").exists()
+
+
+def test_what_a_live_run_keeps_is_not_sent_beside_it(tmp_path):
+    runs = Sqlite(database=tmp_path / "mlflow.db", artifacts=tmp_path / "artifacts", experiment="e")
+    Outbox(tmp_path / "run").keep("begin", {"tags": {}, "time_ms": 0})
+    with held(tmp_path / "run", "trained", "runs_dir"):
+        with pytest.raises(UserError, match=r"^runs_dir: \S+/run is in use by process \d+ on "):
+            runs.send(tmp_path / "run")
+        assert len(Outbox(tmp_path / "run")) == 1
+    assert runs.send(tmp_path / "run")[0] == 1
+    assert len(Outbox(tmp_path / "run")) == 0
+
+
+def test_where_a_run_is_once_the_server_has_gone(tmp_path):
+    server = Server(uri="http://127.0.0.1:9", experiment="e")
+    (tmp_path / "mlflow_run_id").write_text("r")
+    assert server.where(server.reopened(tmp_path)) == "http://127.0.0.1:9"

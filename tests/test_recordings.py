@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from small_cells import small_cell
-from trace_shapes import dyadic_steps, recording_of, s_inverse, trace_of
+from trace_shapes import recording_of, s_inverse, trace_of
 
 from cardioemu.simulation import design, load_cell, simulate
 from cardioemu.simulation.pacing import Pacing
@@ -13,18 +11,6 @@ from cardioemu.traces import Recording, downward_crossings, highest, lowest, ste
 
 # A stimulus current: 0 until 10 ms, falls from -52 to -50 while it is on, 0 from 12 ms on.
 STIMULUS = recording_of([0, 10, 10, 12, 12, 20], [0, 0, -52, -50, 0, 0], [0, 0, 1, 1, 0, 0])
-
-
-@given(dyadic_steps(), st.integers(-95, 45), st.floats(0, 1), st.floats(0, 1))
-def test_a_trace_is_a_recording_of_its_voltage(steps, level, one, other):
-    trace, recording = trace_of(*steps), recording_of(*steps)
-    a, b = sorted([one * trace.duration_ms, other * trace.duration_ms])
-    np.testing.assert_array_equal(recording.at([a, b]), trace.voltage_mV([a, b]))
-    np.testing.assert_array_equal(recording.slope([a, b]), trace.dvdt_mV_per_ms([a, b]))
-    for find in (upward_crossings, downward_crossings):
-        np.testing.assert_array_equal(find(recording, level), find(trace, level))
-    for find in (highest, lowest, steepest):
-        assert find(recording, a, b) == find(trace, a, b)
 
 
 def test_value_and_slope_at_a_jump_are_those_on_the_right():

@@ -33,7 +33,10 @@ SEEN = """image => {
     return [image.clientWidth, image.naturalWidth, colours.size]
 }"""
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),
+    pytest.mark.xdist_group("evaluation"),  # of which it is the report
+]
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,17 @@
-"""Runs that are killed, stopped or fail, and what resuming makes of them."""
+"""Runs that are killed or stopped, and what resuming makes of them."""
 
 import signal
-import subprocess
 import time
 from contextlib import suppress
 
 import pytest
 import torch
-from tiny_job import ROOT, client, command, environment, metrics_of, run_cli, run_of, runs, share_data
+from tiny_job import ROOT, client, command, metrics_of, run_cli, run_of, runs, share_data
+
+pytestmark = pytest.mark.xdist_group("resume")  # one undisturbed run for all
 
 
-def start(*arguments, cwd):
-    """Starts train.py and returns its process; what it says goes to files in `cwd`."""
-    with (cwd / "out").open("w") as out, (cwd / "err").open("w") as err:
-        return subprocess.Popen(command(*arguments), cwd=cwd, env=environment(), stdout=out, stderr=err)
-
-
-def wait_for(condition, process, seconds=120):
+def wait_for(condition, process, seconds=300):
     """Waits until `condition()` gives something, and returns it; the process must live until then."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -45,8 +40,8 @@ def long(job, tmp_path_factory):
     return folder
 
 
-def test_a_killed_run_resumes_as_if_nothing_had_been(job, long, tmp_path):
-    process = start(*share_data(job, tmp_path), "trainer.max_epochs=200", cwd=tmp_path)
+def test_a_killed_run_resumes_as_if_nothing_had_been(job, long, begin, tmp_path):
+    process = begin(command(*share_data(job, tmp_path), "trainer.max_epochs=200"), tmp_path)
     folder, _ = wait_for(lambda: (found := epochs_done(tmp_path)) and found[1] >= 3 and found, process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
@@ -70,19 +65,24 @@ def test_a_killed_run_resumes_as_if_nothing_had_been(job, long, tmp_path):
         == f"python {ROOT / 'train.py'} resume={folder.relative_to(tmp_path)}"
     )
     assert run.info.run_id == (folder / "mlflow_run_id").read_text()
-    # An epoch that was recorded but not yet in last.ckpt stands twice, with the same value.
-    history = client(tmp_path).get_metric_history(run.info.run_id, "train/loss")
-    assert {m.step for m in history} == set(range(200))
-    assert len({(m.step, m.value) for m in history}) == 200
+    assert_went_on(tmp_path, run, epochs=200)
     assert list(tmp_path.glob("runs/*/*")) == [folder]
 
 
-def test_a_stopped_run_resumes_to_more_epochs(job, long, tmp_path):
-    process = start(*share_data(job, tmp_path), "trainer.max_epochs=50000", cwd=tmp_path)
-    folder, _ = wait_for(lambda: epochs_done(tmp_path), process)
+def assert_went_on(cwd, run, epochs):
+    """All epochs are recorded; one that was, but not yet in last.ckpt, stands twice, with the same value."""
+    history = client(cwd).get_metric_history(run.info.run_id, "train/loss")
+    assert {m.step for m in history} == set(range(epochs))
+    assert len({(m.step, m.value) for m in history}) == epochs
+    assert len(history) <= epochs + 1
+
+
+def test_a_stopped_run_resumes_to_more_epochs(job, long, begin, tmp_path):
+    process = begin(command(*share_data(job, tmp_path), "trainer.max_epochs=50000"), tmp_path)
+    folder, _ = wait_for(lambda: (found := epochs_done(tmp_path)) and found[1] >= 3 and found, process)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 130
-    errors = (tmp_path / "err").read_text()
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 130
     assert errors.splitlines()[-1] == f"stopped; resume={folder} goes on from the last whole epoch"
     assert "Traceback" not in errors
     (run,) = runs(tmp_path)
@@ -91,20 +91,15 @@ def test_a_stopped_run_resumes_to_more_epochs(job, long, tmp_path):
     assert done < 200, "the machine was too fast for this test"
     run_cli(f"resume={folder}", "trainer.max_epochs=200", cwd=tmp_path)
     assert metrics_of(folder) == metrics_of(long)
-    assert [run.info.status for run in runs(tmp_path)] == ["FINISHED"]
+    (run,) = runs(tmp_path)
+    assert run.info.status == "FINISHED"
+    assert_went_on(tmp_path, run, epochs=200)
 
 
-def test_a_terminated_run_is_killed(job, tmp_path):
-    process = start(*share_data(job, tmp_path), "trainer.max_epochs=50000", cwd=tmp_path)
+def test_a_terminated_run_is_killed(job, begin, tmp_path):
+    process = begin(command(*share_data(job, tmp_path), "trainer.max_epochs=50000"), tmp_path)
     wait_for(lambda: epochs_done(tmp_path), process)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 130
+    process.communicate(timeout=300)
+    assert process.returncode == 130
     assert [run.info.status for run in runs(tmp_path)] == ["KILLED"]
-
-
-def test_a_run_that_raises_is_failed(job, tmp_path):
-    result = run_cli(*share_data(job, tmp_path), "trainer.max_epochs=2", "optimizer.lr=1e30", cwd=tmp_path, check=False)
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith("optimizer.lr: training diverged in epoch 0")
-    assert "Traceback" not in result.stderr
-    assert [run.info.status for run in runs(tmp_path)] == ["FAILED"]

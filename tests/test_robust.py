@@ -1,6 +1,5 @@
 """Any settings on a small model whose cells may rest, fire, blow up or leave what its equations are defined for."""
 
-import time
 import warnings
 
 import numpy as np
@@ -27,7 +26,7 @@ DURATION_MS = 30.0
 VALUES = st.sampled_from([0.0, 5e-324, 1e-12, 0.3, 1.0, 1.0, 1.0, 3.0, 100.0, 1e3]) | st.floats(0, 10)
 STATES = st.sampled_from([0.0, -1.0, 1.0, 1e-300, 1e6, -1e6, 1e30, -1e30, 1e300]) | st.floats(-200, 200)
 WRONG = st.sampled_from([-1.0, -1e-12, np.nan, np.inf, -np.inf])
-SECONDS = 20  # for one example, on a busy machine
+MOST_STEPS = 1e5 + 1000 * DURATION_MS + 100 * 9  # as many as a run may try, in so many pieces of the pacing
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +36,12 @@ def cell(tmp_path_factory):
 
 
 def run(cell, scales, duration_ms=DURATION_MS, **more):
-    """Simulates within bounded time and without a warning."""
-    begin = time.monotonic()
+    """Simulates in a bounded number of steps and without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         traces = simulate(cell, scales, duration_ms, record=RECORD, protocol=Pacing(9, 1, 2), **more)
-    assert time.monotonic() - begin < SECONDS
     for trace in traces:
+        assert len(trace.step_time_ms) <= MOST_STEPS
         assert np.isfinite(trace.step_voltage_mV).all()
         assert np.isfinite(trace.final_state).all()
         assert trace.status == "ok" or "ms, state " in trace.status
@@ -121,6 +119,8 @@ def test_no_garbage_between_the_steps(scales):
     """Nor beyond the range of a run at a thousandth of the tolerance."""
     t = np.linspace(0, DURATION_MS, 30_001)
     rough, fine = (simulate(AKWABOAH, scales, DURATION_MS, rtol=rtol)[0] for rtol in (1e-4, 1e-7))
-    if rough.status == "ok" == fine.status:
+    assert rough.status == "ok"
+    assert fine.status == "ok" or max(scales) == 1e4  # where it may fire too often for the steps there are
+    if fine.status == "ok":
         V, expected = rough.voltage_mV(t), fine.voltage_mV(t)
         assert expected.min() - 1 < V.min() <= V.max() < expected.max() + 1

@@ -10,7 +10,6 @@ from small_cells import small_cell
 
 from cardioemu.errors import UserError
 from cardioemu.simulation import load_cell, simulate
-from cardioemu.simulation.simulate import cores
 from cardioemu.simulation.solvers.rodas.solve import generate
 
 # name: states at 0, rates, and V(t) of scale 1 in closed form.
@@ -129,10 +128,6 @@ def test_progress_and_its_exceptions(cell):
 
     with pytest.raises(KeyboardInterrupt):
         simulate(cell, np.ones((5, 5)), 1e6, progress=stop)
-
-
-def test_cores():
-    assert 1 <= cores() <= (os.cpu_count() or 1)
 
 
 def test_generated_source_is_the_same_in_every_process():

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import tempfile
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +23,7 @@ from cardioemu.traces import SPACING_MS
 
 MAIN = Path(__file__).with_name("sanitized.c")
 MEMORY, THREAD = "address,undefined", "thread"
-BUILDS = [("gcc", MEMORY, ""), ("clang", MEMORY, ""), ("gcc", MEMORY, "-DLANES=1"), ("gcc", THREAD, "")]
+BUILDS = [("gcc", MEMORY, ""), ("clang", MEMORY, ""), ("gcc", MEMORY, "-DLANES=1")]
 THREADS = 3
 
 
@@ -44,28 +45,40 @@ def bare(folder):
 
 def absurd(folder):
     """Initial states far outside all that the equations were made for."""
-    cell, scales, _, _ = spontaneous(folder)
+    cell, scales, _, settings = spontaneous(folder)
     initial = np.tile(cell.initial_state, (len(scales), 1))
     for row, value in enumerate([-1, 0, 1e6, -1e6, 1e300, -1e300, 5e-324, 1e150] * 2):
         initial[row, :: 1 + row // 8] = value
-    return cell, scales, 20.0, {"initial_state": initial}
+    return cell, scales, 20.0, settings | {"initial_state": initial}
 
 
-MODELS = [spontaneous, paced, operators, bare, absurd]
+# Those of a tuple have one kernel. Threads share their work out in the same way whatever the kernel.
+MODELS = [(spontaneous, absurd), (paced,), (operators,), (bare,)]
+CASES = [*product(MODELS, BUILDS), ((paced,), ("gcc", THREAD, ""))]
 
 
-@pytest.fixture(scope="module", params=MODELS, ids=lambda make: make.__name__)
-def problem(request, tmp_path_factory):
-    """The problem that the solver is given, the file that the program reads, and what the solver makes of it."""
-    folder = tmp_path_factory.mktemp("problem")
-    cell, scales, duration, settings = request.param(folder)
+def name_of(case):
+    return " ".join(part if isinstance(part, str) else part.__name__ for part in case)
+
+
+@pytest.fixture(scope="module")
+def problems(request, tmp_path_factory):
+    """The folder of a kernel and of problems for it: the cell of each, the file, and what the solver makes of it."""
+    folder = tmp_path_factory.mktemp("problems")
+    return folder, [prepared(make, folder) for make in request.param]
+
+
+def prepared(make, folder):
+    cell, scales, duration, settings = make(folder)
     given = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SOLVERS, "rodas", SimpleNamespace(solve=lambda problem, *_: given.append(problem) or []))
         simulate(cell, scales, duration, **settings)
-    write(given[0], folder / "problem.bin")
-    (folder / "kernel.c").write_text(rodas.generate(cell, given[0].record))
-    return cell, folder, simulate(cell, scales, duration, **settings)
+    write(given[0], folder / f"{make.__name__}.bin")
+    kernel, source = folder / "kernel.c", rodas.generate(cell, given[0].record)
+    assert not kernel.exists() or kernel.read_text() == source
+    kernel.write_text(source)
+    return cell, f"{make.__name__}.bin", simulate(cell, scales, duration, **settings)
 
 
 def write(problem, path):
@@ -97,47 +110,51 @@ def missing(compiler, sanitizer):
     return f"{compiler} has no {sanitizer} that runs here: {result.stderr[-200:]}" if result.returncode else ""
 
 
-@pytest.fixture(scope="module", params=BUILDS, ids=" ".join)
-def build(request):
-    compiler, sanitizer, _ = request.param
+def built(build, folder):
+    """Builds the program in the folder of a kernel."""
+    compiler, sanitizer, options = build
     if reason := missing(compiler, sanitizer):
         pytest.skip(reason)
-    return request.param
-
-
-def run(build, folder):
-    """Builds the program in a folder with the kernel and the problem, and runs it; what it wrote, one row per cell."""
-    compiler, sanitizer, options = build
     flags = ["-O1", "-g", NATIVE, *ARITHMETIC, f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", *options.split()]
     command = [compiler, *flags, "-I", str(folder), str(MAIN), "-o", "program", "-lm", "-lpthread"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    result = subprocess.run(["./program", "problem.bin"], cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def run(folder, file):
+    """Runs it on a problem; what it wrote, one row per cell."""
+    result = subprocess.run(["./program", file], cwd=folder, capture_output=True, text=True, timeout=300)
     assert (result.returncode, result.stderr) == (0, "")
     return [line.split() for line in result.stdout.splitlines()]
 
 
-def test_clean_and_right(problem, build):
-    cell, folder, traces = problem
-    rows = run(build, folder)
-    for row, trace in zip(rows, traces, strict=True):
-        status, culprit, (end, voltage, *state) = int(row[0]), int(row[1]), map(float, row[2:])
-        assert trace.status.startswith(STATUS[status])
-        if status == 0:
-            assert end == trace.step_time_ms[-1]
-            assert voltage == pytest.approx(trace.step_voltage_mV[-1], rel=1e-4, abs=1e-4)
-            np.testing.assert_allclose(state[: len(cell.states)], trace.final_state, rtol=1e-3, atol=1e-6)
-        elif culprit >= 0:
-            assert trace.status.startswith("too many") or cell.states[culprit] in trace.status
+@pytest.mark.parametrize(("problems", "build"), CASES, indirect=["problems"], ids=name_of)
+def test_clean_and_right(problems, build):
+    folder, all_of_them = problems
+    built(build, folder)
+    for cell, file, traces in all_of_them:
+        for row, trace in zip(run(folder, file), traces, strict=True):
+            assert_same(row, trace, cell)
+
+
+def assert_same(row, trace, cell):
+    """The program and the solver have ended a cell alike."""
+    status, culprit, (end, voltage, *state) = int(row[0]), int(row[1]), map(float, row[2:])
+    assert trace.status.startswith(STATUS[status])
+    if status == 0:
+        assert end == trace.step_time_ms[-1]
+        assert voltage == pytest.approx(trace.step_voltage_mV[-1], rel=1e-4, abs=1e-4)
+        np.testing.assert_allclose(state[: len(cell.states)], trace.final_state, rtol=1e-3, atol=1e-6)
+    elif culprit >= 0:
+        assert trace.status.startswith("too many") or cell.states[culprit] in trace.status
 
 
 @pytest.mark.parametrize("room", [1024, 4096, 16384])
-@pytest.mark.parametrize("problem", [paced], indirect=True, ids=["paced"])
-def test_clean_where_memory_ends(problem, room):
+@pytest.mark.parametrize("problems", [(paced,)], indirect=True, ids=["paced"])
+def test_clean_where_memory_ends(problems, room):
     """No array of more than `room` bytes: at 1 kB and 4 kB not one step can be recorded, or its time only."""
-    _, folder, traces = problem
-    if reason := missing("gcc", MEMORY):
-        pytest.skip(reason)
-    rows = run(("gcc", MEMORY, f"-DROOM={room}"), folder)
+    folder, [(_, file, traces)] = problems
+    built(("gcc", MEMORY, f"-DROOM={room}"), folder)
+    rows = run(folder, file)
     scarce = [STATUS[int(row[0])].startswith("no memory") for row in rows]
     assert any(scarce)
     for row, trace, short in zip(rows, traces, scarce, strict=True):

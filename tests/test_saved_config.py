@@ -39,3 +39,19 @@ def test_what_a_begun_run_may_not_change(begun, override):
         UserError, match=rf"^{re.escape(address)}: a run that has begun takes changes of single settings"
     ):
         reopen(str(begun), [override])
+
+
+def test_what_was_null_may_be_given(begun):
+    config, _ = reopen(str(begun), ["trainer.patience=20", "tracking.run_name=other"])
+    assert (config.trainer.patience, config.tracking.run_name) == (20, "other")
+
+
+@pytest.mark.parametrize("override", ["tracking.run_name=[a", "trainer.max_epochs=${nothing}"])
+def test_what_cannot_be_read(begun, override):
+    with pytest.raises(UserError, match=rf"^{re.escape(override)}: this is no setting=value that can be read"):
+        reopen(str(begun), [override])
+
+
+def test_the_folder_is_the_same_wherever_it_is_asked_from(begun, monkeypatch):
+    monkeypatch.chdir(begun.parent)
+    assert reopen("run", [])[1] == begun

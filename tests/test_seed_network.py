@@ -93,4 +93,3 @@ def test_it_stands_beside_others_only(data, said, tmp_path):
     beside = with_seed_network({"emulator": other}, data, tmp_path, "cpu")
     assert list(beside) == ["emulator", SEED]
     assert with_seed_network(beside, data, tmp_path, "cpu") == beside
-    assert next(beside[SEED].parameters()).device == next(other.parameters()).device

@@ -20,6 +20,15 @@ from cardioemu import load_emulator
 pytestmark = pytest.mark.xdist_group("served_model")  # one server for all
 
 
+PATH, HEADERS = "/invocations", {"Content-Type": "application/json"}
+
+
+def serve(name, port):
+    """The command that serves a registered model."""
+    own = ["-m", f"models:/{name}@champion", "--env-manager", "local"]
+    return ["mlflow", "models", "serve", *own, "--host", "127.0.0.1", "--port", str(port)]
+
+
 @pytest.fixture(scope="module")
 def book(tmp_path_factory):
     return make_book(tmp_path_factory.mktemp("a book"))
@@ -36,9 +45,8 @@ def server(book):
         "OMP_NUM_THREADS": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    where = ["--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(
-        ["mlflow", "models", "serve", "-m", "models:/tiny@champion", "--env-manager", "local", *where],
+        serve("tiny", port),
         cwd=book.folder,
         env=environment,
         stdout=log.open("w"),
@@ -47,9 +55,7 @@ def server(book):
     )
 
     def post(body):
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/invocations", body.encode(), {"Content-Type": "application/json"}
-        )
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{PATH}", body.encode(), HEADERS)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, json.load(answer)
@@ -61,7 +67,7 @@ def server(book):
         yield post
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=300)
 
 
 def test_the_server_predicts(book, server):

@@ -5,12 +5,14 @@ import signal
 import numpy as np
 import pytest
 import torch
-from test_resume import epochs_done, start, wait_for
-from tiny_job import client, metrics_of, run_cli, runs
+from test_resume import epochs_done, wait_for
+from tiny_job import client, command, metrics_of, run_cli, runs
 
 from cardioemu import load_emulator
 from cardioemu.simulation import design
 from cardioemu.traces import Trace
+
+pytestmark = pytest.mark.xdist_group("steady")  # one undisturbed run for all
 
 STEADY = (
     "experiment=steady",
@@ -75,8 +77,8 @@ def test_prediction(steady):
         assert np.diff(starts_ms)[-1] == pytest.approx(found.cycle_length_ms[cell], abs=1.0)
 
 
-def test_a_killed_run_resumes_as_if_nothing_had_been(steady, tmp_path):
-    process = start(*job(steady, f"trainer.max_epochs={EPOCHS}"), cwd=tmp_path)
+def test_a_killed_run_resumes_as_if_nothing_had_been(steady, begin, tmp_path):
+    process = begin(command(*job(steady, f"trainer.max_epochs={EPOCHS}")), tmp_path)
     folder, done = wait_for(lambda: (found := epochs_done(tmp_path)) and found[1] >= 4 and found, process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
@@ -85,6 +87,9 @@ def test_a_killed_run_resumes_as_if_nothing_had_been(steady, tmp_path):
     assert not (folder / "metrics.json").exists()
     run_cli(f"resume={folder}", cwd=tmp_path)
     assert metrics_of(folder) == metrics_of(steady)
+    (run,) = runs(tmp_path)
+    history = client(tmp_path).get_metric_history(run.info.run_id, "val/rmse_mV")
+    assert len(history) <= EPOCHS / 2 + 1  # the epoch that was not yet saved stands twice
 
 
 def sentence(result):
@@ -94,8 +99,8 @@ def sentence(result):
     return result.stderr.splitlines()[-1]
 
 
-def test_the_last_epoch_must_be_validated(steady, tmp_path):
-    result = run_cli(*job(steady, "trainer.max_epochs=5"), cwd=tmp_path, check=False)
+def test_the_last_epoch_must_be_validated(steady, tmp_path, run_inside):
+    result = run_inside(*job(steady, "trainer.max_epochs=5"), cwd=tmp_path)
     assert sentence(result).startswith("trainer.max_epochs: got 5, allowed are multiples of trainer.validate_every")
     assert not list(tmp_path.glob("runs/*/*/*.ckpt"))
 
@@ -103,8 +108,9 @@ def test_the_last_epoch_must_be_validated(steady, tmp_path):
 def test_a_run_that_diverges_is_a_sentence(steady, tmp_path):
     result = run_cli(*job(steady, "trainer.max_epochs=4", "optimizer.lr=1e30"), cwd=tmp_path, check=False)
     assert sentence(result).startswith("optimizer.lr: training diverged in epoch 1")
+    assert [run.info.status for run in runs(tmp_path)] == ["FAILED"]
 
 
-def test_what_it_would_simulate(tmp_path):
-    told = run_cli("experiment=steady", "dry_run=true", cwd=tmp_path)
+def test_what_it_would_simulate(tmp_path, run_inside):
+    told = run_inside("experiment=steady", "dry_run=true", cwd=tmp_path)
     assert "simulate 4096 cells of 5 s after 45 s, 4096 of them distinct" in told.stdout

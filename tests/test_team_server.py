@@ -12,11 +12,18 @@ import platformdirs
 import pytest
 from mlflow import MlflowClient
 from mlflow_server import Server, postgresql
-from tiny_job import command, environment, run_cli, share_data
+from tiny_job import TINY, command, environment, run_cli
 
 from cardioemu import load_emulator
 
 pytestmark = pytest.mark.xdist_group("team_server")  # one server for all
+USER = {
+    "MLFLOW_TRACKING_USERNAME": "electrophysiologist",
+    "MLFLOW_TRACKING_PASSWORD": "correct horse battery staple",
+}
+# A run that tries again every 2 s in place of 30.
+IMPATIENT = "import runpy, sys; import cardioemu.tracking.run as run; run.WAIT_S = 2.0; sys.argv.pop(0); "
+IMPATIENT += "runpy.run_path(sys.argv[0], run_name='__main__')"
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +37,18 @@ def server(tmp_path_factory):
         server.kill()
 
 
-@pytest.fixture
-def team(server, job, tmp_path):
-    """Overrides of a run on it, in a folder of its own, and a client."""
+def on_it(server, job, folder):
+    """Overrides of a run on it, in a folder of its own."""
     if server.process.poll() is not None:
         server.start()
-    name = re.sub(r"\W", "", tmp_path.name)
-    return (*share_data(job, tmp_path), "tracking=server", f"tracking.uri={server.uri}", f"tracking.experiment={name}")
+    name = re.sub(r"\W", "", folder.name)
+    own = ("tracking=server", f"tracking.uri={server.uri}", f"tracking.experiment={name}")
+    return (*TINY, f"data_dir={job.cwd / 'data'}", *own)
+
+
+@pytest.fixture
+def team(server, job, tmp_path):
+    return on_it(server, job, tmp_path)
 
 
 def runs_of(server, team):
@@ -53,34 +65,53 @@ def files_of(client, run):
     return {file.path for file in client.list_artifacts(run.info.run_id)}
 
 
-def test_a_run_and_a_sweep(server, team, tmp_path, monkeypatch):
-    run_cli(*team, "trainer.max_epochs=3", "tracking.register=tiny", cwd=tmp_path)
-    run_cli("-m", *team, "trainer.max_epochs=2,4", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def recorded(server, job, tmp_path_factory):
+    """A run and a sweep on it, of a user with a password: their overrides and folder; what they print is in there."""
+    folder = tmp_path_factory.mktemp("recorded")
+    team, env = on_it(server, job, folder), environment() | USER
+    run = run_cli(*team, "trainer.max_epochs=3", "tracking.register=tiny", cwd=folder, env=env)
+    sweep = run_cli("-m", *team, "trainer.max_epochs=2,4", cwd=folder, env=env)
+    (folder / "printed").write_text(run.stdout + run.stderr + sweep.stdout + sweep.stderr)
+    return team, folder
+
+
+def test_a_run_and_a_sweep(server, recorded, tmp_path, monkeypatch):
+    team, folder = recorded
     client, (run, parent, *children) = runs_of(server, team)
     assert [r.info.status for r in (run, parent, *children)] == ["FINISHED"] * 4
     assert [epochs_of(client, r) for r in (run, *children)] == [[0, 1, 2], [0, 1], [0, 1, 2, 3]]
     assert {"config.yaml", "metrics.json", "test_cells.csv", "figures", "images"} <= files_of(client, run)
     assert {"runs.csv", "errors.png"} <= files_of(client, parent)
-    assert not (tmp_path / "mlflow.db").exists()
+    assert not (folder / "mlflow.db").exists()
     # The model comes through the server, too.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
-    (best,) = tmp_path.glob("runs/*-*/*/best.ckpt")
+    (best,) = folder.glob("runs/*-*/*/best.ckpt")
     control = [[1.0] * 5]
     expected = load_emulator(best).predict(control).voltage_mV
     for uri in (f"runs:/{run.info.run_id}/emulator", "models:/tiny@champion"):
         assert (load_emulator(uri).predict(control).voltage_mV == expected).all()
 
 
-def test_a_server_that_is_killed_while_a_run_trains(server, team, tmp_path):
-    process = subprocess.Popen(
-        command(*team, "trainer.max_epochs=400", "evaluation.every_epochs=50"),
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def test_a_password_stands_nowhere(server, recorded):
+    """Neither in what runs print and write, nor in the database, the artifacts and the log of the server."""
+    team, folder = recorded
+    run = runs_of(server, team)[1][0].info.run_id
+    assert holding(run, server.folder / "postgresql")
+    assert holding(run, folder)
+    user, password = USER.values()
+    for secret in (password, b64encode(f"{user}:{password}".encode()).decode()):
+        assert holding(secret, server.folder, folder) == ""
+
+
+def holding(text, *folders):
+    """The files that hold a text."""
+    return subprocess.run(["grep", "-rlsF", "--", text, *folders], capture_output=True, text=True).stdout
+
+
+def test_a_server_that_is_killed_while_a_run_trains(server, team, begin, tmp_path):
+    process = begin(command(*team, "trainer.max_epochs=400", "evaluation.every_epochs=50"), tmp_path)
     wait_for(lambda: [*tmp_path.glob("runs/*/*/last.ckpt")])
     server.kill()
     out, err = process.communicate(timeout=300)
@@ -111,11 +142,8 @@ def test_a_server_that_is_killed_while_a_run_trains(server, team, tmp_path):
     assert not (folder / "unsent").exists()
 
 
-def test_a_server_that_is_killed_while_a_sweep_runs(server, team, tmp_path):
-    arguments = ("-m", *team, "trainer.max_epochs=2,3,4")
-    process = subprocess.Popen(
-        command(*arguments), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def test_a_server_that_is_killed_while_a_sweep_runs(server, team, begin, tmp_path):
+    process = begin(command("-m", *team, "trainer.max_epochs=2,3,4"), tmp_path)
     wait_for(lambda: [*tmp_path.glob("runs/*/*/0/metrics.json")])
     server.kill()
     _, err = process.communicate(timeout=300)
@@ -133,17 +161,17 @@ def test_a_server_that_is_killed_while_a_sweep_runs(server, team, tmp_path):
     assert not [*tmp_path.rglob("unsent")]
 
 
-def test_a_server_that_comes_back_while_a_run_trains(server, team, tmp_path, job):
-    process = subprocess.Popen(
-        command(*team, "trainer.max_epochs=50000"), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
-    )
+def test_a_server_that_comes_back_while_a_run_trains(server, team, begin, tmp_path):
+    python, *program = command(*team, "trainer.max_epochs=50000")
+    process = begin([python, "-c", IMPATIENT, *program], tmp_path)
     wait_for(lambda: [*tmp_path.glob("runs/*/*/last.ckpt")])
     server.kill()
     wait_for(lambda: [*tmp_path.glob("runs/*/*/unsent/calls.jsonl")])
     server.start()
-    wait_for(lambda: not [*tmp_path.glob("runs/*/*/unsent/calls.jsonl")])  # it tries again every 30 s
+    wait_for(lambda: not [*tmp_path.glob("runs/*/*/unsent/calls.jsonl")])
     process.send_signal(signal.SIGTERM)
-    assert process.wait() == 130
+    process.communicate(timeout=300)
+    assert process.returncode == 130
     client, (run,) = runs_of(server, team)
     assert run.info.status == "KILLED"
     epochs = epochs_of(client, run)
@@ -178,23 +206,6 @@ def test_a_server_that_is_down_at_the_start(server, team, tmp_path):
     assert {"runs.csv", "errors.png"} <= files_of(client, parent)
 
 
-def test_a_password_stands_nowhere(server, team, tmp_path):
-    """Neither in what a run prints and writes, nor in the database, the artifacts and the log of the server."""
-    user, password = "electrophysiologist", "correct horse battery staple"
-    given = {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
-    done = run_cli(*team, "trainer.max_epochs=2", cwd=tmp_path, env=environment() | given)
-    (run,) = runs_of(server, team)[1]
-    (tmp_path / "printed").write_text(done.stdout + done.stderr)
-    assert holding(run.info.run_id, server.folder / "postgresql")
-    for secret in (password, b64encode(f"{user}:{password}".encode()).decode()):
-        assert holding(secret, server.folder, tmp_path) == ""
-
-
-def holding(text, *folders):
-    """The files that hold a text."""
-    return subprocess.run(["grep", "-rlsF", "--", text, *folders], capture_output=True, text=True).stdout
-
-
 @pytest.mark.parametrize(
     ("uri", "sentence"),
     [
@@ -205,14 +216,14 @@ def holding(text, *folders):
         ("http://hidden@:5000", "got an address with a user or a password in it"),
     ],
 )
-def test_addresses_that_are_none(uri, sentence, tmp_path):
-    result = run_cli("tracking=server", f"tracking.uri='{uri}'", cwd=tmp_path, check=False)
+def test_addresses_that_are_none(uri, sentence, tmp_path, run_inside):
+    result = run_inside("tracking=server", f"tracking.uri='{uri}'", cwd=tmp_path)
     assert result.returncode == 2
     assert sentence in result.stderr
     assert "hidden" not in result.stderr
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=300):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until

@@ -107,3 +107,14 @@ def test_campaign_keeps_what_comes_after(cell, tmp_path, small_shards):
 def test_simulator_knows_the_setting():
     with pytest.raises(ValueError, match="transient_ms"):
         Simulator("akwaboah2021", 10.0, transient_ms=-1.0)
+
+
+@pytest.mark.parametrize(("transient_ms", "duration_ms"), [(3192.3, 5000.0), (1100.0, 1000.7)])
+def test_a_trace_lasts_as_long_as_was_asked_for(tmp_path, transient_ms, duration_ms):
+    assert (transient_ms + duration_ms) - transient_ms < duration_ms  # by rounding
+    cell = small_cell(tmp_path, {"V": 1}, {"V": "-0.001 * V"})
+    (trace,) = simulate(cell, [[]], duration_ms, transient_ms=transient_ms, record=["V"])
+    assert trace.duration_ms == trace.recorded["V"].duration_ms == duration_ms
+    expected = np.exp(-0.001 * (transient_ms + duration_ms))
+    assert trace.voltage_mV(duration_ms) == pytest.approx(expected, rel=1e-3)
+    assert trace.recorded["V"].at(duration_ms) == pytest.approx(expected, rel=1e-3)

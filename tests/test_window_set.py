@@ -1,16 +1,16 @@
 """Windows on disk: cut once, in parallel, taken up where a kill has left them, read as they were cut."""
 
 import os
+import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from importlib import import_module
 
 import numpy as np
 import pytest
-from small_campaign import DURATION, MANY, SOLVER
+from small_campaign import DURATION, MANY, SOLVER, wait_for
 from tiny_job import RULE, environment
 
 from cardioemu import UserError
@@ -35,7 +35,8 @@ def cut_one_by_one(store, rule):
     return {cell: cut(trace, rule, cell) for shard in store.shards for cell, trace in store.traces(shard)}
 
 
-def test_windows_on_disk_are_those_of_their_traces(store, tmp_path):
+def test_windows_on_disk_are_those_of_their_traces(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(cutting, "cores", lambda: 2)
     for rule in (SMALL_RULE, replace(SMALL_RULE, choose="random"), replace(SMALL_RULE, resample_to=30, trim=3)):
         found, expected = window_set(store, rule, tmp_path / "windows"), cut_one_by_one(store, rule)
         assert found.cells["cell"].tolist() == sorted(expected)
@@ -146,18 +147,16 @@ if __name__ == "__main__":
 """
 
 
-def test_a_cut_that_is_killed_goes_on(cell, small_shards, tmp_path):
+def test_a_cut_that_is_killed_goes_on(cell, small_shards, begin, tmp_path):
     store = campaign(cell, MANY, DURATION, SOLVER, tmp_path / "traces")
     assert len(store.shards) == 40
     script = tmp_path / "cutting.py"
     script.write_text(CUTTING)
     arguments = [sys.executable, script, store.folder, tmp_path / "windows"]
-    with subprocess.Popen(arguments, env=environment(), stderr=subprocess.DEVNULL) as process:
-        while len(list(tmp_path.glob("windows/*/cells/*.parquet"))) < 10:
-            assert process.poll() is None
-            time.sleep(0.005)
-        process.kill()
-    time.sleep(1)  # its workers end what they are at
+    process = begin(arguments, tmp_path)
+    wait_for(lambda: process.poll() is not None or len(list(tmp_path.glob("windows/*/cells/*.parquet"))) >= 10)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
     finished = {path.stem for path in tmp_path.glob("windows/*/cells/*.parquet")}
     assert len(finished) < 40
     before = {path: at for path, at in times(tmp_path / "windows").items() if path.stem in finished}
@@ -227,3 +226,20 @@ def test_traces_and_version_change_the_key(traces, windows, tmp_path, monkeypatc
     assert window_set(other, RULE, tmp_path).key != windows.key
     monkeypatch.setattr(cutting, "VERSION", -1)
     assert window_set(traces, RULE, tmp_path).key != windows.key
+
+
+def test_shards_of_which_no_cell_fires(cell, small_shards, tmp_path):
+    """The first, too: its table has the columns of the others."""
+    silent, firing = np.array([[0.0, 0.0], [0.1, 0.0], [0.2, 0.0]]), MANY[::20]
+    store = campaign(cell, np.concatenate([silent, firing]), DURATION, SOLVER, tmp_path / "traces")
+    found = window_set(store, SMALL_RULE, tmp_path / "windows")
+    assert found.cells["outcome"].tolist()[:3] == ["stops"] * 3
+    assert found.windowed[3:].all()
+    assert [len(begin) for begin in found.cells["begin_ms"]] == [0] * 3 + [2] * 4
+    again = window_set(store, SMALL_RULE, tmp_path / "windows")
+    np.testing.assert_array_equal(again.windows(np.arange(3, 7)), found.windows(np.arange(3, 7)))
+
+
+def test_no_rows_are_an_empty_batch(windows):
+    none = np.empty(0, int)
+    assert windows.pick(none, none).shape == (0, windows.windows(np.flatnonzero(windows.windowed)[:1]).shape[2])

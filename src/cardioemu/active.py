@@ -74,6 +74,8 @@ class Active:
         ends = zip(scales.min(axis=0).tolist(), scales.max(axis=0).tolist(), strict=True)
         ranges = {name: end for name, end in zip(names, ends, strict=True) if end[0] < end[1]}
         candidates = design("sobol", n=self.candidates, seed=self.seed + known, scaled=names, ranges=ranges)
+        constant = scales.min(axis=0) == scales.max(axis=0)
+        candidates[:, constant] = scales[0, constant]
         fires, disagreement = emulator.fires_probability(candidates), emulator.disagreement(candidates)
         if fires is None or disagreement is None:
             raise UserError(

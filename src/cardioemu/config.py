@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from yaml import YAMLError
 
 from cardioemu import overrides as command_line
 from cardioemu.errors import UserError, hint, made, said
@@ -36,7 +37,10 @@ def check(conf: Path, name: str, overrides: Sequence[str], sweep: bool, schema: 
     """
     parsed = command_line.parse(overrides, sweep)
     with _configs(conf):
-        problems = command_line.unknown(conf, name, parsed)
+        try:
+            problems = command_line.unknown(conf, name, parsed)
+        except HydraException as error:
+            raise UserError(f"config: {_first_line(error)}") from error
         known = [o for o in parsed if command_line.text(o) not in problems]
         sentences, settings = list(problems.values()), []
         for job in command_line.jobs(known) if sweep else [[command_line.text(o) for o in known]]:
@@ -95,6 +99,8 @@ def _build_part(address: str, node: Any) -> Any:
         target = _locate(node["_target_"])
     except Exception as error:  # importing runs any code
         raise UserError(f"{address}._target_: got {node['_target_']!r}; {' '.join(str(error).split())}") from error
+    if not callable(target):
+        raise UserError(f"{address}._target_: got {node['_target_']!r}, which is no class and no function")
     arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
     if problems := _mistakes(target, arguments, f"{address}."):
         raise UserError("\n".join(problems))
@@ -204,10 +210,14 @@ def reopen(folder: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     config = _begun(path.parent)
     for override in overrides:
         address = override.partition("=")[0]
-        known = OmegaConf.select(config, address)
-        if address.split(".")[0] not in CHANGEABLE or known is None or isinstance(known, DictConfig):
+        known = OmegaConf.select(config, address, default=config)
+        if address.split(".")[0] not in CHANGEABLE or isinstance(known, DictConfig):
             raise UserError(
                 f"{address}: a run that has begun takes changes of single settings of {', '.join(CHANGEABLE)} only"
             )
-        config.merge_with_dotlist([override])
-    return config, path.parent
+        try:
+            config.merge_with_dotlist([override])
+            plain(config)
+        except (OmegaConfBaseException, YAMLError) as error:
+            raise UserError(f"{override}: this is no setting=value that can be read ({_first_line(error)})") from error
+    return config, path.parent.absolute()

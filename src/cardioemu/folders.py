@@ -17,16 +17,18 @@ LOCK, HOLDER = ".lock", ".holder"
 
 
 @contextmanager
-def held(folder: Path, doing: str, setting: str = "data_dir") -> Iterator[None]:
+def held(folder: Path, doing: str, setting: str = "data_dir", wait: bool = True) -> Iterator[None]:
     """Holds a folder, which it makes, against other processes; waits for one that holds it, and says who.
 
     Args:
         folder: the folder.
         doing: what is done to it, for the sentence "FOLDER is being ... by".
         setting: by which the user chose it.
+        wait: whether to wait for another at all.
 
     Raises:
-        UserError: the folder cannot be made or held. What is done to it says itself what it meets.
+        UserError: the folder cannot be made or held, or another holds it and is not waited for. What is done to it
+            says itself what it meets.
     """
     with ExitStack() as release:
         with writable(folder, setting):
@@ -34,7 +36,11 @@ def held(folder: Path, doing: str, setting: str = "data_dir") -> Iterator[None]:
             lock = FileLock(folder / LOCK)
             try:
                 lock.acquire(timeout=0)
-            except Timeout:
+            except Timeout as error:
+                if not wait:
+                    raise UserError(
+                        f"{setting}: {folder} is in use by {_holder(folder)}; run the same command when that has ended"
+                    ) from error
                 tell(f"{folder} is being {doing} by {_holder(folder)}; waiting until that has ended")
                 lock.acquire()
             release.callback(lock.release)
@@ -53,6 +59,18 @@ def writable(folder: Path, setting: str = "data_dir") -> Iterator[None]:
         raise UserError(
             f"{setting}: {folder} cannot be written to ({error.strerror or error}); "
             f"what is finished is kept: make room, or give another {setting}, and run the same command again"
+        ) from error
+
+
+@contextmanager
+def readable(folder: Path, setting: str = "data_dir") -> Iterator[None]:
+    """Turns what may not be read into a sentence."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UserError(
+            f"{setting}: {error.filename or folder} cannot be read ({error.strerror}); have its owner allow it, or "
+            f"give another {setting}"
         ) from error
 
 

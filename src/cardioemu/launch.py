@@ -10,8 +10,10 @@ from typing import Any
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from cardioemu.config import VERSION_BASE, build, check
 from cardioemu.errors import UserError
@@ -63,6 +65,9 @@ def launch(
                 _run_under_hydra(job, conf)
     except UserError as error:
         print(error, file=sys.stderr)
+        sys.exit(2)
+    except (HydraException, OmegaConfBaseException) as error:  # of what is only shown
+        print(f"config: {str(error).strip().splitlines()[0]}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
         print(str(error) or "stopped", file=sys.stderr)

@@ -3,11 +3,13 @@
 import os
 import shutil
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 GROUPS_OF_PROCESS, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+SPARE_FILES = 256  # for what else will be opened
 
 
 def cores() -> int:
@@ -68,6 +70,17 @@ def free_disk(folder: Path) -> int:
     """Returns the bytes that may still be written to the disk of a folder, which need not exist yet."""
     existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
     return shutil.disk_usage(existing).free
+
+
+def allow_open_files(count: int) -> None:
+    """Lets this process hold so many more files open, as far as the system allows; each mapped file is one."""
+    with suppress(ImportError):  # Windows has no such limit
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = psutil.Process().num_fds() + count + SPARE_FILES
+        if soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
 
 
 def in_words(size: float | int) -> str:

@@ -9,7 +9,7 @@ from cardioemu.evaluation.neighbour import distance, neighbour_rmse_mV
 from cardioemu.evaluation.plots import cell_name, cell_title, evenly, overlay, sample_traces, swept_errors
 from cardioemu.evaluation.report import Section, error_table, html
 from cardioemu.evaluation.sampled_window import BIOMARKERS, PHASES, SampledWindow
-from cardioemu.evaluation.summary import intervals, summary
+from cardioemu.evaluation.summary import headline, intervals, summary
 from cardioemu.traces import biomarkers, rhythm
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "errors_of_all",
     "evenly",
     "firing",
+    "headline",
     "html",
     "intervals",
     "neighbour_rmse_mV",

@@ -19,7 +19,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from cardioemu.types import PerCell, Predicted, Scales
 
-MOST_CELLS = 20_000  # of a triangulation: in five dimensions it takes 2 GB
+MOST_CELLS, MOST_INPUTS = 20_000, 5  # of a triangulation: so large it takes 2 GB, with more inputs many times that
 COMPONENTS = 48
 DEGREE = 3
 ALPHAS = np.logspace(-6, 3, 10)
@@ -120,7 +120,9 @@ class LinearInterpolation(Baseline):
 
 
 def _triangulated(scales: np.ndarray) -> Simplices | None:
-    """Triangulates cells, or so many of them as there is room for; None if they do not span a volume."""
+    """Triangulates cells, or so many as there is room for; None of too many inputs, or if they span no volume."""
+    if scales.shape[1] > MOST_INPUTS:
+        return None
     rows = np.linspace(0, len(scales) - 1, min(len(scales), MOST_CELLS)).astype(int)
     used = scales[rows]
     flat = len(used) < used.shape[1] + 2 or np.linalg.matrix_rank(used - used[0]) < used.shape[1]

@@ -60,6 +60,20 @@ def summary(errors: pd.DataFrame) -> dict[str, float]:
     return {name: value for name, value in result.items() if np.isfinite(value)}
 
 
+def headline(metrics: Mapping[str, float]) -> str:
+    """Says in lines what a user wants to know of a test, from its `summary` under names that begin with `test/`."""
+    t = {name.removeprefix("test/"): value for name, value in metrics.items()}
+    lines = [
+        f"test RMSE    mean {t['rmse_mV_mean']:.2f}  median {t['rmse_mV_median']:.2f}  p95 {t['rmse_mV_p95']:.2f}  "
+        f"max {t['rmse_mV_max']:.2f} mV over {t['cells']:.0f} cells (floor {t['rmse_floor_mV']:.2f} mV)"
+    ]
+    for name in ("apd90", "cl"):
+        if f"{name}_mape_percent" in t:
+            percent, cells = t[f"{name}_mape_percent"], t[f"{name}_cells"]
+            lines.append(f"{name.upper():<12} mean distance {percent:.2f} % over {cells:.0f} cells")
+    return "\n".join(lines)
+
+
 def _over_cells(name: str, values: pd.Series) -> dict[str, float]:
     return {
         f"{name}_mean": float(values.mean()),

@@ -89,7 +89,7 @@ def distinguished(paths: list[str]) -> list[str]:
     parts = [path.split("/") for path in paths]
     before, after = _shared(parts), _shared([part[::-1] for part in parts])
     shortened = ["/".join(part[before : len(part) - after]) for part in parts]
-    return [re.sub(r"[^\w.-]+", "_", name) for name in (shortened if all(shortened) else paths)]
+    return [re.sub(r"[^\w.-]+", "_", name).lstrip(".-") for name in (shortened if all(shortened) else paths)]
 
 
 def _shared(parts: list[list[str]]) -> int:

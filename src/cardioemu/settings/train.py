@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from cardioemu.active import Active
 from cardioemu.data import TRAIN, SplitRule, WindowData
@@ -49,11 +50,8 @@ class TrainSettings(SimulateSettings):
                 "windowing.length_ms: got cycle, but model has no output for the length of a cycle, without which a "
                 "window of one cycle has no times; give a length in ms"
             )
-        if self.processes > 1 and self.trainer.keywords["strategy"] == "single":
-            raise UserError(
-                f"trainer.strategy: got single for {self.processes} processes (trainer.devices times trainer.nodes); "
-                "use ddp or fsdp"
-            )
+        self._check_devices()
+        self._check_schedule()
         self._check_epochs()
         if self.active.rounds:
             _ = self.active.sizes(len(self.scales))
@@ -64,6 +62,31 @@ class TrainSettings(SimulateSettings):
                 f"settling for {self.windowing.settle_ms:g} ms needs at least {need_ms:g}; "
                 "simulate longer or cut shorter windows"
             )
+
+    def _check_devices(self) -> None:
+        trainer = self.trainer.keywords
+        if self.processes > 1 and trainer["strategy"] == "single":
+            raise UserError(
+                f"trainer.strategy: got single for {self.processes} processes (trainer.devices times trainer.nodes); "
+                "use ddp or fsdp"
+            )
+        if self.processes > 1 and self.active.rounds:
+            raise UserError(
+                f"active.rounds: got {self.active.rounds}, but cells are chosen by one process, and {self.processes} "
+                "are to train together (trainer.devices times trainer.nodes)"
+            )
+        if trainer["accelerator"] == "gpu" and trainer["devices"] > (there := torch.cuda.device_count()):
+            raise UserError(f"trainer.devices: got {trainer['devices']}, but {there} CUDA devices are visible")
+
+    def _check_schedule(self) -> None:
+        """Makes one and takes a step: torch looks at some of its settings only then."""
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        try:
+            course = self.schedule(optimizer)
+            optimizer.step()
+            course.step(*([1.0] if isinstance(course, ReduceLROnPlateau) else []))
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise UserError(f"schedule: torch does not take these settings ({error}); change them") from error
 
     def _check_epochs(self) -> None:
         every = self.trainer.keywords["validate_every"]

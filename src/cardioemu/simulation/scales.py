@@ -53,7 +53,7 @@ def distinct(scales: Scales) -> tuple[Int64[np.ndarray, " cells"], Int64[np.ndar
     """
     _, first, inverse = np.unique(scales, axis=0, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))
-    return rank[inverse], np.sort(first)
+    return rank[inverse.ravel()], np.sort(first)
 
 
 def is_first(scales: Scales) -> Bool[np.ndarray, " cells"]:

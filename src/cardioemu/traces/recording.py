@@ -96,9 +96,15 @@ class Recording:
             np.concatenate([[self.slope(begins)], self.step_slope[first:]]).astype(np.float32),
         )
 
-    def since(self, from_ms: Number) -> "Recording":
-        """Return the recording from a time on, its times counted from there; otherwise as `steps_since`."""
-        return Recording(*self.steps_since(from_ms), float(self.duration_ms - from_ms), self.status)
+    def since(self, from_ms: Number, rest_ms: Number | None = None) -> "Recording":
+        """Return the recording from a time on, its times counted from there; otherwise as `steps_since`.
+
+        Args:
+            from_ms: the time.
+            rest_ms: how much is left, where that is known better than by a subtraction, which rounds.
+        """
+        rest = float(self.duration_ms - from_ms if rest_ms is None else rest_ms)
+        return Recording(*self.steps_since(from_ms), rest, self.status)
 
     def at(self, time_ms: Times) -> Float64[np.ndarray, "..."]:
         """Interpolate the quantity at any times; at a stimulus edge it is the value on the right.

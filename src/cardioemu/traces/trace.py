@@ -68,17 +68,17 @@ class Trace(Recording):
         slopes = CubicSpline(t, V, bc_type="not-a-knot")(t, 1)
         return cls(t, V.astype(np.float32), slopes.astype(np.float32), duration_ms=float(t[-1]))
 
-    def since(self, from_ms: Number) -> "Trace":
+    def since(self, from_ms: Number, rest_ms: Number | None = None) -> "Trace":
         """Return the trace from a time on, without the transient say, its times counted from there.
 
-        Its AP starts are those of what is left; those before are counted.
+        Its AP starts are those of what is left; those before are counted. Arguments as of any recording.
 
         Raises:
             ValueError: a time outside [0, duration_ms].
         """
-        recorded = {name: recording.since(from_ms) for name, recording in self.recorded.items()}
-        rest, before = float(self.duration_ms - from_ms), int((self.starts_ms < from_ms).sum())
-        starts_before = self.starts_before + before
+        recorded = {name: recording.since(from_ms, rest_ms) for name, recording in self.recorded.items()}
+        rest = float(self.duration_ms - from_ms if rest_ms is None else rest_ms)
+        starts_before = self.starts_before + int((self.starts_ms < from_ms).sum())
         return Trace(*self.steps_since(from_ms), rest, self.status, recorded, self.final_state, starts_before)
 
     @property

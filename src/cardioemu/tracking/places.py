@@ -1,6 +1,7 @@
 """What runs are recorded in: a database file of one's own, or a team's server."""
 
 import logging
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,6 +26,14 @@ class Sqlite(Tracking):
 
     database: Path
     artifacts: Path
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if re.search(r"\w\w:/", self.database.as_posix()):  # what it says may be a password
+            raise UserError(
+                "tracking.database: got an address; allowed is the path of an SQLite file, for a server "
+                "tracking=server tracking.uri=http://HOST:PORT"
+            )
 
     @property
     def store(self) -> str:
@@ -95,7 +104,12 @@ class Server(Tracking):
 
     def where(self, run: Run) -> str:
         """Gives the server's page, once the run is there."""
-        return f"{self.uri}/{run.page}" if run.id else f"{self.uri}, once python send.py has sent the run"
+        if run.id is None:
+            return f"{self.uri}, once python send.py has sent the run"
+        try:
+            return f"{self.uri}/{run.page}"
+        except UserError:  # it has gone away since
+            return self.uri
 
     def connect(self) -> tuple[MlflowClient, str]:
         """Asks the server for the experiment.

@@ -36,10 +36,16 @@ def code_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def job_key(config: Mapping[str, Any], script: Path) -> str:
-    """Returns the hash of all that determines what a job gives: its resolved config, the package and the script."""
+def job_key(config: Mapping[str, Any], script: Path, **read: object) -> str:
+    """Returns the hash of all that determines what a job gives.
+
+    Args:
+        config: resolved.
+        script: that runs it; the package counts as well.
+        read: what the files that the config names hold.
+    """
     determines = {key: value for key, value in config.items() if key not in WHERE}
-    return stage_key("job", config=determines, code=code_digest(), script=script.read_text(encoding="utf-8"))
+    return stage_key("job", config=determines, code=code_digest(), script=script.read_text(encoding="utf-8"), **read)
 
 
 @cache
@@ -61,7 +67,7 @@ def git_state() -> tuple[dict[str, str], str]:
 def _git(*arguments: str) -> str:
     try:
         command = ["git", "-C", str(PACKAGE), *arguments]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        result = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return result.stdout.strip() if result.returncode == 0 else ""

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from pydantic.dataclasses import dataclass
 
 from cardioemu.errors import Stopped, UserError
+from cardioemu.folders import held
 from cardioemu.machine import rank
 from cardioemu.tracking.children import children
 from cardioemu.tracking.failures import FAILURES, first_line
@@ -166,11 +167,11 @@ class Tracking(ABC):
             How many records that were, and the id of the sweep that the run belongs to, its own if it is one.
 
         Raises:
-            UserError: MLflow cannot be reached, or does not take it.
+            UserError: MLflow cannot be reached, or does not take it, or the run still goes on, and sends by itself.
         """
         run = self.reopened(folder)
         waiting = len(run.outbox)
-        with self._answering():
+        with held(folder, "sent", "runs_dir", wait=False), self._answering():
             run.send()
             assert run.id is not None
             tags = run.recorder.client.get_run(run.id).data.tags

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
 from cardioemu.errors import UserError
-from cardioemu.folders import held, writable
+from cardioemu.folders import held, readable, writable
 from cardioemu.machine import cores, free_disk, in_words
 from cardioemu.progress import progress_bar
 from cardioemu.simulation import TraceStore
@@ -17,21 +18,21 @@ from cardioemu.types import CellWindows
 from cardioemu.windowing import shards
 from cardioemu.windowing.cut import cut
 from cardioemu.windowing.cycle import CycleRule
+from cardioemu.windowing.places import Places
 from cardioemu.windowing.rule import WindowRule
 from cardioemu.windowing.window_set import CELLS, WINDOWS, WindowSet
 
 # Raise it when the same traces and rule give other windows.
-VERSION = 5
+VERSION = 6
 Rule = WindowRule | CycleRule
 COLUMNS = {
     "cell": "int64",
     "outcome": "str",
     "shard": "str",
     "row": "Int64",
-    "begin_ms": "object",
-    "length_ms": "object",
-    "cycle_length_ms": "object",
+    **dict.fromkeys(Places._fields, "object"),
 }
+NOWHERE = Places(*[np.empty(0)] * len(Places._fields))  # with a type, so that shards without windows have their columns
 
 
 def window_set(store: TraceStore, rule: Rule, folder: Path) -> WindowSet:
@@ -51,7 +52,9 @@ def window_set(store: TraceStore, rule: Rule, folder: Path) -> WindowSet:
     kind = "cycles" if isinstance(rule, CycleRule) else "windows"
     key = stage_key(f"{kind} {VERSION}", traces=store.key, rule=asdict(rule))
     here = folder / key
-    if _missing(store, here):
+    with readable(store.folder), readable(here):
+        begun = not _missing(store, here)
+    if not begun:
         with writable(here), held(here, "cut"):
             if missing := _missing(store, here):  # the one who held it may have cut them
                 _check_room(store, rule, here, missing)
@@ -94,9 +97,9 @@ def _cut_shard(store: TraceStore, shard: Path, rule: Rule, here: Path) -> int:
         row = 0
         for cell, trace in store.traces(shard):
             found = cut(trace, rule, cell)
-            outcomes.append({"cell": cell, "outcome": found.outcome})
-            if found.windows is not None and found.places is not None:
-                outcomes[-1] |= {"shard": shard.stem, "row": row, **found.places._asdict()}
+            outcomes.append({"cell": cell, "outcome": found.outcome, **(found.places or NOWHERE)._asdict()})
+            if found.windows is not None:
+                outcomes[-1] |= {"shard": shard.stem, "row": row}
                 row += 1
                 yield found.windows
 

@@ -57,7 +57,7 @@ class WindowRule:
         align: "interpolated", the AP start lies exactly at time 0; "sample", it lies between the point before time 0
             and time 0, as in a trace that was kept at every `interval_ms` only; "none", windows follow each other from
             `settle_ms` on and know nothing of AP starts.
-        choose: which of those that fit: "first", "last", "spread" (see `choose_places`) or "random".
+        choose: which of those that fit: "first", "last", "spread" (see `choose`) or "random".
         seed: of the random choice; each cell draws its own.
         resample_to: points that a window is resampled to by Fourier's method (`scipy.signal.resample`); None leaves it.
         trim: points dropped at each end, at last.

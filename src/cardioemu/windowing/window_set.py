@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cardioemu.errors import UserError
+from cardioemu.machine import allow_open_files
 from cardioemu.progress import progress_bar
 from cardioemu.types import CellWindows, PerCell, Predicted, Scales, Windows
 from cardioemu.windowing.cut import WINDOWED
@@ -22,8 +23,8 @@ class WindowSet:
     """The windows cut from one trace store by one rule, opened from its folder.
 
     `cells` has one row per row of the design: `cell`, the scales, `status`, `label`, the `outcome` ("windowed", or why
-    the cell gives no windows), and for windowed cells `begin_ms`, `length_ms` and `cycle_length_ms` of each window
-    (`Places`), and the `shard` and `row` where the windows lie.
+    the cell gives no windows), `begin_ms`, `length_ms` and `cycle_length_ms` of each window (`Places`), and the `shard`
+    and `row` where the windows of a windowed cell lie.
 
     Raises:
         UserError: the table is damaged.
@@ -104,6 +105,8 @@ class WindowSet:
     def pick(self, rows: np.ndarray, numbers: np.ndarray) -> CellWindows:
         """Reads one window of each of some windowed cells: (rows, points), window `numbers[i]` of cell `rows[i]`."""
         where = zip(self._where(rows), numbers.tolist(), strict=True)
+        if len(rows) == 0:  # what is left for one process of a batch smaller than their number
+            return next(iter(self._shards.values())).windows[:0, 0]
         return np.stack([self._shards[shard].windows[row, number] for (shard, row), number in where])
 
     def expect(self, rows: np.ndarray, numbers: np.ndarray | None = None) -> None:
@@ -115,6 +118,7 @@ class WindowSet:
     @cached_property
     def _shards(self) -> dict[str, Shard]:
         names = self.cells["shard"].dropna().unique()
+        allow_open_files(len(names))
         return {str(name): Shard(self.folder / WINDOWS / f"{name}.npy") for name in names}
 
     @cached_property

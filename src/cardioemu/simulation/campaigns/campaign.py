@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cardioemu.errors import UserError
-from cardioemu.folders import held, writable
+from cardioemu.folders import held, readable, writable
 from cardioemu.progress import progress_bar, tell
 from cardioemu.simulation.campaigns import folder as folders
 from cardioemu.simulation.campaigns.engines import ENGINES
@@ -55,8 +55,10 @@ def campaign(
         UserError: something foreign lies in the folder, the disk is too small or refuses, or shards have failed.
     """
     work, shards, facts = plan(cell, scales, duration_ms, solver, record, folder, transient_ms)
-    folders.refuse_foreign(work.folder, shards)
-    if faults := folders.faults(work.folder, work.key, [FACTS, *shards]):
+    with readable(work.folder):
+        folders.refuse_foreign(work.folder, shards)
+        faults = folders.faults(work.folder, work.key, [FACTS, *shards])
+    if faults:
         with writable(work.folder), held(work.folder, "simulated"):
             faults = folders.faults(work.folder, work.key, faults)  # the one who held it may have mended them
             for name in (name for name, fault in faults.items() if fault != MISSING):
@@ -84,8 +86,9 @@ def expected(
     Writes nothing; see `campaign` for the arguments.
     """
     work, shards, facts = plan(cell, scales, duration_ms, solver, record, folder, transient_ms)
-    folders.refuse_foreign(work.folder, shards)
-    missing = [shards[name] for name in folders.faults(work.folder, work.key, shards)]
+    with readable(work.folder):
+        folders.refuse_foreign(work.folder, shards)
+        missing = [shards[name] for name in folders.faults(work.folder, work.key, shards)]
     return forecast(_with_known(work, missing, facts), missing, engine) if missing else None
 
 

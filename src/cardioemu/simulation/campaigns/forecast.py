@@ -30,7 +30,7 @@ class Forecast:
         cells: rows of the design.
         distinct: scale vectors among them, each simulated once.
         known: those of them that are only copied.
-        cell_s: their simulated time, in seconds.
+        cell_s: simulated time of the others, in seconds.
         seconds: of the clock.
         disk_bytes: of the trace store.
         free_bytes: of the disk.

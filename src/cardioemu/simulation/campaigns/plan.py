@@ -14,12 +14,13 @@ from cardioemu.simulation.equations import recorded_variables
 from cardioemu.simulation.pacing.schedule import schedule
 from cardioemu.simulation.scales import distinct
 from cardioemu.simulation.solvers import SOLVERS
+from cardioemu.simulation.solvers.problem import absolute_tolerances
 from cardioemu.simulation.store.columns import schema
 from cardioemu.storage import stage_key
 from cardioemu.types import Scales
 
 # Raise it when the same inputs give other traces or another file: the AP start, the label, the columns.
-VERSION = 4
+VERSION = 5
 CELL_MS_PER_SHARD = 2e6
 PACKAGES = ("cardioemu", "myokit", "numpy", "pyarrow", "scipy")
 
@@ -99,6 +100,8 @@ def _facts(
     conditions = determining | {
         "source": module.generate(cell),
         "controls": cell.equations.controls,
+        "potential": cell.potential,
+        "tolerances": absolute_tolerances(cell, solver.rtol, solver.atol),  # units of states count
         "initial_state": cell.initial_state,
         "edges_ms": paced.edges_ms,
         "levels": paced.levels,

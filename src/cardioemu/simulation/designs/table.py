@@ -48,10 +48,10 @@ def _read(path: Path, scaled: Names) -> Any:
     try:
         # ParquetFile, because read_table takes folders named a=b for columns.
         table = csv.read_csv(path) if kind == ".csv" else parquet.ParquetFile(path).read(columns=list(scaled))
-    except (pa.ArrowException, OSError) as error:
+        table = table.rename_columns([name.strip() for name in table.column_names])
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         said = " ".join(str(error).split())
         raise UserError(f"design.path: {path} cannot be read as {kind[1:]} ({said})") from error
-    table = table.rename_columns([name.strip() for name in table.column_names])
     for name in scaled:
         if table.column_names.count(name) > 1:
             raise UserError(f"design.path: {path} has more than one column {name}")

@@ -84,7 +84,11 @@ def _trains(protocol: OneProtocol, binding: str, ms_per_file_time: float) -> lis
     """The events of a protocol, in ms."""
     if isinstance(protocol, Pacing):
         p, count = protocol, np.inf if protocol.count is None else protocol.count
-        return [Train(p.amplitude, p.start_ms, p.duration_ms, p.period_ms or np.inf, count)]
+        if p.period_ms is None and p.count != 0:
+            raise UserError(
+                f"protocol: the Pacing of {binding!r} has no period_ms; give it one, or leave {binding!r} out"
+            )
+        return [Train(p.amplitude, p.start_ms, p.duration_ms, p.period_ms or 1.0, count)]
     if not isinstance(protocol, myokit.Protocol):
         raise UserError(
             f"protocol: got a {type(protocol).__name__} for {binding!r}, allowed are events of constant level, as a "

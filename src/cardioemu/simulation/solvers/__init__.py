@@ -1,4 +1,4 @@
-"""Solvers by name; each module offers `solve` and `generate`, the text that with `VERSION` determines its traces."""
+"""Solvers by name; each module offers `solve`, and `generate`, the text that with `VERSION` tells how it solves."""
 
 from types import ModuleType
 

@@ -26,7 +26,7 @@ _lock = threading.Lock()
 
 
 def generate(cell: Cell) -> str:
-    """Returns what Myokit is given; with `VERSION` it determines every trace."""
+    """Returns what Myokit is given; traces hang on it, on `VERSION`, and on the problem."""
     return "\n".join([_with_numbers(cell).code(), *cell.scaled_constants.values()])
 
 

@@ -22,7 +22,7 @@ HUGE = 1e100
 
 
 def generate(cell: Cell) -> str:
-    """Returns the source of the right-hand side; with `VERSION` it determines every trace."""
+    """Returns the source of the right-hand side; traces hang on it, on `VERSION`, and on the problem."""
     return cell.python_source
 
 

@@ -90,9 +90,9 @@ class Tracer:
 def _spaced(steps: Steps) -> np.ndarray:
     """Tells which steps a trace keeps: all but those within a segment that crowd on the one before."""
     time_ms, segment = steps.time_ms, steps.segment
-    kept = np.ones(len(time_ms), dtype=bool)
+    kept, last = np.ones(len(time_ms), dtype=bool), 0
     for i in np.flatnonzero(np.diff(time_ms, prepend=-np.inf) < SPACING_MS):
         inside = i + 1 < len(time_ms) and segment[i - 1] == segment[i] == segment[i + 1]
-        last = int(np.flatnonzero(kept[:i])[-1])
+        last = int(i) - 1 if kept[i - 1] else last
         kept[i] = not (inside and time_ms[i] - time_ms[last] < SPACING_MS)
     return kept

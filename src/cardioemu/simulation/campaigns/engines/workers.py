@@ -39,7 +39,7 @@ def connected(engine: Engine, threads: int) -> "Iterator[Client]":
             target = stack.enter_context(_on_this_machine(engine.processes(threads)))
         try:
             client = stack.enter_context(Client(target, timeout=CONNECT_S, set_as_default=False))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:  # the last of tls:// without certificates
             raise UserError(
                 f"campaign.cluster: there is no Dask scheduler at {engine.cluster} ({type(error).__name__}); "
                 "start one with dask scheduler, or give another address"

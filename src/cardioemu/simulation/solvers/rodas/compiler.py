@@ -8,7 +8,8 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -33,8 +34,7 @@ def load(source: str) -> ctypes.CDLL:
     The cache key is the source, the flags, the compiler's version and the CPU, so no stale or foreign code is loaded.
 
     Raises:
-        UserError: there is no C compiler on PATH.
-        RuntimeError: the compiler rejects the source.
+        UserError: there is no C compiler on PATH, or it does not compile.
     """
     compiler = find_compiler()
     key = _digest("\n".join((source, *compiler[1:], *FLAGS, _version(compiler), _cpu())).encode())
@@ -74,13 +74,13 @@ def _build(compiler: tuple[str, ...], source: str, folder: Path, key: str) -> ct
             temporary.write_bytes(built)
         return ctypes.CDLL(str(folder / name))
     except OSError:  # a read-only home, or one from which no code may be run; once loaded, the file may go
-        with tempfile.TemporaryDirectory() as own:
+        with _temporary_folder() as own:
             (Path(own) / name).write_bytes(built)
             return ctypes.CDLL(str(Path(own) / name))
 
 
 def _compile(compiler: tuple[str, ...], source: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
+    with _temporary_folder() as folder:
         code, built = Path(folder) / "kernel.c", Path(folder) / "kernel.so"
         code.write_text(source, encoding="utf-8")
         program = tuple(takewhile(lambda word: not word.startswith("-"), compiler))  # "ccache gcc" is two words
@@ -88,8 +88,25 @@ def _compile(compiler: tuple[str, ...], source: str) -> bytes:
         command = [*program, *FLAGS, *options, str(code), "-o", str(built), "-lm"]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
-            raise RuntimeError(f"the generated solver does not compile ({' '.join(command)}):\n{result.stderr[:4000]}")
+            said = [line for line in result.stderr.splitlines() if "error" in line.lower()] or [result.stderr.strip()]
+            raise UserError(
+                f"solver 'rodas': {' '.join(program)} does not compile it ({said[0]}); it needs the headers of the C "
+                "library (Debian, Ubuntu: apt-get install libc6-dev) and room in the temporary folder; or use "
+                "solver=scipy"
+            )
         return built.read_bytes()
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[str]:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield folder
+    except OSError as error:
+        raise UserError(
+            f"solver 'rodas' cannot be compiled in {tempfile.gettempdir()} ({error.strerror or error}); make room "
+            "there, or set TMPDIR to another folder"
+        ) from error
 
 
 def _digest(content: bytes) -> str:
@@ -98,7 +115,10 @@ def _digest(content: bytes) -> str:
 
 @cache
 def _version(compiler: tuple[str, ...]) -> str:
-    return subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    asked = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        raise UserError(f"solver 'rodas': {shlex.join(compiler)} is no C compiler that works; set CC to one that does")
+    return asked.stdout
 
 
 @cache

@@ -56,7 +56,7 @@ class _Job(ctypes.Structure):
 
 @lru_cache(maxsize=8)
 def generate(cell: Cell, record: tuple[str, ...] = ()) -> str:
-    """Returns the C source of the solver of one cell model; with `VERSION` it determines every trace."""
+    """Returns the C source of the solver of one cell model; traces hang on it, on `VERSION`, and on the problem."""
     return source(cell.equations, cell.potential, recorded_variables(cell.equations, record))
 
 
@@ -102,7 +102,9 @@ def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> li
         progress(len(traces))
 
     # ctypes lets go of the interpreter lock, so plain threads run the kernel side by side.
-    workers = [threading.Thread(target=library.run, args=(ctypes.byref(job),), daemon=True) for _ in range(threads)]
+    workers = [
+        threading.Thread(target=library.run, args=(ctypes.byref(job),), daemon=True) for _ in range(min(threads, cells))
+    ]
     try:
         for worker in workers:
             worker.start()
@@ -115,7 +117,8 @@ def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> li
     finally:
         job.stop = 1
         for worker in workers:
-            worker.join()
+            if worker.ident is not None:  # of too many, not all have begun
+                worker.join()
         library.release(steps, ctypes.c_int64(cells))
 
 

@@ -1,0 +1,140 @@
+"""What cannot work is told before anything runs, wherever it would have come to light."""
+
+import re
+import runpy
+import subprocess
+from importlib import import_module
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_cells import small_cell
+from tiny_job import JOBS, ROOT, TINY, run_cli
+
+from cardioemu import UserError
+from cardioemu.config import check, composed
+from cardioemu.simulation import Engine, Pacing, Solver, campaign, design, load_cell, simulate
+from cardioemu.simulation.solvers.rodas import compiler
+from cardioemu.tracking import job_key, provenance
+
+train = runpy.run_path(str(ROOT / "train.py"))["train"]
+SEARCH = ["sweep=seed_lstm", "trials=2"]
+REFUSED = [
+    ("train", ["schedule=step", "schedule.step_size=0"], "schedule: torch does not take these settings ("),
+    ("train", ["schedule=cosine", "schedule.T_max=0"], "schedule: torch does not take these settings ("),
+    ("train", ["schedule=plateau", "schedule.factor=1.5"], "schedule: torch does not take these settings ("),
+    ("train", ["schedule=constant", "schedule.factor=2"], "schedule: torch does not take these settings ("),
+    (
+        "train",
+        ["experiment=active", "trainer.devices=2", "trainer.strategy=ddp"],
+        "active.rounds: got 1, but cells are chosen by one process, and 2 are to train together",
+    ),
+    ("train", ["+model=mlp"], "config: "),
+    (
+        "train",
+        ["model._target_=cardioemu.models"],
+        "model._target_: got 'cardioemu.models', which is no class and no function",
+    ),
+    ("train", ["tracking.database=postgresql://me:hidden@host/db"], "tracking.database: got an address; allowed is"),
+    (
+        "tune",
+        [*SEARCH, "trainer.devices=2", "trainer.strategy=ddp"],
+        "trainer.devices: a search trains each run in one process; give 1 device on 1 node",
+    ),
+    ("tune", [*SEARCH, "dry_run=true"], "dry_run: a search has none; "),
+    ("tune", [*SEARCH, "resume=somewhere"], "resume: a search goes on by the same command"),
+]
+
+
+@pytest.mark.parametrize(("program", "arguments", "sentence"), REFUSED)
+def test_settings(program, arguments, sentence):
+    with pytest.raises(UserError) as error:
+        check(ROOT / "conf", program, arguments, False, JOBS[program])
+    assert str(error.value).startswith(sentence)
+    assert "hidden" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["constant", "cosine", "step", "exponential", "plateau"])
+def test_every_schedule_as_it_comes_is_taken(name):
+    assert check(ROOT / "conf", "train", [f"schedule={name}"], False, JOBS["train"])
+
+
+def test_a_config_that_is_only_shown(tmp_path):
+    shown = run_cli("--cfg", "job", "model=typo", cwd=tmp_path, check=False)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert re.fullmatch(r"config: .*model/typo.*\n", shown.stderr)
+
+
+def test_pacing_without_a_period_in_a_mapping(tmp_path):
+    cell = small_cell(tmp_path, {"V": 0}, {"V": "pace - V"}, "pace = 0 bind pace")
+    with pytest.raises(UserError, match=r"^protocol: the Pacing of 'pace' has no period_ms; give it one"):
+        simulate(cell, [], 100.0, protocol={"pace": Pacing()})
+
+
+def test_a_compiler_that_is_none(monkeypatch):
+    monkeypatch.setenv("CC", "false --any")
+    with pytest.raises(UserError, match=r"^solver 'rodas': \S+false --any is no C compiler that works; set CC to one"):
+        compiler.load("int answer(void) { return 45; }")
+
+
+def test_a_temporary_folder_without_room(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiler.tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(UserError, match=rf"^solver 'rodas' cannot be compiled in {tmp_path}/gone \(No such file"):
+        compiler.load("int answer(void) { return 46; }")
+
+
+def test_more_threads_than_there_can_be():
+    (trace,) = simulate(load_cell("akwaboah2021"), [1.0] * 5, 10.0, threads=10**9)
+    assert trace.status == "ok"
+
+
+def test_traces_that_may_not_be_read(monkeypatch, tmp_path):
+    def forbidden(*_):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "traces"))
+
+    monkeypatch.setattr(import_module("cardioemu.simulation.campaigns.folder"), "refuse_foreign", forbidden)
+    with pytest.raises(UserError, match=rf"^data_dir: {tmp_path}/traces cannot be read \(Permission denied\); "):
+        campaign(load_cell("akwaboah2021"), np.ones((1, 5)), 10.0, Solver(), tmp_path / "traces")
+
+
+def test_a_scheduler_that_wants_certificates(tmp_path):
+    engine = Engine(engine="dask", cluster="tls://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"^campaign.cluster: there is no Dask scheduler at tls://127.0.0.1:9"):
+        campaign(load_cell("akwaboah2021"), np.ones((1, 5)), 10.0, Solver(), tmp_path / "traces", engine)
+
+
+def test_a_table_whose_names_are_not_utf_8(tmp_path):
+    path = tmp_path / "design.csv"
+    path.write_bytes("INa,concentration (µM)\n1,2\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"^design.path: \S+ cannot be read as csv"):
+        design("file", path=path, scaled=("INa",))
+
+
+def test_a_diff_that_is_not_utf_8(monkeypatch, tmp_path):
+    def git(*words):
+        subprocess.run(["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True)
+
+    path = tmp_path / "file.txt"
+    path.write_text("a\n")
+    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "a")):
+        git(*words)
+    path.write_bytes(b"caf\xe9\n")
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    assert "+caf\N{REPLACEMENT CHARACTER}" in provenance._git("diff", "HEAD")
+
+
+def test_a_design_that_changes_below_a_run(monkeypatch, tmp_path):
+    """Neither is its result taken for that of the new one, nor does the old training go on with other cells."""
+    table = pd.DataFrame(design("sobol", n=24), columns=load_cell("akwaboah2021").scaled)
+    table.to_csv(tmp_path / "cells.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    own = ["design=file", "design.path=cells.csv", *(o for o in TINY if not o.startswith("design"))]
+    config = composed(ROOT / "conf", "train", [*own, "trainer.max_epochs=1"])
+    keys = [job_key({}, ROOT / "train.py", scales=table.to_numpy())]
+    train(config, tmp_path / "run")
+    table.iloc[0, 0] += 0.01
+    table.to_csv(tmp_path / "cells.csv", index=False)
+    keys.append(job_key({}, ROOT / "train.py", scales=table.to_numpy()))
+    assert len(set(keys)) == 2
+    with pytest.raises(UserError, match=r"^resume: \S+/run was trained on other windows: a file of its design"):
+        train(config, tmp_path / "run")
