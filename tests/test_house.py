@@ -2,13 +2,18 @@
 
 import ast
 import inspect
+import re
 import textwrap
+import tomllib
+from contextlib import suppress
 from dataclasses import is_dataclass
+from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
 from pydoc import locate
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 from tiny_job import JOBS, ROOT
 
 SOURCE = ROOT / "src" / "cardioemu"
@@ -178,3 +183,17 @@ def test_no_setting_that_nothing_reads():
         assert keys <= own, f"{owner.__name__}: nothing reads {', '.join(sorted(keys - own))}"
         found |= keys
     assert {"hidden", "max_epochs", "offset_ms", "rtol", "levels", "milestones"} <= found
+
+
+def test_every_package_runs_on_the_oldest_python():
+    """Debian's own has a small last number, which what was tested here may not have."""
+    oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    pinned = re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert len(pinned) > 100
+    wanted = {name: metadata(name).get("Requires-Python") or "" for name, _ in pinned if installed(name)}
+    assert [name for name, said in wanted.items() if not SpecifierSet(said).contains(f"{oldest}.0")] == []
+
+
+def installed(name):
+    with suppress(PackageNotFoundError):
+        return version(name)
