@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 from omegaconf import DictConfig
 
 ROOT = Path(__file__).parent.parent.parent
@@ -139,7 +140,7 @@ def measured(folder: Path, checkpoint: Path) -> dict[str, float]:
 
 def draw(table: pd.DataFrame) -> Figure:
     """Draws the error against the number of cells, and against time."""
-    figure = Figure(figsize=(9.6, 4.2), layout="constrained", dpi=110)
+    figure = Figure(figsize=(10.4, 4.2), layout="constrained", dpi=110)
     left, right = figure.subplots(1, 2, sharey=True)
     for network, rows in table.groupby("network", sort=False):
         of_cells, of_time = rows[np.isclose(rows["budget (min)"], MINUTES)], rows[rows["cells"] == MIDDLE]
@@ -147,9 +148,14 @@ def draw(table: pd.DataFrame) -> Figure:
         right.loglog(*of_time.sort_values("minutes")[["minutes", next(iter(KEPT))]].to_numpy().T, "o-", ms=3)
     left.set(xlabel=f"cells, {MINUTES:g} minutes of training", ylabel="RMSE of the windows of a cell, median (mV)")
     right.set(xlabel=f"minutes of training on {MIDDLE} cells")
-    left.legend(fontsize=7, frameon=False)
+    figure.legend(loc="outside right center", fontsize=8, frameon=False)
     for axis in (left, right):
         axis.spines[["top", "right"]].set_visible(False)
+        for scale in (axis.xaxis, axis.yaxis):
+            scale.set_major_formatter(ScalarFormatter())
+            scale.set_minor_formatter(NullFormatter())
+    left.set_xticks(CELLS)
+    right.set_xticks(sorted(set(table["budget (min)"])))
     return figure
 
 
