@@ -83,8 +83,8 @@ def check_same_windows(checkpoint: Path, windows: str) -> None:
     """
     if read_checkpoint(checkpoint, "meta")[CHECKPOINT_KEY]["windows"] != windows:
         raise UserError(
-            f"resume: {checkpoint.parent} was trained on other windows: a file of its design or cell model has changed "
-            "since; begin a new run"
+            f"resume: {checkpoint.parent} was trained on other windows: a file of its design or cell model, or this "
+            "program, has changed since; begin a new run"
         )
 
 
