@@ -38,7 +38,6 @@ from cardioemu.training import (
     Milestones,
     TrainingJob,
     calibrate,
-    check_same_windows,
     fit,
     resumable,
     smooth,
@@ -79,8 +78,7 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
         describe_data(data, traces, run)
 
         pl.seed_everything(settings.seed, verbose=False)
-        if begun := resumable(folder):
-            check_same_windows(begun, windows.key)
+        begun = resumable(folder)
         module = make_module(settings, data, begun is not None)
         figures = settings.evaluation(
             data, settings.windowing.time_ms, lambda f, epoch: run.image(f, "prediction", epoch)

@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import subprocess
-import time
 from base64 import b64encode
 
 import pandas as pd
@@ -12,6 +11,7 @@ import platformdirs
 import pytest
 from mlflow import MlflowClient
 from mlflow_server import Server, postgresql
+from small_campaign import wait_for
 from tiny_job import TINY, command, environment, run_cli
 
 from cardioemu import load_emulator
@@ -221,10 +221,3 @@ def test_addresses_that_are_none(uri, sentence, tmp_path, run_inside):
     assert result.returncode == 2
     assert sentence in result.stderr
     assert "hidden" not in result.stderr
-
-
-def wait_for(condition, seconds=300):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.1)

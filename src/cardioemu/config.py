@@ -20,7 +20,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from yaml import YAMLError
 
 from cardioemu import overrides as command_line
-from cardioemu.errors import UserError, hint, made, said
+from cardioemu.errors import UserError, first_line, hint, made, said
 from cardioemu.storage import atomic
 
 VERSION_BASE = "1.3"
@@ -40,7 +40,7 @@ def check(conf: Path, name: str, overrides: Sequence[str], sweep: bool, schema: 
         try:
             problems = command_line.unknown(conf, name, parsed)
         except HydraException as error:
-            raise UserError(f"config: {_first_line(error)}") from error
+            raise UserError(f"config: {first_line(error)}") from error
         known = [o for o in parsed if command_line.text(o) not in problems]
         sentences, settings = list(problems.values()), []
         for job in command_line.jobs(known) if sweep else [[command_line.text(o) for o in known]]:
@@ -49,7 +49,7 @@ def check(conf: Path, name: str, overrides: Sequence[str], sweep: bool, schema: 
             except UserError as error:
                 sentences += str(error).splitlines()
             except (HydraException, OmegaConfBaseException) as error:
-                sentences.append(f"config: {_first_line(error)}")
+                sentences.append(f"config: {first_line(error)}")
     if sentences:
         raise UserError("\n".join(dict.fromkeys(sentences)))
     return settings
@@ -143,10 +143,6 @@ def _validated(annotation: Any, value: Any) -> Any:
     return adapter.validate_python(value)
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
 def plain(config: DictConfig) -> dict[str, Any]:
     """Returns the resolved config as plain containers."""
     container = OmegaConf.to_container(config, resolve=True)
@@ -219,5 +215,5 @@ def reopen(folder: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
             config.merge_with_dotlist([override])
             plain(config)
         except (OmegaConfBaseException, YAMLError) as error:
-            raise UserError(f"{override}: this is no setting=value that can be read ({_first_line(error)})") from error
+            raise UserError(f"{override}: this is no setting=value that can be read ({first_line(error)})") from error
     return config, path.parent.absolute()

@@ -15,6 +15,11 @@ class Stopped(Exception):  # noqa: N818
     """A job that is ended before its time on purpose; the message says why."""
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of what an error says, or at least what it is."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def hint(name: str, known: Collection[str], prefix: str = "") -> str:
     """Ends a sentence about an unknown name: with the nearest known one, in whatever case, or else with all."""
     folded = {other.lower(): other for other in known}

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from cardioemu.config import VERSION_BASE, build, check
-from cardioemu.errors import UserError
+from cardioemu.errors import UserError, first_line
 from cardioemu.machine import cores, rank
 from cardioemu.overrides import at_once
 
@@ -67,7 +67,7 @@ def launch(
         print(error, file=sys.stderr)
         sys.exit(2)
     except (HydraException, OmegaConfBaseException) as error:  # of what is only shown
-        print(f"config: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        print(f"config: {first_line(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
         print(str(error) or "stopped", file=sys.stderr)

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from cardioemu.errors import UserError
+from cardioemu.errors import UserError, first_line
 
 
 def parse(overrides: Sequence[str], sweep: bool) -> list[Override]:
@@ -26,8 +26,7 @@ def parse(overrides: Sequence[str], sweep: bool) -> list[Override]:
         try:
             parsed += OverridesParser.create().parse_overrides([line])
         except HydraException as error:
-            said = str(error).strip().splitlines()[0]
-            raise UserError(f"{line}: this is no setting=value that Hydra understands ({said})") from error
+            raise UserError(f"{line}: this is no setting=value that Hydra understands ({first_line(error)})") from error
     swept = [text(o) for o in parsed if o.is_sweep_override()]
     if swept and not sweep:
         raise UserError(f"{', '.join(swept)}: several values are a sweep; add -m, or write a list as [a,b]")

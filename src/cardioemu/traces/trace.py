@@ -76,10 +76,17 @@ class Trace(Recording):
         Raises:
             ValueError: a time outside [0, duration_ms].
         """
-        recorded = {name: recording.since(from_ms, rest_ms) for name, recording in self.recorded.items()}
-        rest = float(self.duration_ms - from_ms if rest_ms is None else rest_ms)
-        starts_before = self.starts_before + int((self.starts_ms < from_ms).sum())
-        return Trace(*self.steps_since(from_ms), rest, self.status, recorded, self.final_state, starts_before)
+        own = super().since(from_ms, rest_ms)
+        return Trace(
+            own.step_time_ms,
+            own.step_value,
+            own.step_slope,
+            own.duration_ms,
+            own.status,
+            recorded={name: recording.since(from_ms, rest_ms) for name, recording in self.recorded.items()},
+            final_state=self.final_state,
+            starts_before=self.starts_before + int((self.starts_ms < from_ms).sum()),
+        )
 
     @property
     def step_voltage_mV(self) -> StepValues:

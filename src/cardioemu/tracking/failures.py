@@ -7,8 +7,3 @@ from sqlalchemy.exc import SQLAlchemyError
 from cardioemu.errors import UserError
 
 FAILURES = (MlflowException, RequestException, SQLAlchemyError, OSError, UserError)
-
-
-def first_line(error: Exception) -> str:
-    """Returns what an error says, or at least what it is."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

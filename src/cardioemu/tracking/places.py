@@ -9,8 +9,8 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from pydantic.dataclasses import dataclass
 
-from cardioemu.errors import UserError
-from cardioemu.tracking.failures import FAILURES, first_line
+from cardioemu.errors import UserError, first_line
+from cardioemu.tracking.failures import FAILURES
 from cardioemu.tracking.run import Run
 from cardioemu.tracking.tracking import Tracking
 

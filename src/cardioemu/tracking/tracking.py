@@ -10,11 +10,11 @@ import pandas as pd
 from mlflow import MlflowClient
 from pydantic.dataclasses import dataclass
 
-from cardioemu.errors import Stopped, UserError
+from cardioemu.errors import Stopped, UserError, first_line
 from cardioemu.folders import held
 from cardioemu.machine import rank
 from cardioemu.tracking.children import children
-from cardioemu.tracking.failures import FAILURES, first_line
+from cardioemu.tracking.failures import FAILURES
 from cardioemu.tracking.living import bury, process
 from cardioemu.tracking.provenance import code_digest, command, git_state, machine, packages
 from cardioemu.tracking.recorder import PARENT, RUN_ID, UNSENT_PARENT, Recorder

@@ -14,9 +14,9 @@ from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 from mlflow.utils.uri import is_local_uri
 from sqlalchemy import make_url
 
-from cardioemu.errors import UserError
+from cardioemu.errors import UserError, first_line
 from cardioemu.storage import atomic, stage_key
-from cardioemu.tracking.failures import FAILURES, first_line
+from cardioemu.tracking.failures import FAILURES
 from cardioemu.tracking.models import CHAMPION, CHECKPOINT, NAME, is_whole, models_of
 
 FORM = re.compile(r"runs:/[^/]+/[^/]+|models:/m-[^/@]+|models:/[^/@]+[/@][^/@]+")

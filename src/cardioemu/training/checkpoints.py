@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.utils._pytree import tree_leaves
 
-from cardioemu.emulator import CHECKPOINT_KEY, read_checkpoint
+from cardioemu.emulator import read_checkpoint
 from cardioemu.errors import UserError
 from cardioemu.machine import free_disk, in_words
 from cardioemu.progress import tell
@@ -73,19 +73,6 @@ def resumable(folder: Path) -> Path | None:
     if damages:
         raise UserError("\n".join(damages))
     return None
-
-
-def check_same_windows(checkpoint: Path, windows: str) -> None:
-    """Sees to it that training goes on with the windows that it began with, by their key.
-
-    Raises:
-        UserError: they are others: test cells of these may have trained.
-    """
-    if read_checkpoint(checkpoint, "meta")[CHECKPOINT_KEY]["windows"] != windows:
-        raise UserError(
-            f"resume: {checkpoint.parent} was trained on other windows: a file of its design or cell model, or this "
-            "program, has changed since; begin a new run"
-        )
 
 
 class Checkpoint(ModelCheckpoint):

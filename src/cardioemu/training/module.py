@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, ReduceLROnPlateau
 
 from cardioemu.data import TRAIN
 from cardioemu.emulator import CHECKPOINT_KEY, Specification
+from cardioemu.errors import UserError
 from cardioemu.models import Network
 from cardioemu.tensors import ScaleBatch, VoltageBatch, WindowBatch
 
@@ -113,3 +114,15 @@ class EmulatorModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the specification, as plain values."""
         checkpoint[CHECKPOINT_KEY] = self.specification.as_plain()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Sees to it that training goes on with the windows that it began with.
+
+        Raises:
+            UserError: they are others: test cells of these may have trained.
+        """
+        if checkpoint[CHECKPOINT_KEY]["windows"] != self.specification.windows:
+            raise UserError(
+                f"resume: {self.trainer.default_root_dir} was trained on other windows: a file of its design or cell "
+                "model, or this program, has changed since; begin a new run"
+            )

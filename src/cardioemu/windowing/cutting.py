@@ -52,9 +52,9 @@ def window_set(store: TraceStore, rule: Rule, folder: Path) -> WindowSet:
     kind = "cycles" if isinstance(rule, CycleRule) else "windows"
     key = stage_key(f"{kind} {VERSION}", traces=store.key, rule=asdict(rule))
     here = folder / key
-    with readable(store.folder), readable(here):
-        begun = not _missing(store, here)
-    if not begun:
+    with readable(here):
+        missing = _missing(store, here)
+    if missing:
         with writable(here), held(here, "cut"):
             if missing := _missing(store, here):  # the one who held it may have cut them
                 _check_room(store, rule, here, missing)
