@@ -136,6 +136,15 @@ def test_upstroke_is_sought_after_the_preceding_diastolic_minimum_only():
     assert row["dvdt_max_V_s"] == pytest.approx(1.5 * 80 / 4)
 
 
+def test_the_steepest_rise_is_that_of_the_beat_and_may_come_before_its_ap_start():
+    # Half way up, V is -50 and -45 mV. The first rise, from the lowest V of all, is steeper than the second.
+    corners = [(0, -80), (80, -100), (100, -100), (102, 0), (200, 0), (300, -90), (500, -90), (508, 0), (600, 0)]
+    trace = smooth_steps(*corners, (700, -90), (900, -90), (904, 0), (1000, 0))
+    found = biomarkers(trace)
+    assert found["start_ms"].tolist() == pytest.approx([100 + 2 * s_inverse(0.6), 500 + 8 * s_inverse(5 / 9)], abs=1e-9)
+    assert found["dvdt_max_V_s"].tolist() == pytest.approx([1.5 * 100 / 2, 1.5 * 90 / 8])
+
+
 def test_beat_is_a_row_of_biomarkers():
     trace = SHAPE.trace()
     starts = trace.starts_ms

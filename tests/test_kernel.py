@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from small_cells import call, kernel_with, small_cell
 
+from cardioemu.simulation import simulate
+
 STEPPER = """
 void fixed_steps(double *path, double h, int64_t count, double *estimate) {
   vec P[SCALED + 1], Q[INPUTS + 1], Y[STATES], Z[STATES], E[STATES], OUT[2 * CHANNELS];
@@ -86,3 +88,15 @@ def test_order_on_stiff_problems(tmp_path):
     counts = (48, 64, 96)
     ten, _ = errors_of_fixed_steps(tmp_path, stiff(10), 4.0, counts)
     assert 3.7 < order(counts, ten) < 4.3, ten
+
+
+def test_a_step_is_taken_if_its_estimate_is_within_the_tolerance_and_only_then(tmp_path):
+    """The first step, 0.01 ms, of cells that decay at rates g: a step of 0.01 g of the cell that decays at rate 1."""
+    cell = small_cell(tmp_path, {"V": 1}, {"V": "-g * V"}, "g = 1", {"g": "m.g"})
+    rates = np.geomspace(10, 1000, 400)
+    traces = simulate(cell, rates[:, None], 0.02, rtol=1e-4, atol=1e-6)
+    taken = np.array([trace.step_time_ms[1] == 0.01 for trace in traces])
+    decay = {"V": 1}, {"V": "-V"}, lambda t: columns(np.exp(-t))
+    estimates = [errors_of_fixed_steps(tmp_path, decay, 0.01 * rate, [1])[1][0] for rate in rates]
+    assert 20 < taken.sum() < 380
+    assert taken.tolist() == [estimate <= 1e-6 + 1e-4 for estimate in estimates]

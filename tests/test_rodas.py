@@ -84,6 +84,15 @@ def test_last_step_is_the_duration(tmp_path, duration):
     assert trace.voltage_mV(duration) == pytest.approx(np.exp(-duration), abs=1e-3)
 
 
+def test_whatever_the_duration_it_is_met_to_the_last_bit(tmp_path):
+    """Steps that double the time leave a rest that double precision cannot hold: t + (end - t) is not always end."""
+    cell = small_cell(tmp_path, {"V": 0}, {"V": "0"})
+    for duration in np.random.default_rng(0).uniform(0.02, 0.5, 300):
+        (trace,) = simulate(cell, [], duration)
+        assert trace.step_time_ms[-1] == duration
+        assert np.diff(trace.step_time_ms).min() > 1e-3
+
+
 @pytest.fixture(scope="module")
 def cell():
     return load_cell("akwaboah2021")
