@@ -86,7 +86,7 @@ BAD = {
     "cluster 'slrum'": (
         {"cluster": "slrum"},
         "campaign.cluster: got 'slrum', allowed is one of local, slurm, pbs, lsf or the address of a scheduler, "
-        "as tcp://host:8786; did you mean slurm?",
+        "as tcp://host:8786",
     ),
     "no cores": ({"job": {"memory": "4 GB"}}, "campaign.job.cores: a SLURM job needs it, like 16; see campaign=slurm"),
     "no memory": (
@@ -153,7 +153,7 @@ def test_what_cannot_be_is_told_before_any_work(case):
 
 
 def test_it_is_told_by_the_command_too():
-    with pytest.raises(UserError, match=r"^campaign.cluster: got 'slrum', .*; did you mean slurm\?$"):
+    with pytest.raises(UserError, match=r"^campaign.cluster: got 'slrum', allowed is one of local, .*8786$"):
         engine_of("campaign.cluster=slrum")
     with pytest.raises(UserError, match=r"^campaign.job.cores: got 0, allowed is a whole number from 1$"):
         engine_of("campaign=slurm", "campaign.job.cores=0")

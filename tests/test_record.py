@@ -160,17 +160,23 @@ def test_names(cell):
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (["m.i_leek"], "record: 'm.i_leek' is no state or variable of the model; did you mean 'm.i_leak'?"),
+        (["m.i_leek"], "record: 'm.i_leek' is no state or variable of the model; did you mean m.i_leak?"),
         (["x", "y"], "record: 'y' is no state or variable of the model"),
-        (["zzzzzz"], "record: 'zzzzzz' is no state or variable of the model$"),
+        (["zzzzzz"], "record: 'zzzzzz' is no state or variable of the model; known are m.V, m.amplitude, .*, V, x$"),
         (["engine.time"], "record: 'engine.time' is no state or variable of the model"),
-        (["i_leak"], "record: 'i_leak' is no state or variable of the model; did you mean 'm.i_leak'?"),
+        (["i_leak"], "record: 'i_leak' is no state or variable of the model; did you mean m.i_leak?"),
         ("x", "record: got the text 'x', allowed is a list of names"),
     ],
 )
 def test_wrong_names(cell, record, message):
     with pytest.raises(UserError, match=message.replace("?", r"\?")):
         simulate(cell, [1.0], 3.0, record=record)
+
+
+def test_of_many_names_some_are_told():
+    cell = load_cell("akwaboah2021")
+    with pytest.raises(UserError, match=r"; known are (\S+, ){39}\S+ and [1-9]\d+ more$"):
+        simulate(cell, np.ones(5), 3.0, record=["zzzzzz"])
 
 
 def test_what_is_not_a_number_is_recorded_as_such(tmp_path):

@@ -1,10 +1,13 @@
 """The one exception whose message is written for the user, and how its sentences are made."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
+
+SHOWN = 40  # names in a sentence
 
 
 class UserError(ValueError):
@@ -20,11 +23,22 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def hint(name: str, known: Collection[str], prefix: str = "") -> str:
-    """Ends a sentence about an unknown name: with the nearest known one, in whatever case, or else with all."""
+def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Asks whether another name was meant: those that it is the last part of, or the nearest in whatever case.
+
+    Returns:
+        "did you mean ikr.g_Kr?", or nothing where no known name is near.
+    """
     folded = {other.lower(): other for other in known}
-    close = get_close_matches(name.lower(), folded, n=1)
-    return f"did you mean {prefix}{folded[close[0]]}?" if close else f"known are {', '.join(known)}"
+    close = [other for other in folded if other.endswith(f".{name.lower()}")]
+    close = close or get_close_matches(name.lower(), folded, n=1)
+    return f"did you mean {' or '.join(prefix + folded[other] for other in close)}?" if close else ""
+
+
+def hint(name: str, known: Collection[str], prefix: str = "") -> str:
+    """Ends a sentence about an unknown name: with the nearest known one, or else with all, or as many as one reads."""
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    return nearest(name, known, prefix) or f"known are {', '.join(islice(known, SHOWN))}{more}"
 
 
 def said(finding: Any, address: str) -> str:

@@ -1,7 +1,6 @@
 """The command line against the config files: which overrides address nothing, in sentences."""
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from cardioemu.errors import UserError, first_line
+from cardioemu.errors import UserError, first_line, nearest
 
 
 def parse(overrides: Sequence[str], sweep: bool) -> list[Override]:
@@ -86,9 +85,8 @@ def unknown(conf: Path, name: str, overrides: Sequence[Override]) -> dict[str, s
         address = o.key_or_group
         if address in groups or address in known or address.startswith(("hydra.", "hydra/")) or o.is_add():
             continue
-        close = get_close_matches(address, known, n=1, cutoff=0.6)
-        hint = f"did you mean {close[0]}?" if close else "--cfg job shows all settings"
-        problems[text(o)] = f"{address}: there is no such setting; {hint}"
+        meant = nearest(address, known) or "--cfg job shows all settings"
+        problems[text(o)] = f"{address}: there is no such setting; {meant}"
     return problems
 
 

@@ -1,8 +1,7 @@
 """Reading cell model files and setting them as the user asks: each function changes the Myokit model it is given."""
 
 import warnings
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from importlib.resources import files
 from numbers import Real
 from pathlib import Path
@@ -12,7 +11,7 @@ import myokit.formats
 import myokit.lib.guess
 import numpy as np
 
-from cardioemu.errors import UserError
+from cardioemu.errors import UserError, hint
 from cardioemu.simulation.equations.folding import evaluate
 
 BUNDLED = files("cardioemu.simulation") / "models"
@@ -76,7 +75,7 @@ def choose_variant(model: myokit.Model, variant: str | None) -> str | None:
         return next((name for name, value in choices.items() if value == evaluate(choice.rhs())), None)
     if variant not in choices:
         allowed = ", ".join(sorted(choices, key=lambda name: choices[name]))
-        raise UserError(f"simulator.variant: got {variant!r}, allowed is one of {allowed}{_nearest(variant, choices)}")
+        raise UserError(f"simulator.variant: got {variant!r}, allowed is one of {allowed}")
     choice.set_rhs(choices[variant])
     return variant
 
@@ -93,7 +92,7 @@ def _constant(model: myokit.Model, name: str, address: str) -> myokit.Variable:
     variables = {v.qname(): v for v in model.variables(deep=True)} | ({} if labelled is None else {name: labelled})
     if name not in variables:
         constants = [key for key, v in variables.items() if v.is_constant()] + [label for label, _ in model.labels()]
-        raise UserError(f"{address}: {name!r} is no constant of the model{_nearest(name, constants)}")
+        raise UserError(f"{address}: {name!r} is no constant of the model; {hint(name, constants)}")
     variable = variables[name]
     if not variable.is_constant():
         what = f"the label of {variable.qname()}, which is " if labelled is not None else ""
@@ -190,7 +189,7 @@ def _state(model: myokit.Model, name: str, address: str) -> myokit.Variable:
     states = {state.qname(): state for state in model.states()}
     states |= dict(zip(state_names(model), model.states(), strict=True))
     if name not in states:
-        raise UserError(f"{address}: {name!r} is no state of the model{_nearest(name, states)}")
+        raise UserError(f"{address}: {name!r} is no state of the model; {hint(name, states)}")
     return states[name]
 
 
@@ -198,9 +197,3 @@ def _finite(value: object, address: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(float(value)):
         raise UserError(f"{address}: got {value!r}, allowed are finite numbers")
     return float(value)
-
-
-def _nearest(got: str, names: Iterable[str]) -> str:
-    names = list(names)
-    close = [n for n in names if n.endswith(f".{got}")] or get_close_matches(got, names, n=1)
-    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""

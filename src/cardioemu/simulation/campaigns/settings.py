@@ -2,7 +2,6 @@
 
 import multiprocessing
 from dataclasses import field
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -117,10 +116,9 @@ class Engine:
             raise UserError("campaign.engine: a script that uses dask must do so below if __name__ == '__main__':")
         known = (LOCAL, *jobs.SYSTEMS)
         if self.cluster not in known and "://" not in self.cluster:
-            close = get_close_matches(self.cluster, known, n=1)
             raise UserError(
                 f"campaign.cluster: got {self.cluster!r}, allowed is one of {', '.join(known)} or the address of a "
-                f"scheduler, as tcp://host:8786{f'; did you mean {close[0]}?' if close else ''}"
+                f"scheduler, as tcp://host:8786"
             )
         if self.submits_jobs:
             jobs.check(self.cluster, self.job or {})

@@ -1,11 +1,10 @@
 """Which states and variables a user may ask to be recorded beside V."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import myokit
 
-from cardioemu.errors import UserError
+from cardioemu.errors import UserError, hint
 from cardioemu.simulation.equations.right_hand_side import Equations
 
 
@@ -21,7 +20,5 @@ def recorded_variables(equations: Equations, record: Sequence[str]) -> list[myok
     names |= {s.name(): s for s in equations.states if short.count(s.name()) == 1}
     for name in record:
         if name not in names:
-            close = get_close_matches(name, names, n=1)
-            nearest = f"; did you mean {close[0]!r}?" if close else ""
-            raise UserError(f"record: {name!r} is no state or variable of the model{nearest}")
+            raise UserError(f"record: {name!r} is no state or variable of the model; {hint(name, names)}")
     return [names[name] for name in record]
