@@ -15,7 +15,7 @@ from cardioemu.evaluation import Findings, Section, error_table, html, sections
 from cardioemu.folders import held
 from cardioemu.launch import launch
 from cardioemu.measuring import Subject, baselines, examples, measure, unseen, with_seed_network, with_windows
-from cardioemu.origin import cell_of, check_same_cell, check_store, kept_of, named, trained_on
+from cardioemu.origin import cell_of, check_same_cell, check_store, kept_of, named, trained_on, transient_s
 from cardioemu.settings.evaluate import EvaluateSettings
 from cardioemu.simulation import Cell, TraceStore, campaign
 from cardioemu.storage import atomic
@@ -72,7 +72,7 @@ def traces(settings: EvaluateSettings, cell: Cell, emulators: Mapping[str, Emula
     """Opens the given traces, or simulates the design by the emulators' own cell model.
 
     Raises:
-        UserError: the traces are of other cells, or too short for the windows of an emulator.
+        UserError: the traces are of other cells or times, or too short for the windows of an emulator.
     """
     first = next(iter(emulators.values()))
     if settings.store is not None:
@@ -110,10 +110,11 @@ def introduction(
     """Says what was measured on which cells."""
     labels = ", ".join(f"{count} {label}" for label, count in cells["outcome"].value_counts().items())
     first = next(iter(emulators.values()))
+    after = f" after {transient_s(first):g} s" if transient_s(first) else ""
     differ = any(emulator.window != first.window for emulator in emulators.values())
     return [
         *(f"{name}: {path}, {windows_in_words(emulators[name])}" for name, path in settings.checkpoints.items()),
-        f"{len(cells)} unseen cells of {named(first)}, {store.duration_ms / 1000:g} s each: {labels}. "
+        f"{len(cells)} unseen cells of {named(first)}, {store.duration_ms / 1000:g} s each{after}: {labels}. "
         f"The {windowed} with windows are compared.",
         *(["Their windows differ, so their errors are not of the same samples. " + OF_FIRST] if differ else []),
     ]

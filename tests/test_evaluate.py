@@ -206,6 +206,24 @@ def test_an_emulator_of_another_variant_is_told(job, tmp_path, run_inside):
     )
 
 
+def test_another_transient_is_told(job, tmp_path, run_inside):
+    simulated = ("simulator.transient_ms=500", "design=sobol", "design.n=4", "simulator.duration_ms=2500")
+    assert run_inside(*simulated, cwd=tmp_path, script="simulate.py").returncode == 0
+    (store,) = tmp_path.glob("data/traces/*")
+    refused(
+        evaluate(job, tmp_path, f"traces={store}", run=run_inside),
+        rf"traces: got {store}, which begin after 0.5 s, but the emulator was trained on some after 0 s; give traces "
+        r"with the same simulator.transient_ms, or leave traces null to have them simulated$",
+    )
+    said = load_emulator(job.folder / "best.ckpt").specification
+    later = changed(job, tmp_path / "later.ckpt", cell=said.cell | {"transient_ms": 45000.0})
+    refused(
+        evaluate(job, tmp_path, f"compare=[{later}]", run=run_inside),
+        r"compare: got an emulator trained on traces after 45 s, beside one after 0 s; give emulators with the same "
+        r"simulator.transient_ms$",
+    )
+
+
 def test_traces_of_another_cell_are_told(job, tmp_path, run_inside):
     simulated = ("simulator.scaled={ICaL: scales.ICaL}", "design=sobol", "design.n=4", "simulator.duration_ms=2500")
     assert run_inside(*simulated, cwd=tmp_path, script="simulate.py").returncode == 0

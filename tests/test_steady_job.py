@@ -9,7 +9,7 @@ from test_resume import epochs_done, wait_for
 from tiny_job import client, command, metrics_of, run_cli, runs
 
 from cardioemu import load_emulator
-from cardioemu.simulation import design
+from cardioemu.simulation import TraceStore, design
 from cardioemu.traces import Trace
 
 pytestmark = pytest.mark.xdist_group("steady")  # one undisturbed run for all
@@ -75,6 +75,14 @@ def test_prediction(steady):
     for cell in short:
         starts_ms = Trace.from_samples(found.time_ms, found.voltage_mV[cell]).starts_ms
         assert np.diff(starts_ms)[-1] == pytest.approx(found.cycle_length_ms[cell], abs=1.0)
+
+
+def test_it_is_measured_after_its_own_transient(steady, tmp_path, run_inside):
+    where = (f"checkpoint={steady / 'best.ckpt'}", f"data_dir={steady.parents[2] / 'data'}", "seed_network=false")
+    told = run_inside(*where, "design=sobol", "design.n=24", "design.seed=1", cwd=tmp_path, script="evaluate.py")
+    assert "24 unseen cells of akwaboah2021 (variant program), 2.5 s each after 1 s: " in told.stdout, told.stderr
+    stores = [TraceStore(path) for path in (steady.parents[2] / "data" / "traces").iterdir()]
+    assert sorted((store.facts["cells"], store.facts["transient_ms"]) for store in stores) == [(24, 1000), (48, 1000)]
 
 
 def test_a_killed_run_resumes_as_if_nothing_had_been(steady, begin, tmp_path):

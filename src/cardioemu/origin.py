@@ -32,15 +32,20 @@ def cell_of(emulator: Emulator) -> Cell:
 
 
 def check_same_cell(one: Emulator, other: Emulator) -> None:
-    """Sees to it that two emulators are of the same cell model.
+    """Sees to it that two emulators are of the same cell model, after the same transient.
 
     Raises:
-        UserError: they are not, and cannot be measured on the same cells.
+        UserError: they are not, and cannot be measured on the same traces.
     """
     if one.specification.cell_sha256 != other.specification.cell_sha256:
         raise UserError(
             f"compare: got an emulator of {named(other)}, beside one of "
             f"{named(one)}{_alike(named(one), named(other))}; give emulators of the same cell"
+        )
+    if transient_s(one) != transient_s(other):
+        raise UserError(
+            f"compare: got an emulator trained on traces after {transient_s(other):g} s, beside one after "
+            f"{transient_s(one):g} s; give emulators with the same simulator.transient_ms"
         )
 
 
@@ -48,7 +53,8 @@ def check_store(store: TraceStore, emulator: Emulator) -> None:
     """Sees to it that a trace store holds cells of an emulator's own kind.
 
     Raises:
-        UserError: they are of another cell model, variant, pacing, or set of scaled conductances.
+        UserError: they are of another cell model, variant, pacing, or set of scaled conductances, or begin earlier or
+            later in the life of the cells.
     """
     said, facts = emulator.specification, store.facts
     if list(store.scaled) != said.scaled:
@@ -63,6 +69,18 @@ def check_store(store: TraceStore, emulator: Emulator) -> None:
             f"{named(emulator)}{_alike(stored, named(emulator))}; give traces of that cell, or leave traces null to "
             "have them simulated"
         )
+    begin_s, learnt_s = facts["transient_ms"] / 1000, transient_s(emulator)
+    if begin_s != learnt_s:
+        raise UserError(
+            f"traces: got {store.folder}, which begin after {begin_s:g} s, but the emulator was trained on some after "
+            f"{learnt_s:g} s; give traces with the same simulator.transient_ms, or leave traces null to have them "
+            "simulated"
+        )
+
+
+def transient_s(emulator: Emulator) -> float:
+    """Returns how long the cells of an emulator had been simulated when their traces began."""
+    return float(emulator.specification.cell["transient_ms"]) / 1000
 
 
 def _alike(one: str, other: str) -> str:
