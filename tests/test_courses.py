@@ -19,7 +19,10 @@ from cardioemu import load_emulator
 from cardioemu.data import VALIDATION
 from cardioemu.evaluation import rmse_mV
 from cardioemu.models import LSTMNetwork
+from cardioemu.origin import cell_of, trained_on
+from cardioemu.simulation import Engine
 from cardioemu.training import BEST, LAST, KerasRMSprop, smooth
+from cardioemu.training.calibration import interval_factors
 from cardioemu.training.module import CONSTANT
 
 pytestmark = [
@@ -185,12 +188,16 @@ def test_smoothing_is_the_best_of_its_widths(data, tmp_path):
 
 
 def test_smoothing_in_the_main_job(job, tmp_path):
-    arguments = (*share_data(job, tmp_path), "smoothing=true", "trainer.max_epochs=2", "hydra.run.dir=run")
-    run_cli(*arguments, cwd=tmp_path)
+    shared = [override for override in share_data(job, tmp_path) if override != "model.hidden=8"]
+    model = ("model=mlp", "model.members=2", "model.width=16")
+    run_cli(*shared, *model, "smoothing=true", "trainer.max_epochs=2", "hydra.run.dir=run", cwd=tmp_path)
     metrics = metrics_of(tmp_path / "run")
     assert metrics["smoothing/val_rmse_mV"] <= metrics["val/rmse_mV_best"] * (1 + 1e-6)
     emulator = load_emulator(tmp_path / "run" / BEST)
-    assert emulator.specification.sigma_points == metrics["smoothing/sigma_points"]
+    assert emulator.specification.sigma_points == metrics["smoothing/sigma_points"] > 0
+    # The intervals are those of the smoothed predictions.
+    known = trained_on(emulator, cell_of(emulator), job.cwd / "data", Engine())
+    assert emulator.specification.interval_factors == pytest.approx(interval_factors(emulator, known), rel=1e-5)
 
 
 def test_a_run_that_is_resumed_is_not_initialised(job, tmp_path, monkeypatch):
