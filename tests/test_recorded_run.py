@@ -122,3 +122,16 @@ def test_where_a_run_is_once_the_server_has_gone(tmp_path):
     server = Server(uri="http://127.0.0.1:9", experiment="e")
     (tmp_path / "mlflow_run_id").write_text("r")
     assert server.where(server.reopened(tmp_path)) == "http://127.0.0.1:9"
+
+
+def test_more_params_tags_and_metrics_than_mlflow_takes_at_once(tmp_path):
+    tracking = Sqlite(experiment="many", database=tmp_path / "mlflow.db", artifacts=tmp_path)
+    numbers = {f"name.{i}": float(i) for i in range(1500)}
+    texts = {name: str(number) for name, number in numbers.items()}
+    with tracking.run("many", numbers, tmp_path) as run:
+        run.metrics(numbers)
+        Recorder(tracking.connect, tmp_path).tags(texts)
+    data = tracking.connect()[0].get_run((tmp_path / "mlflow_run_id").read_text()).data
+    assert data.params == texts
+    assert data.metrics.items() >= numbers.items()
+    assert data.tags.items() >= texts.items()

@@ -17,7 +17,6 @@ from cardioemu.tracking.models import log_emulator
 RUN_ID = "mlflow_run_id"
 PARENT = "mlflow.parentRunId"
 UNSENT_PARENT = "unsent:"  # and the folder of a parent that has no id yet
-AT_ONCE = 100  # params and tags of a call, of which MLflow takes no more
 
 
 class Recorder:
@@ -86,16 +85,13 @@ class Recorder:
 
     def tags(self, values: dict[str, str]) -> None:
         """Sets tags."""
-        tags = [RunTag(*item) for item in values.items()]
-        for i in range(0, len(tags), AT_ONCE):
-            self.client.log_batch(self._run, tags=tags[i : i + AT_ONCE])
+        self.client.log_batch(self._run, tags=[RunTag(*item) for item in values.items()])
 
     def params(self, values: dict[str, str]) -> None:
         """Records params; one cannot be written twice: a resumed run keeps those it began with."""
         known = self.client.get_run(self._run).data.params
         params = [Param(*item) for item in values.items() if item[0] not in known]
-        for i in range(0, len(params), AT_ONCE):
-            self.client.log_batch(self._run, params=params[i : i + AT_ONCE])
+        self.client.log_batch(self._run, params=params)
 
     def metrics(self, values: dict[str, float], step: int, time_ms: int) -> None:
         """Records numbers at a step; the same ones at the same time count once."""
