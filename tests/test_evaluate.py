@@ -46,6 +46,8 @@ def test_on_its_own_design_it_measures_the_test_part(evaluation, job):
     assert re.search(
         r"^20 of 24 cells are left out: an emulator was trained or chosen on their scales$", evaluation.err, re.M
     )
+    outside = r"^INa: 2 of 4 cells lie outside the trained range \S+ to \S+; the prediction there is an extrapolation$"
+    assert re.search(outside, evaluation.err, re.M)
     tested = metrics_of(job.folder)
     shared = [name for name in tested if name.startswith("test/")]
     assert len(shared) > 30

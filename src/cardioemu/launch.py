@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,17 @@ Sweep = Callable[[Any, Sequence[str]], AbstractContextManager[Sequence[str]]]
 Resume = Callable[[str, Sequence[str]], tuple[DictConfig, Path]]
 
 
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Lets warnings be told without the lines of code that they come from."""
+    told, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"{message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = told
+
+
+@_sentences()
 def launch(
     job: Job,
     conf: Path,
