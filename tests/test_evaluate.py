@@ -185,10 +185,16 @@ def refused(result, said):
     assert "Traceback" not in result.stderr
 
 
+def simulated(run_inside, cwd, override):
+    """A trace store like that of the job, but for one setting."""
+    like_the_job = ("design=sobol", "design.n=4", "simulator.duration_ms=2500")
+    assert run_inside(override, *like_the_job, cwd=cwd, script="simulate.py").returncode == 0
+    (store,) = cwd.glob("data/traces/*")
+    return store
+
+
 def test_an_emulator_of_another_variant_is_told(job, tmp_path, run_inside):
-    simulated = ("simulator.variant=corrected", "design=sobol", "design.n=4", "simulator.duration_ms=2500")
-    assert run_inside(*simulated, cwd=tmp_path, script="simulate.py").returncode == 0
-    (store,) = tmp_path.glob("data/traces/*")
+    store = simulated(run_inside, tmp_path, "simulator.variant=corrected")
     refused(
         evaluate(job, tmp_path, f"traces={store}", run=run_inside),
         rf"traces: got {store} of akwaboah2021 \(variant corrected\), but the emulator was trained on akwaboah2021 "
@@ -209,9 +215,7 @@ def test_an_emulator_of_another_variant_is_told(job, tmp_path, run_inside):
 
 
 def test_another_transient_is_told(job, tmp_path, run_inside):
-    simulated = ("simulator.transient_ms=500", "design=sobol", "design.n=4", "simulator.duration_ms=2500")
-    assert run_inside(*simulated, cwd=tmp_path, script="simulate.py").returncode == 0
-    (store,) = tmp_path.glob("data/traces/*")
+    store = simulated(run_inside, tmp_path, "simulator.transient_ms=500")
     refused(
         evaluate(job, tmp_path, f"traces={store}", run=run_inside),
         rf"traces: got {store}, which begin after 0.5 s, but the emulator was trained on some after 0 s; give traces "
@@ -227,9 +231,7 @@ def test_another_transient_is_told(job, tmp_path, run_inside):
 
 
 def test_traces_of_another_cell_are_told(job, tmp_path, run_inside):
-    simulated = ("simulator.scaled={ICaL: scales.ICaL}", "design=sobol", "design.n=4", "simulator.duration_ms=2500")
-    assert run_inside(*simulated, cwd=tmp_path, script="simulate.py").returncode == 0
-    (store,) = tmp_path.glob("data/traces/*")
+    store = simulated(run_inside, tmp_path, "simulator.scaled={ICaL: scales.ICaL}")
     refused(
         evaluate(job, tmp_path, f"traces={store}", run=run_inside),
         rf"traces: got {store}, whose cells are scaled in ICaL, but the emulator was trained on cells scaled in ICaL, "
