@@ -165,6 +165,7 @@ def test_a_mistake_of_a_run_or_a_sweep(argument, before, empty, run_inside):
          "windowing.length_ms: got 'circle'; it must be a length in ms above 0, or cycle"),
         (["memory_check=ignore"], "memory_check: got 'ignore'; it must be 'refuse' or 'warn'"),
         (["modle=seed_lstm"], "modle: there is no such setting; did you mean model?"),
+        (["hidden=12"], "hidden: there is no such setting; did you mean model.hidden?"),
         (["model.normalise=12"], "model.normalise: got 12; it must be a valid boolean, unable to interpret input"),
         (
             ["design=factorial", "design.levels_of={IKr: [0, -1]}"],

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-SHOWN = 40  # names in a sentence
+CLOSE, SHOWN = 3, 40  # names in a sentence, at most: that may have been meant, that are known
 
 
 class UserError(ValueError):
@@ -30,7 +30,7 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
         "did you mean ikr.g_Kr?", or nothing where no known name is near.
     """
     folded = {other.lower(): other for other in known}
-    close = [other for other in folded if other.endswith(f".{name.lower()}")]
+    close = [other for other in folded if other.endswith(f".{name.lower()}")][:CLOSE]
     close = close or get_close_matches(name.lower(), folded, n=1)
     return f"did you mean {' or '.join(prefix + folded[other] for other in close)}?" if close else ""
 
@@ -38,7 +38,7 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
 def hint(name: str, known: Collection[str], prefix: str = "") -> str:
     """Ends a sentence about an unknown name: with the nearest known one, or else with all, or as many as one reads."""
     more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
-    return nearest(name, known, prefix) or f"known are {', '.join(islice(known, SHOWN))}{more}"
+    return nearest(name, known, prefix) or f"known are {', '.join(islice(known, SHOWN)) or 'none'}{more}"
 
 
 def said(finding: Any, address: str) -> str:

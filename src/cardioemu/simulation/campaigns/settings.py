@@ -118,7 +118,7 @@ class Engine:
         if self.cluster not in known and "://" not in self.cluster:
             raise UserError(
                 f"campaign.cluster: got {self.cluster!r}, allowed is one of {', '.join(known)} or the address of a "
-                f"scheduler, as tcp://host:8786"
+                "scheduler, as tcp://host:8786"
             )
         if self.submits_jobs:
             jobs.check(self.cluster, self.job or {})
