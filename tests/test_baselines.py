@@ -58,6 +58,17 @@ def test_linear_interpolation_is_scipys():
     np.testing.assert_array_equal(found[~inside], NearestCell(known(SCALES, windows)).voltage_mV(asked[~inside]))
 
 
+def test_of_one_conductance_it_is_numpys():
+    scales = RNG.permutation([*range(20, 181, 5), 20, 180, 90]) / 100  # some of them twice
+    windows, fires = np.sin(np.outer(scales, [5, 10, 15])), scales > 1
+    linear = LinearInterpolation(known(scales[:, None], windows, fires=fires))
+    asked = np.concatenate([RNG.uniform(0.0, 2.0, 50), scales])  # np.interp, too, takes the nearest outside
+    order = np.argsort(scales)
+    expected = [np.interp(asked, scales[order], column[order]) for column in windows.T]
+    np.testing.assert_allclose(linear.voltage_mV(asked[:, None]), np.transpose(expected), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(linear.fires(asked[:, None]), np.interp(asked, scales[order], fires[order]), atol=1e-12)
+
+
 def test_an_interpolated_probability_is_one():
     scales = np.unique(np.random.default_rng(0).integers(0, 11, (200, 5)) / 5, axis=0)
     asked = np.concatenate([scales, (scales[1:] + scales[:-1]) / 2])

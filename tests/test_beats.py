@@ -13,6 +13,7 @@ from cardioemu.evaluation import by_beat, errors_of_all, metrics
 from cardioemu.evaluation.report import beat_table
 from cardioemu.evaluation.report_plots import error_by_beat
 from cardioemu.models import LSTMNetwork
+from cardioemu.windowing import WindowRule
 
 TIME_MS = np.arange(-50.0, 2450.0, 0.5)
 
@@ -49,11 +50,19 @@ def test_what_a_prediction_lacks_is_missed():
     assert np.isnan(summarised["start_error_ms"][3])
 
 
+def test_a_window_of_2_s_is_long():
+    for length_ms, long in ((2000.0, True), (1999.0, False)):
+        time_ms = WindowRule(length_ms=length_ms, interval_ms=0.5).time_ms
+        V = aps(500.0, 5)[: len(time_ms)]
+        assert (beat_errors(time_ms, V[None, None], V[None]) is not None) == long
+
+
 def test_windows_without_an_ap_have_no_beats():
     quiet = np.full((1, len(TIME_MS)), -80, np.float32)
     found = beat_errors(TIME_MS, quiet[None], quiet)
     assert list(found) == ["beat", "rmse_mV", "start_error_ms"]
     assert found.empty
+    assert by_beat({"a": found}) == {}
 
 
 def summaries():

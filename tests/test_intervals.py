@@ -59,6 +59,11 @@ def test_without_members(data):
         emulator.intervals(data.windows.scales[:1])
 
 
+def test_before_they_are_calibrated(data):
+    with pytest.raises(UserError, match=r"^checkpoint: its intervals are not calibrated; give best.ckpt of a run that"):
+        ensemble(data).intervals(data.windows.scales[:1])
+
+
 def test_disagreement_is_zero_for_equal_members(data):
     emulator = ensemble(data, members=2)
     with torch.no_grad():

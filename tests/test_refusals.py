@@ -29,6 +29,13 @@ REFUSED = [
         ["experiment=active", "trainer.devices=2", "trainer.strategy=ddp"],
         "active.rounds: got 1, but cells are chosen by one process, and 2 are to train together",
     ),
+    (
+        "train",
+        ["experiment=steady", "windowing.start=upstroke"],
+        "windowing: got align=interpolated and start=upstroke, but a registered cycle begins at an interpolated AP",
+    ),
+    ("train", ["model=gp", "windowing.align=none"], "windowing: got align=none and start=threshold, but a registered"),
+    ("train", ["smoothing=true", "milestones=[200]"], "milestones: got [200] with smoothing=true, but only a run that"),
     ("train", ["+model=mlp"], "config: "),
     (
         "train",

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize_scalar
+from scipy.special import expit
 from trace_shapes import LogisticAPs
 
 from cardioemu.evaluation import PHASES, SampledWindow, cell_errors, summary, timing_and_shape
@@ -79,6 +80,24 @@ def test_the_ap_of_a_window_is_the_one_at_time_0():
     window, _ = ap(cycle=300, count=4)
     later = TIME_MS - 300  # the window begins 350 ms before its AP start, with another AP in between
     assert biomarkers_of(later, window) == pytest.approx(biomarkers_of(TIME_MS, window), abs=0.01)
+
+
+def test_an_earlier_ap_after_a_deeper_diastole_is_not_the_upstroke():
+    window, _ = ap(cycle=300, count=4)
+    deeper = float32(window * (1 + 0.1 * expit(-(TIME_MS - 200) / 5)))  # and steeper, until 100 ms before the second AP
+    second, alone = TIME_MS - 300, TIME_MS >= 240
+    expected = biomarkers_of(second[alone], deeper[alone])
+    assert expected["apd90"] == pytest.approx(biomarkers_of(TIME_MS, window)["apd90"], abs=0.01)
+    assert biomarkers_of(second, deeper) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("cut_ms", [2, 20, 60, 120])
+def test_a_window_that_begins_within_an_ap_does_not_have_it(cut_ms):
+    window, _ = ap()
+    begin = np.searchsorted(TIME_MS, cut_ms)
+    found = SampledWindow(TIME_MS[begin:] - cut_ms, window[begin:])
+    assert found.own is None
+    assert found.starts_ms.tolist() == pytest.approx([600 - cut_ms, 1200 - cut_ms], abs=1e-3)
 
 
 def test_stretched_time_stretches_every_biomarker():

@@ -19,8 +19,8 @@ def load_emulator(path: str | Path) -> "Emulator":
     """Loads a trained emulator from a checkpoint or from MLflow; nothing in the file is executed.
 
     Args:
-        path: best.ckpt or last.ckpt of a run folder, or what MLflow calls a model: runs:/RUN_ID/emulator,
-            models:/NAME@champion, models:/NAME/VERSION or models:/MODEL_ID.
+        path: best.ckpt of a run folder (last.ckpt is the last epoch's, neither smoothed nor calibrated), or what MLflow
+            calls a model: runs:/RUN_ID/emulator, models:/NAME@champion, models:/NAME/VERSION or models:/MODEL_ID.
 
     Raises:
         UserError: it is not there, damaged, or no emulator of this version of the program.

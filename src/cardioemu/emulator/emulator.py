@@ -112,12 +112,14 @@ class Emulator(nn.Module):
             scales: as of `predict`.
 
         Raises:
-            UserError: a ValueError, as of `predict`; or the network is no ensemble.
+            UserError: a ValueError, as of `predict`; or the network is no ensemble, or not yet calibrated.
         """
         table = checked_scales(scales, self.specification.scaled)
         self.warn_outside(table)
-        if (margin_mV := self.margin_mV(table)) is None:
+        if self.spread_mV(table[:1]) is None:
             raise UserError("model: this emulator has no members that could disagree; train one with model.members=4")
+        if (margin_mV := self.margin_mV(table)) is None:
+            raise UserError("checkpoint: its intervals are not calibrated; give best.ckpt of a run that has ended")
         around = [_around(self.voltage_mV(table), margin_mV)]
         lengths_ms, margin_ms = self.cycle_length_ms(table), self.cycle_length_margin_ms(table)
         if lengths_ms is not None and margin_ms is not None:

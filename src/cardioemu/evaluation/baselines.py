@@ -6,7 +6,7 @@ Each is made from the `Known` cells and answers scale vectors: `voltage_mV(scale
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ DEGREE = 3
 ALPHAS = np.logspace(-6, 3, 10)
 AT_ONCE = 256  # cells
 
-Simplices = tuple[Delaunay, np.ndarray]  # and the indices of the cells that are its points
+Corners = Iterator[tuple[int, np.ndarray, np.ndarray]]  # a cell, the known ones around it, and the weight of each
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,9 @@ class NearestCell(Baseline):
 class LinearInterpolation(Baseline):
     """Interpolates between the corners of the simplex of known cells that holds a cell (Delaunay triangulation).
 
-    Outside their hull the nearest cell answers, as it does for all where there are too few cells, or all in one plane.
-    Of more than 20 000 known cells 20 000 are used, evenly chosen from their order.
+    Of one conductance that is the interval between two cells. Outside their hull the nearest cell answers, as it does
+    for all where there are too few cells, or all in one plane. Of more than 20 000 known
+    cells 20 000 are used, evenly chosen from their order.
     """
 
     def __init__(self, known: Known) -> None:
@@ -94,39 +95,54 @@ class LinearInterpolation(Baseline):
         return np.clip(found, 0, 1)  # weights add up to 1 but for rounding
 
     @cached_property
-    def _windowed(self) -> Simplices | None:
+    def _windowed(self) -> Callable[[Scales], Corners]:
         return _triangulated(self.known.scales)
 
     @cached_property
-    def _all(self) -> Simplices | None:
+    def _all(self) -> Callable[[Scales], Corners]:
         return _triangulated(self.known.all_scales)
 
     @staticmethod
     def _interpolated(
-        triangulated: Simplices | None, scales: Scales, values: Callable[[np.ndarray], np.ndarray], nearest: np.ndarray
+        corners: Callable[[Scales], Corners],
+        scales: Scales,
+        values: Callable[[np.ndarray], np.ndarray],
+        nearest: np.ndarray,
     ) -> np.ndarray:
-        if triangulated is None:
-            return nearest
-        simplices, rows = triangulated
-        place = simplices.find_simplex(scales)
         result = nearest.copy()
-        for cell in np.flatnonzero(place >= 0):
-            to_barycentric = simplices.transform[place[cell]]
-            first = to_barycentric[:-1] @ (scales[cell] - to_barycentric[-1])
-            weights = np.append(first, 1 - first.sum())
-            if np.isfinite(weights).all():  # a simplex may be flat
-                result[cell] = weights @ values(rows[simplices.simplices[place[cell]]])
+        for cell, rows, weights in corners(scales):
+            result[cell] = weights @ values(rows)
         return result
 
 
-def _triangulated(scales: np.ndarray) -> Simplices | None:
-    """Triangulates cells, or so many as there is room for; None of too many inputs, or if they span no volume."""
-    if scales.shape[1] > MOST_INPUTS:
-        return None
-    rows = np.linspace(0, len(scales) - 1, min(len(scales), MOST_CELLS)).astype(int)
-    used = scales[rows]
-    flat = len(used) < used.shape[1] + 2 or np.linalg.matrix_rank(used - used[0]) < used.shape[1]
-    return None if flat else (Delaunay(used), rows)
+def _triangulated(known: np.ndarray) -> Callable[[Scales], Corners]:
+    """Triangulates cells, or so many as there is room for; of too many inputs, or no volume, none has corners."""
+    rows = np.linspace(0, len(known) - 1, min(len(known), MOST_CELLS)).astype(int)
+    used, inputs = known[rows], known.shape[1]
+    if inputs > MOST_INPUTS or len(used) < inputs + 2 or np.linalg.matrix_rank(used - used[0]) < inputs:
+        return lambda scales: iter(())
+    if inputs == 1:  # for which Delaunay is not made
+        along, first = np.unique(used[:, 0], return_index=True)
+        return partial(_in_intervals, along, rows[first])
+    return partial(_in_simplices, Delaunay(used), rows)
+
+
+def _in_intervals(along: np.ndarray, rows: np.ndarray, scales: Scales) -> Corners:
+    for cell, scale in enumerate(scales[:, 0]):
+        if along[0] <= scale <= along[-1]:
+            above = max(int(np.searchsorted(along, scale)), 1)
+            part = (scale - along[above - 1]) / (along[above] - along[above - 1])
+            yield cell, rows[[above - 1, above]], np.array([1 - part, part])
+
+
+def _in_simplices(simplices: Delaunay, rows: np.ndarray, scales: Scales) -> Corners:
+    place = simplices.find_simplex(scales)
+    for cell in np.flatnonzero(place >= 0).tolist():
+        to_barycentric = simplices.transform[place[cell]]
+        first = to_barycentric[:-1] @ (scales[cell] - to_barycentric[-1])
+        weights = np.append(first, 1 - first.sum())
+        if np.isfinite(weights).all():  # a simplex may be flat
+            yield cell, rows[simplices.simplices[place[cell]]], weights
 
 
 class PCARidge(Baseline):

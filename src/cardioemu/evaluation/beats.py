@@ -52,10 +52,13 @@ def by_beat(beats: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
     Returns:
         By emulator, indexed by the beat's number: `rmse_mV` and `start_error_ms`, the medians over windows, and
-        `missed_percent`, how many predictions have no AP of that number.
+        `missed_percent`, how many predictions have no AP of that number. Emulators whose windows hold no whole beat
+        are left out.
     """
     found = {}
     for name, rows in beats.items():
+        if rows.empty:
+            continue
         grouped = rows.groupby("beat")
         result = grouped[["rmse_mV", "start_error_ms"]].median()
         result["missed_percent"] = 100 * (1 - grouped["start_error_ms"].count() / grouped.size())

@@ -38,7 +38,7 @@ class Findings:
         firing_scales: of all cells that did not fail, with windows or not (cells, scaled).
         fires: whether each of these fires.
         chances: what each emulator that tells says of that, as a probability.
-        beats: every `Beat` of long windows, one in a row; empty where windows are short.
+        beats: every `Beat` of long windows, one in a row; no emulators where windows are short.
     """
 
     scaled: Sequence[str]

@@ -59,15 +59,21 @@ class SampledWindow:
         distance_ms = np.abs(starts_ms - zero_ms)
         if (distance_ms <= NEAR_MS).any():
             return starts_ms, int(distance_ms.argmin())
-        if zero_ms == 0:
+        if zero_ms == 0 and self._rises:
             first = beat(self.trace, 0, float(starts_ms[0]) if len(starts_ms) else self.trace.duration_ms)
             if first["amplitude_mV"] >= MIN_AMPLITUDE_mV:
                 return np.concatenate([[0.0], starts_ms]), 0
         return starts_ms, None
 
     @property
+    def _rises(self) -> bool:
+        """Whether the first samples may be an upstroke: they rise, from below half of what the window spans."""
+        V = self.voltage_mV
+        return bool(V[1] > V[0] and V[0] < (V.min() + V.max()) / 2)
+
+    @property
     def starts_ms(self) -> Float64[np.ndarray, " starts"]:
-        """The AP starts, in ms of the trace; a window that begins at its AP start has that one, too."""
+        """The AP starts, in ms of the trace; a window that begins in its upstroke has that one, too."""
         return self._found[0]
 
     @property
@@ -86,7 +92,7 @@ class SampledWindow:
         if self.own is None:
             return nothing
         start_ms, end_ms = self._beats[self.own]
-        found = beat(self.trace, start_ms, end_ms)
+        found = beat(self.trace, start_ms, end_ms, since_ms=self.starts_ms[self.own - 1] if self.own else 0.0)
         if found["amplitude_mV"] < MIN_AMPLITUDE_mV:
             return nothing
         last = self.own + 1 == len(self.starts_ms)

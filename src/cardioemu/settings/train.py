@@ -50,6 +50,18 @@ class TrainSettings(SimulateSettings):
                 "windowing.length_ms: got cycle, but model has no output for the length of a cycle, without which a "
                 "window of one cycle has no times; give a length in ms"
             )
+        align, start = self.windowing.align, self.windowing.start
+        if self.trained_on == "cycles" and (align, start) != ("interpolated", "threshold"):
+            raise UserError(
+                f"windowing: got align={align} and start={start}, but a registered cycle begins at an interpolated AP "
+                "start; set windowing.align=interpolated and windowing.start=threshold, or take a model that predicts "
+                "samples"
+            )
+        if self.smoothing and self.milestones:
+            raise UserError(
+                f"milestones: got {self.milestones} with smoothing=true, but only a run that has ended is smoothed; "
+                "set smoothing=false, or leave milestones=[]"
+            )
         self._check_devices()
         self._check_schedule()
         self._check_epochs()
@@ -159,7 +171,7 @@ class TrainSettings(SimulateSettings):
             solver=asdict(self.solver),
             split=asdict(self.data),
             windows=data.windows.key,
-            design=torch.from_numpy(design),
+            design=torch.tensor(design),
         )
 
     @property
