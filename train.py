@@ -12,7 +12,6 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Callback
 
 from cardioemu.active import grown
 from cardioemu.config import build, changed, check_same_run, plain, reopen, save
@@ -38,6 +37,7 @@ from cardioemu.training import (
     Milestones,
     TrainingJob,
     calibrate,
+    check_epochs,
     fit,
     resumable,
     smooth,
@@ -47,7 +47,7 @@ from cardioemu.windowing import CycleRule, window_set
 METRICS = "metrics.json"
 
 
-def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) -> dict[str, float]:
+def train(config: DictConfig, folder: Path, watched: Sequence[pl.Callback] = ()) -> dict[str, float]:
     """Runs the whole job in one run folder, `watched` by callbacks of its training, and returns its final metrics."""
     settings = build(config, TrainSettings)
     if settings.dry_run:
@@ -56,6 +56,7 @@ def train(config: DictConfig, folder: Path, watched: Sequence[Callback] = ()) ->
     if settings.in_sweep and (done := settings.tracking.finished(key)):
         print(f"done before: run {done[0]}, test RMSE {done[1].get(ERROR, np.nan):.2f} mV")
         return done[1]
+    check_epochs(folder, settings.trainer.keywords["max_epochs"])
     if settings.active.rounds:
         settings = grow(config, settings, folder)
     memory = settings.job(folder)
@@ -179,6 +180,8 @@ def describe_data(data: WindowData, traces: TraceStore, run: Run) -> None:
     windows, outcomes = data.windows, data.windows.outcomes()
     print(f"{sum(outcomes.values())} cells: " + ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
     print("cells with windows: " + ", ".join(f"{len(rows)} {part}" for part, rows in data.rows.items()))
+    if data.unregistered:
+        print(f"{data.unregistered} cells with windows have no cycle that can be registered, and do not train")
     counts = {f"cells.{outcome.replace(' ', '_')}": count for outcome, count in outcomes.items()}
     parts = {f"cells.{part}": len(rows) for part, rows in data.rows.items()}
     run.params({"traces.key": traces.key, "windows.key": windows.key} | counts | parts)

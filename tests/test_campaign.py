@@ -13,6 +13,7 @@ from cardioemu.errors import UserError
 from cardioemu.simulation import Engine, Pacing, campaign, design, load_cell
 from cardioemu.simulation.campaigns import expected, forecast, plan, work
 from cardioemu.simulation.solvers import rodas
+from cardioemu.windowing.cutting import COLUMNS
 
 pytestmark = pytest.mark.usefixtures("small_shards")
 
@@ -89,9 +90,19 @@ def test_failed_cells_are_counted_and_kept(cell, tmp_path, capsys):
 
 def test_a_recorded_quantity_with_the_name_of_a_column(tmp_path):
     cell = small_cell(tmp_path, {"V": 0, "status": 0}, {"V": "-V", "status": "-status"}, "a = 1", {"a": "m.a"})
-    with pytest.raises(UserError, match="two columns 'status'; give the quantity another name"):
+    with pytest.raises(
+        UserError,
+        match="two columns 'status', in the trace store or in tables made of it; give the quantity another name",
+    ):
         campaign(cell, np.ones((1, 1)), 10.0, SOLVER, tmp_path / "traces", record=["status"])
     assert not (tmp_path / "traces").exists()
+
+
+@pytest.mark.parametrize("taken", [*COLUMNS, "emulator", "distance"])
+def test_a_conductance_with_the_name_of_a_column_of_another_table(tmp_path, taken):
+    cell = small_cell(tmp_path, {"V": 0}, {"V": "-a * V"}, "a = 1", {taken: "m.a"})
+    with pytest.raises(UserError, match=f"two columns '{taken}', in the trace store or in tables made of it; give"):
+        campaign(cell, np.ones((1, 1)), 10.0, SOLVER, tmp_path / "traces")
 
 
 # The forecast

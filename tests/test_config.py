@@ -236,6 +236,7 @@ def test_jobs_of_a_sweep():
     line = ["seed=1", "model.hidden=3,4", "trainer.max_epochs=2"]
     assert list(overrides.swept(line)) == ["model.hidden=3,4"]
     assert list(overrides.fixed(line)) == ["seed", "trainer.max_epochs"]
+    assert list(overrides.fixed(["model.hidden=8", *line])) == ["seed", "trainer.max_epochs"]  # swept after all
 
 
 def test_launchers_can_be_chosen(empty):

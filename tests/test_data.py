@@ -14,7 +14,7 @@ from cardioemu import UserError
 from cardioemu.data import TEST, TRAIN, VALIDATION, Share, TrainingSet, WindowData, split
 from cardioemu.data.training_set import EpochBatches
 from cardioemu.simulation import Solver, campaign, design, load_cell
-from cardioemu.windowing import window_set
+from cardioemu.windowing import CycleRule, window_set
 
 PARTS = {TRAIN, VALIDATION, TEST}
 levels = st.sampled_from([0.0, 0.2, 1.0, 1.8])
@@ -203,6 +203,15 @@ def test_shares_of_all_processes_are_the_batches(size, batch_size, parts, proces
 def test_an_empty_part_is_told(windows, rule, named):
     with pytest.raises(UserError, match=f"^data: no cell of the {named} part gave windows"):
         WindowData(windows, rule)
+
+
+def test_cells_without_a_cycle_are_told(traces, windows, data, tmp_path):
+    assert data.unregistered == 0
+    few, none = (window_set(traces, CycleRule(settle_ms), tmp_path) for settle_ms in (1700.0, 2400.0))
+    assert 0 < few.windowed.sum() < windows.windowed.sum()
+    assert WindowData(windows, SPLIT, few).unregistered == (windows.windowed & ~few.windowed).sum()
+    with pytest.raises(UserError, match=r"^model: no cell of the train part has a cycle that can be registered \(\{"):
+        WindowData(windows, SPLIT, none)
 
 
 def test_fractions_must_leave_something():

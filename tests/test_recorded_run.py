@@ -1,6 +1,7 @@
 """A run and the calls it makes, with an MLflow that takes them, does not, or does again; from two threads."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 from matplotlib.figure import Figure
@@ -9,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from cardioemu import UserError
 from cardioemu.folders import held
 from cardioemu.tracking import Server, Sqlite
+from cardioemu.tracking.children import children
 from cardioemu.tracking.outbox import Outbox
 from cardioemu.tracking.recorder import Recorder
 from cardioemu.tracking.run import Run
@@ -122,6 +124,19 @@ def test_where_a_run_is_once_the_server_has_gone(tmp_path):
     server = Server(uri="http://127.0.0.1:9", experiment="e")
     (tmp_path / "mlflow_run_id").write_text("r")
     assert server.where(server.reopened(tmp_path)) == "http://127.0.0.1:9"
+
+
+def test_a_finished_job_that_a_sweep_takes_over_has_its_name_there(tmp_path):
+    one = Sqlite(experiment="e", database=tmp_path / "mlflow.db", artifacts=tmp_path)
+    sweeps = [replace(one, parent_run_id=parent, run_name=name) for parent, name in (("a", "x=1"), ("b", "x=1,y=2"))]
+    for name, job in (("x=1,y=2", "first"), ("x=1", "second")):
+        with replace(sweeps[0], run_name=name).run("n", {"x": 1}, tmp_path / job, job=job):
+            pass
+    for sweep, job in ((sweeps[1], "second"), (replace(sweeps[1], run_name="x=1,y=3"), "first")):
+        assert sweep.finished(job)
+    client, experiment = one.connect()
+    assert children(client, experiment, "b")["name"].tolist() == ["x=1,y=3", "x=1,y=2"]
+    assert children(client, experiment, "b")["y"].tolist() == ["3", "2"]
 
 
 def test_more_params_tags_and_metrics_than_mlflow_takes_at_once(tmp_path):

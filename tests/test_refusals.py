@@ -35,6 +35,9 @@ REFUSED = [
         "windowing: got align=interpolated and start=upstroke, but a registered cycle begins at an interpolated AP",
     ),
     ("train", ["model=gp", "windowing.align=none"], "windowing: got align=none and start=threshold, but a registered"),
+    ("train", ["active.rounds=1"], "model: active learning needs an ensemble that tells which cells fire; "),
+    ("train", ["experiment=active", "model.members=1"], "model: active learning needs an ensemble that tells which"),
+    ("train", ["seed=4294967296"], "seed: got 4294967296; it must be less than 4294967296"),
     ("train", ["smoothing=true", "milestones=[200]"], "milestones: got [200] with smoothing=true, but only a run that"),
     ("train", ["+model=mlp"], "config: "),
     (

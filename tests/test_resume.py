@@ -1,8 +1,10 @@
 """Runs that are killed or stopped, and what resuming makes of them."""
 
+import shutil
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -94,6 +96,16 @@ def test_a_stopped_run_resumes_to_more_epochs(job, long, begin, tmp_path):
     (run,) = runs(tmp_path)
     assert run.info.status == "FINISHED"
     assert_went_on(tmp_path, run, epochs=200)
+
+
+def test_fewer_epochs_than_are_done_change_nothing(job, tmp_path, run_inside):
+    folder = Path(shutil.copytree(job.folder, tmp_path / "run"))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    refused = run_inside(f"resume={folder}", "trainer.max_epochs=3", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr == "trainer.max_epochs: got 3, but the run has 4 epochs behind it\n"
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
 def test_a_terminated_run_is_killed(job, begin, tmp_path):

@@ -20,6 +20,8 @@ CURRENTS = ("ICaL", "IK1", "IKr", "IKur", "INa")
         np.array([[1, 2, 0, 0.5, 1]], dtype=np.float32),
         pd.DataFrame([[1, 2, 0, 0.5, 1]], columns=CURRENTS),
         pd.DataFrame([[1, 0.5, 0, 2, 1]], columns=CURRENTS[::-1]),
+        pd.DataFrame([[1, 0.5, 0, 2, 1]], columns=CURRENTS[::-1]).iloc[0],
+        pd.Series([1, 2, 0, 0.5, 1]),
         np.ma.array([1, 2, 0, 0.5, 1]),
     ],
 )
@@ -44,6 +46,7 @@ def test_scales_in_any_form(given):
         ([1, 1, 1, 1, np.inf], "cell 0 has INa = inf"),
         ([1, 1, 1, 1.1e6, 1], "cell 0 has IKur = 1100000.0"),
         (pd.DataFrame([[1, 1, 1, 1]], columns=CURRENTS[:4]), "the table has no column INa"),
+        (pd.Series(dict.fromkeys(CURRENTS[:4], 1.0)), "the row has no INa; it needs ICaL"),
         (["a", "b", "c", "d", "e"], "no table of numbers"),
         ([[1, 1, 1, 1, 1], [1, 1]], "no table of numbers"),
     ],

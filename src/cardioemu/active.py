@@ -17,6 +17,10 @@ from cardioemu.storage import atomic
 from cardioemu.types import Scales
 
 DESIGN = "design.parquet"
+CANNOT_CHOOSE = (
+    "model: active learning needs an ensemble that tells which cells fire; give model.members=2 or more of a network "
+    "that has both"
+)
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,7 @@ class Active:
         candidates[:, constant] = scales[0, constant]
         fires, disagreement = emulator.fires_probability(candidates), emulator.disagreement(candidates)
         if fires is None or disagreement is None:
-            raise UserError(
-                "model: active learning needs an ensemble that tells which cells fire; give model.members=2 or more "
-                "of a network that has both"
-            )
+            raise UserError(CANNOT_CHOOSE)
         random = np.random.default_rng((self.seed, known))
         unsure = _drawn(random, fires * (1 - fires), round(self.boundary * count))
         others = np.setdiff1d(np.arange(len(candidates)), unsure)

@@ -64,7 +64,8 @@ def swept(overrides: Sequence[str]) -> Iterator[str]:
 
 def fixed(overrides: Sequence[str]) -> Iterator[str]:
     """Yields the addresses that a command line sets alike in all jobs of a sweep."""
-    yield from (str(o.key_or_group) for o in parse(overrides, sweep=True) if not o.is_sweep_override())
+    addresses = {str(o.key_or_group): o.is_sweep_override() for o in parse(overrides, sweep=True)}  # the last counts
+    yield from (address for address, is_swept in addresses.items() if not is_swept)
 
 
 def unknown(conf: Path, name: str, overrides: Sequence[Override]) -> dict[str, str]:

@@ -82,10 +82,21 @@ class WindowData(pl.LightningDataModule):
         self.rows = {name: np.flatnonzero(given[name] & (self.part == name) & kept[name]) for name in kept}
         for name, rows in self.rows.items():
             if len(rows) == 0:
+                if name == TRAIN and cycles is not None and windows.windowed[self.part == TRAIN].any():
+                    raise UserError(
+                        f"model: no cell of the train part has a cycle that can be registered ({cycles.outcomes()}), "
+                        "which takes three AP starts after windowing.settle_ms and an APD50 of 10 ms; simulate longer, "
+                        "or take model=mlp"
+                    )
                 raise UserError(
                     f"data: no cell of the {name} part gave windows ({windows.outcomes()}); use a larger design, "
                     "other fractions or another seed"
                 )
+
+    @property
+    def unregistered(self) -> int:
+        """How many cells have windows, but nothing that the network can be trained on."""
+        return int((self.windows.windowed & ~self.trained.windowed).sum())
 
     @property
     def largest_batch(self) -> int:

@@ -5,14 +5,14 @@ from dataclasses import asdict
 from functools import cached_property, partial
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from cardioemu.active import Active
+from cardioemu.active import CANNOT_CHOOSE, Active
 from cardioemu.data import TRAIN, SplitRule, WindowData
 from cardioemu.emulator import Specification
 from cardioemu.errors import UserError
@@ -35,7 +35,7 @@ class TrainSettings(SimulateSettings):
     trainer: partial[Any]
     evaluation: Callable[..., Any]
     tracking: Tracking
-    seed: NonNegativeInt
+    seed: Annotated[int, Field(ge=0, lt=2**32)]  # numpy's generators take no more
     runs_dir: Path
     resume: Path | None
     memory_check: Literal["refuse", "warn"]
@@ -67,6 +67,9 @@ class TrainSettings(SimulateSettings):
         self._check_epochs()
         if self.active.rounds:
             _ = self.active.sizes(len(self.scales))
+            alone = self.model.keywords.get("members") == 1 or type(self.shapes).disagreement is Network.disagreement
+            if alone or not self.shapes.tells_firing:
+                raise UserError(CANNOT_CHOOSE)
         need_ms, has_ms = self.windowing.shortest_trace_ms, self.simulator.duration_ms
         if need_ms > has_ms:
             raise UserError(

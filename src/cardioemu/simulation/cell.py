@@ -16,6 +16,7 @@ from cardioemu.simulation import loading
 from cardioemu.simulation.equations import Equations, NumPyWriter, equations
 from cardioemu.simulation.equations.folding import evaluate
 from cardioemu.simulation.pacing import AnyProtocol, Pacing
+from cardioemu.simulation.scales import by_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ class Cell:
 
         Args:
             state: (states,) or (cells, states), in the model's units.
-            scales: (scaled,) or (cells, scaled).
+            scales: (scaled,) or (cells, scaled); columns of a DataFrame are taken by their names.
             time_ms: when, for a model whose right-hand side depends on time.
             inputs: (inputs,), the level of each of `equations.inputs`; None takes the model file's levels at that time.
 
@@ -112,7 +113,7 @@ class Cell:
         Raises:
             ValueError: the last axis of `state`, `scales` or `inputs` has the wrong length.
         """
-        y, p = np.asarray(state, dtype=float), np.asarray(scales, dtype=float)
+        y, p = np.asarray(state, dtype=float), np.asarray(by_name(scales, self.scaled), dtype=float)
         q = self.equations.levels(time_ms) if inputs is None else np.asarray(inputs, dtype=float)
         for what, array, width in (("state", y, len(self.states)), ("scales", p, len(self.scaled))):
             if array.ndim not in (1, 2) or array.shape[-1] != width:
@@ -149,9 +150,9 @@ def load_cell(
         name: "akwaboah2021", or the path of a model file. Time without a unit counts as ms, V without one as mV.
         variant: one of the constants of the model's component `variant`; None takes the model's own choice
             (`program` for akwaboah2021).
-        scaled: name of each scaled conductance -> the constant it multiplies, as "ikr.g" or by its label in the file;
-            None takes the component `scales`.
-        parameters: constant, as "ikr.g" or by label -> its value, in the file's units.
+        scaled: name of each scaled conductance -> the constant it multiplies, as "ikr.g_Kr" or by its label in the
+            file; None takes the component `scales`.
+        parameters: constant, as "ikr.g_Kr" or by label -> its value, in the file's units.
         initial_state: state -> its initial value, in the units of the cell (mV); the file's for all others.
         potential: the state that is the membrane potential. None takes the one labelled `membrane_potential`, else the
             only one in a unit of voltage, else guesses, with a warning.

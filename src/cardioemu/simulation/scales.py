@@ -13,19 +13,33 @@ from cardioemu.types import Scales
 LARGEST_SCALE = 1e6  # beyond, a rate is so fast that no step resolves what a current does
 
 
-def checked_scales(scales: ArrayLike | pd.DataFrame, names: Sequence[str]) -> Scales:
+def by_name(scales: ArrayLike | pd.DataFrame | pd.Series, names: Sequence[str]) -> ArrayLike:
+    """Returns the columns of a DataFrame, or what a Series has under texts, in the order of `names`; all else as it is.
+
+    Raises:
+        UserError: a name is not among them.
+    """
+    if isinstance(scales, pd.DataFrame):
+        there, what = scales.columns, "the table has no column"
+    elif isinstance(scales, pd.Series) and any(isinstance(name, str) for name in scales.index):
+        there, what = scales.index, "the row has no"
+    else:
+        return scales
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise UserError(f"scales: {what} {', '.join(missing)}; it needs {', '.join(names)}")
+    return scales[list(names)]
+
+
+def checked_scales(scales: ArrayLike | pd.DataFrame | pd.Series, names: Sequence[str]) -> Scales:
     """Returns scale vectors as (cells, scaled) float64; a single vector counts as one cell.
 
-    The columns of a DataFrame are taken by their names, in whatever order they stand.
+    The columns of a DataFrame are taken by their names, in whatever order they stand, and so is a row of it.
 
     Raises:
         UserError: a wrong width or column, or a value that is negative, not a number or above 1e6.
     """
-    if isinstance(scales, pd.DataFrame):
-        missing = [name for name in names if name not in scales.columns]
-        if missing:
-            raise UserError(f"scales: the table has no column {', '.join(missing)}; it needs {', '.join(names)}")
-        scales = scales[list(names)]
+    scales = by_name(scales, names)
     try:
         array = np.atleast_2d(np.asarray(scales, dtype=float))
     except (TypeError, ValueError) as error:

@@ -40,7 +40,7 @@ def simulate(
         solver: "rodas" (the population solver, compiled), or one of the references "cvodes" and "scipy".
         rtol: relative error of one step; docs/solver.md tells which error of V, APD90 and CL each value leaves.
         threads: how many CPU threads work; None takes every core this process may use.
-        record: states and variables to record beside V, as "ikr.IKr"; they are in `trace.recorded`.
+        record: states and variables to record beside V, as "ikr.I_Kr"; they are in `trace.recorded`.
         protocol: a `Pacing` in ms, a Myokit protocol in the model file's own unit of time, or one for each bound
             variable by name; None takes the model file's own, `myokit.Protocol()` leaves the cell unpaced.
         initial_state: (states,) or (cells, states); None takes the model's own.

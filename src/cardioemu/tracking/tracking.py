@@ -138,6 +138,8 @@ class Tracking(ABC):
                 for run in client.search_runs([experiment_id], same, max_results=1):
                     if self.parent_run_id and run.data.tags.get(PARENT) != self.parent_run_id:
                         client.set_tag(run.info.run_id, PARENT, self.parent_run_id)
+                        if self.run_name:  # by which this sweep knows its jobs
+                            client.set_tag(run.info.run_id, "mlflow.runName", self.run_name)
                     return run.info.run_id, run.data.metrics
         except UserError:  # MLflow went away: the job is done, and recorded later
             pass

@@ -2,7 +2,7 @@
 
 from cardioemu.training.calibration import calibrate
 from cardioemu.training.callbacks import EpochMetrics, Figures, Milestones, Report
-from cardioemu.training.checkpoints import BEST, LAST, PREVIOUS, resumable
+from cardioemu.training.checkpoints import BEST, LAST, PREVIOUS, check_epochs, resumable
 from cardioemu.training.module import EmulatorModule
 from cardioemu.training.preflight import Preflight, TrainingJob
 from cardioemu.training.rmsprop import KerasRMSprop
@@ -26,6 +26,7 @@ __all__ = [
     "Report",
     "TrainingJob",
     "calibrate",
+    "check_epochs",
     "fit",
     "is_seed_network",
     "make_trainer",

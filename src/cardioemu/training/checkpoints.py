@@ -59,20 +59,35 @@ def resumable(folder: Path) -> Path | None:
     Raises:
         UserError: there are some, and all are damaged.
     """
-    damages = []
+    path, _, damages = _newest(folder)
+    for damage in damages:
+        tell(f"{damage}; going on from {path.name}" if path else damage)
+    return path
+
+
+def check_epochs(folder: Path, wanted: int) -> None:
+    """Sees to it that the run of a folder has no more epochs behind it than it is to have.
+
+    Raises:
+        UserError: it has, or all its checkpoints are damaged.
+    """
+    _, done, _ = _newest(folder)
+    if done > wanted:
+        raise UserError(f"trainer.max_epochs: got {wanted}, but the run has {done} epochs behind it")
+
+
+def _newest(folder: Path) -> tuple[Path | None, int, list[str]]:
+    """Finds the newest whole checkpoint, the epochs behind it, and what is wrong with those that are newer."""
+    damages: list[str] = []
     for path in (folder / LAST, folder / PREVIOUS):
         if path.exists():
             try:
-                read_checkpoint(path)
+                return path, read_checkpoint(path)["epoch"] + 1, damages
             except UserError as error:
                 damages.append(str(error))
-                continue
-            for damage in damages:
-                tell(f"{damage}; going on from {path.name}")
-            return path
     if damages:
         raise UserError("\n".join(damages))
-    return None
+    return None, 0, []
 
 
 class Checkpoint(ModelCheckpoint):

@@ -9,7 +9,7 @@ from cardioemu.simulation.equations.right_hand_side import Equations
 
 
 def recorded_variables(equations: Equations, record: Sequence[str]) -> list[myokit.Variable]:
-    """Finds the variables of `equations` by their names: "ikr.IKr", or a state's name alone where that is unambiguous.
+    """Finds the variables of `equations` by their names: "ikr.I_Kr", or a state's name alone where that is unambiguous.
 
     Raises:
         UserError: a name that no state and no variable has.

@@ -14,6 +14,8 @@ METADATA = b"cardioemu"
 OF_CELL = ("status", "label", "beats", "cl_ms", "apd90_ms")
 SINGLE = ("status", "starts_before")
 STEPS = ("time_ms", "voltage_mV", "dvdt_mV_per_ms")
+# By tables that have a column for each conductance beside their own: of windows, and of the errors of cells.
+TAKEN = ("outcome", "shard", "row", "begin_ms", "length_ms", "cycle_length_ms", "emulator", "distance")
 
 _LONG, _SHORT = pa.list_(pa.float64()), pa.list_(pa.float32())
 _FIELDS = (
@@ -54,9 +56,10 @@ def schema(scaled: Sequence[str], record: Mapping[str, str], facts: Mapping[str,
         recorded += [pa.field(slope_of(name), _SHORT, metadata={"unit": f"{unit} per ms"})]
     fields = [pa.field("cell", pa.int64()), *scales, *_FIELDS, *recorded]
     names = [field.name for field in fields]
-    if twice := [name for name in [*scaled, *record] if names.count(name) > 1]:
+    if twice := [n for n in [*scaled, *record] if names.count(n) > 1 or (n in scaled and n in TAKEN)]:
         raise UserError(
-            f"simulator: the trace store would have two columns {twice[0]!r}; give the quantity another name"
+            f"simulator: there would be two columns {twice[0]!r}, in the trace store or in tables made of it; give the "
+            "quantity another name"
         )
     return pa.schema(fields, {METADATA: json.dumps(dict(facts)).encode()})
 
