@@ -22,7 +22,7 @@ def children(client: MlflowClient, experiment_id: str, parent_id: str) -> pd.Dat
     last = {run.info.run_name or "": run for run in found}
     named = [settings_of(name) for name in last]
     addresses = list(dict.fromkeys(address for settings in named for address in settings))
-    # A run that the sweep took over has the name that it was begun with.
+    # What a name does not tell stands among the params, where not every job has every setting.
     swept = pd.DataFrame(
         [
             {address: settings.get(address, run.data.params.get(address, "")) for address in addresses}

@@ -61,7 +61,7 @@ def resumable(folder: Path) -> Path | None:
     """
     path, _, damages = _newest(folder)
     for damage in damages:
-        tell(f"{damage}; going on from {path.name}" if path else damage)
+        tell(f"{damage}; going on from {PREVIOUS}")
     return path
 
 
