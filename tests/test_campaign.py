@@ -90,10 +90,7 @@ def test_failed_cells_are_counted_and_kept(cell, tmp_path, capsys):
 
 def test_a_recorded_quantity_with_the_name_of_a_column(tmp_path):
     cell = small_cell(tmp_path, {"V": 0, "status": 0}, {"V": "-V", "status": "-status"}, "a = 1", {"a": "m.a"})
-    with pytest.raises(
-        UserError,
-        match="two columns 'status', in the trace store or in tables made of it; give",
-    ):
+    with pytest.raises(UserError, match="two columns 'status', in the trace store or in tables made of it; give"):
         campaign(cell, np.ones((1, 1)), 10.0, SOLVER, tmp_path / "traces", record=["status"])
     assert not (tmp_path / "traces").exists()
 

@@ -116,10 +116,12 @@ class Emulator(nn.Module):
         """
         table = checked_scales(scales, self.specification.scaled)
         self.warn_outside(table)
-        if self.spread_mV(table[:1]) is None:
-            raise UserError("model: this emulator has no members that could disagree; train one with model.members=4")
         if (margin_mV := self.margin_mV(table)) is None:
-            raise UserError("checkpoint: its intervals are not calibrated; give best.ckpt of a run that has ended")
+            raise UserError(
+                "model: this emulator has no members that could disagree; train one with model.members=4"
+                if self.spread_mV(table[:1]) is None
+                else "checkpoint: its intervals are not calibrated; give best.ckpt of a run that has ended"
+            )
         around = [_around(self.voltage_mV(table), margin_mV)]
         lengths_ms, margin_ms = self.cycle_length_ms(table), self.cycle_length_margin_ms(table)
         if lengths_ms is not None and margin_ms is not None:

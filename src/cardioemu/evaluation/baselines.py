@@ -77,8 +77,8 @@ class LinearInterpolation(Baseline):
     """Interpolates between the corners of the simplex of known cells that holds a cell (Delaunay triangulation).
 
     Of one conductance that is the interval between two cells. Outside their hull the nearest cell answers, as it does
-    for all where there are too few cells, or all in one plane. Of more than 20 000 known
-    cells 20 000 are used, evenly chosen from their order.
+    for all where there are too few cells, or all in one plane. Of more than 20 000 known cells 20 000 are used, evenly
+    chosen from their order.
     """
 
     def __init__(self, known: Known) -> None:

@@ -110,6 +110,11 @@ class GaussianProcess(TargetNetwork):
         mean = self.kernel(scales, self.known_scales) @ self.posterior().weights
         return mean.to(scales.dtype)[None]
 
+    @property
+    def tells_disagreement(self) -> bool:
+        """Whether it says how unsure it is: without members, too."""
+        return True
+
     def disagreement(self, scales: ScaleBatch) -> CellBatch:
         """Return the posterior standard deviation of the numbers, in the root of the squared error."""
         return self.spread(scales) * self.target.weights().norm()

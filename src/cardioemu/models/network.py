@@ -52,6 +52,11 @@ class Network(nn.Module, ABC):
         """Whether it says which cells fire."""
         return hasattr(self, "firing")
 
+    @property
+    def tells_disagreement(self) -> bool:
+        """Whether it says how unsure it is of a cell (`disagreement`)."""
+        return type(self).disagreement is not Network.disagreement
+
     def firing_error(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor | None:
         """Return the cross entropy of what is said of the firing of cells, summed; None where nothing is said."""
         return None

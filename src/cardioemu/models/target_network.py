@@ -107,9 +107,14 @@ class TargetNetwork(Network):
         lengths_ms = [each for each in found if each is not None]
         return torch.stack(lengths_ms) if len(lengths_ms) > 1 else None
 
+    @property
+    def tells_disagreement(self) -> bool:
+        """Whether there are members that could disagree."""
+        return self.firing.trunk.members > 1
+
     def disagreement(self, scales: ScaleBatch) -> CellBatch | None:
         """Return how far the members' numbers are from their mean, in the root of the squared error."""
-        numbers = self.member_numbers(scales)
-        if len(numbers) == 1:
+        if not self.tells_disagreement:
             return None
+        numbers = self.member_numbers(scales)
         return ((numbers - numbers.mean(0)) * self.target.weights()).square().sum(-1).mean(0).sqrt()

@@ -45,6 +45,23 @@ class TrainSettings(SimulateSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_windowing()
+        self._check_devices()
+        self._check_schedule()
+        self._check_epochs()
+        if self.active.rounds:
+            _ = self.active.sizes(len(self.scales))
+            if not (self.shapes.tells_disagreement and self.shapes.tells_firing):
+                raise UserError(CANNOT_CHOOSE)
+        need_ms, has_ms = self.windowing.shortest_trace_ms, self.simulator.duration_ms
+        if need_ms > has_ms:
+            raise UserError(
+                f"simulator.duration_ms: got {has_ms:g}, but a window of {self.windowing.length_ms:g} ms after "
+                f"settling for {self.windowing.settle_ms:g} ms needs at least {need_ms:g}; "
+                "simulate longer or cut shorter windows"
+            )
+
+    def _check_windowing(self) -> None:
         if self.windowing.one_cycle:
             raise UserError(
                 "windowing.length_ms: got cycle, but model has no output for the length of a cycle, without which a "
@@ -56,26 +73,6 @@ class TrainSettings(SimulateSettings):
                 f"windowing: got align={align} and start={start}, but a registered cycle begins at an interpolated AP "
                 "start; set windowing.align=interpolated and windowing.start=threshold, or take a model that predicts "
                 "samples"
-            )
-        if self.smoothing and self.milestones:
-            raise UserError(
-                f"milestones: got {self.milestones} with smoothing=true, but only a run that has ended is smoothed; "
-                "set smoothing=false, or leave milestones=[]"
-            )
-        self._check_devices()
-        self._check_schedule()
-        self._check_epochs()
-        if self.active.rounds:
-            _ = self.active.sizes(len(self.scales))
-            alone = self.model.keywords.get("members") == 1 or type(self.shapes).disagreement is Network.disagreement
-            if alone or not self.shapes.tells_firing:
-                raise UserError(CANNOT_CHOOSE)
-        need_ms, has_ms = self.windowing.shortest_trace_ms, self.simulator.duration_ms
-        if need_ms > has_ms:
-            raise UserError(
-                f"simulator.duration_ms: got {has_ms:g}, but a window of {self.windowing.length_ms:g} ms after "
-                f"settling for {self.windowing.settle_ms:g} ms needs at least {need_ms:g}; "
-                "simulate longer or cut shorter windows"
             )
 
     def _check_devices(self) -> None:
@@ -114,6 +111,11 @@ class TrainSettings(SimulateSettings):
                     f"{name}: got {epochs}, allowed are multiples of trainer.validate_every, which is {every}; the "
                     "last epoch is to be validated"
                 )
+        if self.smoothing and self.milestones:
+            raise UserError(
+                f"milestones: got {self.milestones} with smoothing=true, but only a run that has ended is smoothed; "
+                "set smoothing=false, or leave milestones=[]"
+            )
         if early := [epochs for epochs in self.milestones if epochs % every]:
             raise UserError(
                 f"milestones: got {early[0]}, allowed are multiples of trainer.validate_every, which is {every}; what "

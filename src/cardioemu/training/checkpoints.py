@@ -71,7 +71,15 @@ def check_epochs(folder: Path, wanted: int) -> None:
     Raises:
         UserError: it has, or all its checkpoints are damaged.
     """
-    _, done, _ = _newest(folder)
+    refuse_fewer(_newest(folder)[1], wanted)
+
+
+def refuse_fewer(done: int, wanted: int) -> None:
+    """Refuses to go on with a run that has more epochs behind it than it is to have.
+
+    Raises:
+        UserError: it has.
+    """
     if done > wanted:
         raise UserError(f"trainer.max_epochs: got {wanted}, but the run has {done} epochs behind it")
 

@@ -17,7 +17,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from cardioemu.data import WindowData
 from cardioemu.errors import UserError
 from cardioemu.training.callbacks import Patience, Progress
-from cardioemu.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from cardioemu.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks, refuse_fewer
 from cardioemu.training.module import EmulatorModule
 
 # What Lightning says of devices it does not find, of other products, and of the folder that holds our config is noise.
@@ -132,13 +132,11 @@ def fit(trainer: pl.Trainer, module: EmulatorModule, data: WindowData, begun: Pa
         trainer.fit(module, data, ckpt_path=begun, weights_only=True)
     except SystemExit as error:  # what Lightning makes of either signal, exit status 0 included
         raise KeyboardInterrupt(f"stopped; resume={folder} goes on from the last whole epoch") from error
-    except MisconfigurationException as error:
-        _check_epochs(trainer, error)
+    except MisconfigurationException:
+        _check_epochs(trainer)
         raise
     _check_epochs(trainer)  # Lightning passes over one epoch too many
 
 
-def _check_epochs(trainer: pl.Trainer, cause: Exception | None = None) -> None:
-    done, wanted = trainer.fit_loop.epoch_progress.current.ready, trainer.max_epochs or 0
-    if done > wanted:
-        raise UserError(f"trainer.max_epochs: got {wanted}, but the run has {done} epochs behind it") from cause
+def _check_epochs(trainer: pl.Trainer) -> None:
+    refuse_fewer(trainer.fit_loop.epoch_progress.current.ready, trainer.max_epochs or 0)
