@@ -8,17 +8,18 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from cardioemu import UserError, load_emulator
-from cardioemu.config import build, plain, save
+from cardioemu.comparison.baselines import BASELINES
+from cardioemu.comparison.lineage import cell_of, check_same_cell, check_store, kept_of, named, trained_on, transient_s
+from cardioemu.comparison.measure import Subject, baselines, examples, measure, unseen, with_seed_network, with_windows
+from cardioemu.config.config import build, plain, save
+from cardioemu.config.launch import launch
 from cardioemu.data import TRAIN
 from cardioemu.emulator import Emulator
 from cardioemu.evaluation import Findings, Section, error_table, html, sections
-from cardioemu.folders import held
-from cardioemu.launch import launch
-from cardioemu.measuring import Subject, baselines, examples, measure, unseen, with_seed_network, with_windows
-from cardioemu.origin import cell_of, check_same_cell, check_store, kept_of, named, trained_on, transient_s
+from cardioemu.runtime.files import atomic
+from cardioemu.runtime.locks import held
 from cardioemu.settings.evaluate import EvaluateSettings
 from cardioemu.simulation import Cell, TraceStore, campaign
-from cardioemu.storage import atomic
 from cardioemu.tracking import Run, provenance
 from cardioemu.windowing import window_set
 
@@ -58,7 +59,7 @@ def evaluate(config: DictConfig, folder: Path) -> dict[str, float]:
             if name in settings.checkpoints
         }
         told = introduction(settings, store, emulators, cells, len(rows))
-        write(found, sections(found, figures), told, folder, run)
+        write(found, sections(found, figures, BASELINES), told, folder, run)
     report(found, told, folder, settings.tracking.where(run))
     return found.flat
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from cardioemu.config import build
-from cardioemu.errors import UserError
-from cardioemu.launch import launch
-from cardioemu.progress import progress_bar, tell
-from cardioemu.settings.send import SendSettings
-from cardioemu.sweeps import summarise
+from cardioemu.common.errors import UserError
+from cardioemu.config.config import build
+from cardioemu.config.launch import launch
+from cardioemu.runtime.progress import progress_bar, tell
+from cardioemu.settings.sync import SendSettings
+from cardioemu.sweeps.parent_run import summarise
 from cardioemu.tracking import SWEEPS, waiting
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from cardioemu.config import build
-from cardioemu.evaluation import cell_name, sample_traces
-from cardioemu.folders import writable
-from cardioemu.launch import launch
+from cardioemu.config.config import build
+from cardioemu.config.launch import launch
+from cardioemu.evaluation import cell_name, sample_cells, sample_traces, summarise_population
+from cardioemu.runtime.files import atomic
+from cardioemu.runtime.locks import writable
 from cardioemu.settings.simulate import SimulateSettings
-from cardioemu.simulation import TraceStore, sample_cells, summary
-from cardioemu.storage import atomic
+from cardioemu.simulation import TraceStore
 
 # Readers of Parquet folders pass over names that begin with _.
 SUMMARY, FIGURE = "_summary.txt", "_traces.png"
@@ -37,7 +37,7 @@ def plan(settings: SimulateSettings) -> None:
 def report(store: TraceStore) -> None:
     """Says what the cells did, and draws some of them."""
     cells = store.cells()
-    text = summary(cells, store.scaled)
+    text = summarise_population(cells, store.scaled)
     print(text)
     if (store.folder / FIGURE).exists():  # also where nothing may be written
         return

@@ -13,22 +13,21 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
-from cardioemu.active import grown
-from cardioemu.config import build, changed, check_same_run, plain, reopen, save
+from cardioemu.common.errors import UserError
+from cardioemu.comparison.measure import examples
+from cardioemu.config.config import build, changed, check_same_run, plain, reopen, save
+from cardioemu.config.launch import launch
 from cardioemu.data import TEST, WindowData
 from cardioemu.emulator import Emulator, load_emulator
-from cardioemu.errors import UserError
 from cardioemu.evaluation import cell_errors, headline, summary
-from cardioemu.folders import held
-from cardioemu.launch import launch
-from cardioemu.machine import rank
-from cardioemu.measuring import examples
 from cardioemu.models import parameter_table
-from cardioemu.progress import tell
+from cardioemu.runtime.files import atomic
+from cardioemu.runtime.locks import held
+from cardioemu.runtime.machine import rank
+from cardioemu.runtime.progress import tell
 from cardioemu.settings.train import TrainSettings
 from cardioemu.simulation import TraceStore, designs
-from cardioemu.storage import atomic
-from cardioemu.sweeps import ERROR, opened
+from cardioemu.sweeps.parent_run import ERROR, opened
 from cardioemu.tracking import Run, job_key
 from cardioemu.training import (
     BEST,
@@ -42,6 +41,7 @@ from cardioemu.training import (
     resumable,
     smooth,
 )
+from cardioemu.training.active_learning import grown
 from cardioemu.windowing import CycleRule, window_set
 
 METRICS = "metrics.json"

@@ -14,18 +14,18 @@ from typing import NoReturn
 from omegaconf import DictConfig
 from optuna.trial import Trial
 
-from cardioemu.config import build, check, composed
-from cardioemu.errors import UserError
-from cardioemu.folders import held
-from cardioemu.launch import launch
-from cardioemu.machine import cores
-from cardioemu.overrides import quoted
-from cardioemu.progress import progress_bar, tell
-from cardioemu.search import ERROR, Search, Space, Value, report, settings
+from cardioemu.common.errors import UserError
+from cardioemu.config.config import build, check, composed
+from cardioemu.config.launch import launch
+from cardioemu.config.overrides import quoted
+from cardioemu.runtime.files import atomic
+from cardioemu.runtime.locks import held
+from cardioemu.runtime.machine import cores
+from cardioemu.runtime.progress import progress_bar, tell
 from cardioemu.settings.train import TrainSettings
 from cardioemu.settings.tune import TuneSettings
-from cardioemu.storage import atomic
-from cardioemu.sweeps import printed, summarise, sweep_folder
+from cardioemu.sweeps.parent_run import printed, summarise, sweep_folder
+from cardioemu.sweeps.search import ERROR, Search, Space, Value, report, settings
 from cardioemu.tracking import as_parent
 from cardioemu.training import Report
 from train import train

@@ -18,7 +18,7 @@ import torch
 from scipy.ndimage import maximum_filter1d
 
 from cardioemu import load_emulator
-from cardioemu.origin import cell_of
+from cardioemu.comparison.lineage import cell_of
 from cardioemu.simulation import design, simulate
 from cardioemu.windowing import Cut, cut
 

@@ -26,9 +26,9 @@ import numpy as np
 import torch
 
 from cardioemu import Emulator, load_emulator
+from cardioemu.comparison.lineage import cell_of
 from cardioemu.evaluation import rmse_mV
-from cardioemu.machine import cores
-from cardioemu.origin import cell_of
+from cardioemu.runtime.machine import cores
 from cardioemu.simulation import Cell, design, simulate
 from cardioemu.windowing import WindowRule, cut
 

@@ -11,7 +11,7 @@ from small_campaign import DURATION, MANY, SOLVER, files_of, oscillator
 
 from cardioemu.simulation import Engine, campaign
 from cardioemu.simulation.campaigns import plan, work
-from cardioemu.simulation.campaigns.engines import dask
+from cardioemu.simulation.campaigns.executors import dask
 
 SIMULATED = dask._simulated  # the engine's own
 BAD = "shard-00001.parquet"

@@ -9,7 +9,7 @@ from tiny_job import specification
 
 from cardioemu import load_emulator
 from cardioemu.emulator import CHECKPOINT_KEY
-from cardioemu.tracking.models import log_emulator
+from cardioemu.tracking.registry.log_model import log_emulator
 
 SCALES = np.random.default_rng(0).uniform(0, 2, (3, 5)).astype(np.float32)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from small_cells import small_cell
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import Solver, campaign, simulate
 from cardioemu.simulation.campaigns import plan, work
 

@@ -11,9 +11,9 @@ from tiny_job import metrics_of, run_cli
 from torch import nn
 
 from cardioemu import UserError, load_emulator
-from cardioemu.active import DESIGN, Active, grown
 from cardioemu.emulator import Emulator
 from cardioemu.simulation import design
+from cardioemu.training.active_learning import DESIGN, Active, grown
 
 SCALED = ["a", "b"]
 

@@ -8,7 +8,7 @@ import myokit
 import numpy as np
 import pytest
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import load_cell, simulate
 
 TEXT = """[[model]]

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import LinearNDInterpolator
 
-from cardioemu.evaluation import BASELINES, Known
-from cardioemu.evaluation.baselines import LinearInterpolation, NearestCell, PCARidge
+from cardioemu.comparison.baselines import BASELINES, Known, LinearInterpolation, NearestCell, PCARidge
 
 RNG = np.random.default_rng(0)
 SCALES = RNG.uniform(0, 2, (200, 3))
@@ -82,7 +81,7 @@ def test_an_interpolated_probability_is_one():
 def test_of_too_many_cells_some_all_over_are_used(monkeypatch):
     order = np.argsort(SCALES[:, 0])  # as in a factorial, where the first ones fill a slab
     scales = SCALES[order]
-    monkeypatch.setattr("cardioemu.evaluation.baselines.MOST_CELLS", 100)
+    monkeypatch.setattr("cardioemu.comparison.baselines.MOST_CELLS", 100)
     asked = RNG.uniform(0.3, 1.7, (50, 3))
     found = LinearInterpolation(known(scales, cubic(scales))).voltage_mV(asked)
     used = scales[np.linspace(0, 199, 100).astype(int)]

@@ -7,11 +7,12 @@ import torch
 from tiny_job import RULE, SIZES, specification
 from trace_shapes import LogisticAPs
 
-from cardioemu import Emulator, measuring
+from cardioemu import Emulator
+from cardioemu.comparison import measure as measuring
 from cardioemu.data import TEST, TRAIN
 from cardioemu.evaluation import by_beat, errors_of_all, metrics
-from cardioemu.evaluation.report import beat_table
-from cardioemu.evaluation.report_plots import error_by_beat
+from cardioemu.evaluation.report.html import beat_table
+from cardioemu.evaluation.report.report_plots import error_by_beat
 from cardioemu.models import LSTMNetwork
 from cardioemu.windowing import WindowRule
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from small_cells import mmt
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import load_cell
 
 START = {"V": -20, "n": 0.3}

@@ -9,11 +9,11 @@ import pytest
 from small_campaign import DURATION, FAILING, SCALES, SOLVER
 from small_cells import small_cell
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import Engine, Pacing, campaign, design, load_cell
 from cardioemu.simulation.campaigns import expected, forecast, plan, work
 from cardioemu.simulation.solvers import rodas
-from cardioemu.windowing.cutting import COLUMNS
+from cardioemu.windowing.build_set import COLUMNS
 
 pytestmark = pytest.mark.usefixtures("small_shards")
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_campaign import DURATION, SCALES, SOLVER, files_of
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import TraceStore, campaign
 from cardioemu.simulation.store import manifest
 

@@ -10,7 +10,7 @@ import pytest
 from small_cells import mmt, small_cell
 from trace_shapes import REFERENCE
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import Cell, Pacing, load_cell, simulate
 
 RECORDS = json.loads((REFERENCE / "derivatives.json").read_text())["records"]

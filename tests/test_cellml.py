@@ -6,7 +6,7 @@ import myokit
 import numpy as np
 import pytest
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import load_cell, simulate
 
 DATA = Path(__file__).parent / "data"

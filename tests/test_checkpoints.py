@@ -18,7 +18,7 @@ from saving import content
 from tiny_job import environment
 
 from cardioemu import UserError
-from cardioemu.folders import held
+from cardioemu.runtime.locks import held
 from cardioemu.training import BEST, LAST, PREVIOUS, resumable
 from cardioemu.training.checkpoints import AtomicCheckpointIO
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation.solvers.rodas import compiler
 
 ANSWER = "#ifndef VALUE\n#define VALUE 42\n#endif\nint answer(void) { return VALUE; }\n"

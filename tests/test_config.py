@@ -11,8 +11,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from tiny_job import JOBS, ROOT, run_cli
 
-from cardioemu import UserError, overrides
-from cardioemu.config import build, check, plain
+from cardioemu import UserError
+from cardioemu.config import overrides
+from cardioemu.config.config import build, check, plain
 from cardioemu.settings.train import TrainSettings
 from cardioemu.windowing import WindowRule
 

@@ -10,9 +10,9 @@ from member_networks import assert_members_are_networks_of_their_own, batch, fit
 
 from cardioemu.models import NETWORKS, Coordinate, Network
 from cardioemu.training import KerasRMSprop
-from cardioemu.training.rehearsal import rehearse
+from cardioemu.training.memory.fake_run import rehearse
 
-module = import_module("cardioemu.models.coordinate")
+module = import_module("cardioemu.models.networks.coordinate")
 SMALL = {"samples": 37, "begin_ms": -5.0, "interval_ms": 0.5, "inputs": 3, "shortest_ms": 4.0, "points": 8}
 
 

@@ -16,10 +16,10 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from cardioemu import load_emulator
+from cardioemu.comparison.lineage import cell_of, trained_on
 from cardioemu.data import VALIDATION
 from cardioemu.evaluation import rmse_mV
 from cardioemu.models import LSTMNetwork
-from cardioemu.origin import cell_of, trained_on
 from cardioemu.simulation import Engine
 from cardioemu.training import BEST, LAST, KerasRMSprop, smooth
 from cardioemu.training.calibration import interval_factors

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.interpolate import CubicHermiteSpline
 
-from cardioemu.models.curve import BLOCK_MS, CROWDED, sampled
+from cardioemu.models.targets.hermite import BLOCK_MS, CROWDED, sampled
 
 torch.set_num_threads(1)
 BEGIN_MS, WIDE, FINE = -5.0, 0.7, 0.05

@@ -8,7 +8,7 @@ from scipy.optimize import brentq, minimize_scalar
 from tiny_job import RULE
 from trace_shapes import LogisticAPs, s_inverse, smooth_steps
 
-from cardioemu.registration import NODE_COUNT, node_times_ms
+from cardioemu.common.registration import NODE_COUNT, node_times_ms
 from cardioemu.windowing import CycleRule, cut, registered_row, window_set
 from cardioemu.windowing.cycle import registered
 

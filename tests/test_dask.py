@@ -16,9 +16,9 @@ from dask_faults import CELLS, assert_same
 from small_campaign import DURATION, SOLVER, files_of, wait_for
 from tiny_job import environment
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import Engine, TraceStore, campaign
-from cardioemu.simulation.campaigns.engines import dask, workers
+from cardioemu.simulation.campaigns.executors import dask, workers
 
 TWO, ONE = (Engine(engine="dask", workers=workers) for workers in (2, 1))
 

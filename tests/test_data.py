@@ -130,7 +130,7 @@ def test_training_batches_hold_every_window_once(data):
 
 def test_validation_batches_hold_every_cell_in_order(data, monkeypatch):
     for size in (64, 2):
-        monkeypatch.setattr(import_module("cardioemu.data.module"), "CELLS_AT_ONCE", size)
+        monkeypatch.setattr(import_module("cardioemu.data.datamodule"), "CELLS_AT_ONCE", size)
         monkeypatch.setattr(import_module("cardioemu.windowing.window_set"), "CELLS_AT_ONCE", size)
         loader = data.val_dataloader()
         batches = list(loader)

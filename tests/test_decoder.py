@@ -9,7 +9,7 @@ from member_networks import assert_members_are_networks_of_their_own, batch, fit
 
 from cardioemu.models import NETWORKS, Decoder, parameter_table
 from cardioemu.training import KerasRMSprop
-from cardioemu.training.rehearsal import rehearse
+from cardioemu.training.memory.fake_run import rehearse
 
 SMALL = {"samples": 37, "inputs": 3, "channels": 8, "layers": 2, "width": 6, "blocks": 1}
 STRIDE, PADDING = 4, 2

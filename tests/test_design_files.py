@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import design
 
 CURRENTS = ("ICaL", "IK1", "IKr", "IKur", "INa")

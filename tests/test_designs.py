@@ -9,8 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 from tiny_job import JOBS, ROOT
 
-from cardioemu.config import check
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
+from cardioemu.config.config import check
 from cardioemu.settings.simulate import SimulateSettings
 from cardioemu.simulation import design, load_cell
 from cardioemu.simulation.designs import DESIGNS

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import load_cell, simulate
 
 CELL = load_cell("akwaboah2021")

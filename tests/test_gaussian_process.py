@@ -8,11 +8,11 @@ import torch
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
+from cardioemu.common.registration import NODE_COUNT
 from cardioemu.models import GaussianProcess
-from cardioemu.models.matern import JITTER, PACE
-from cardioemu.registration import NODE_COUNT
+from cardioemu.models.layers.matern import JITTER, PACE
 from cardioemu.training import KerasRMSprop
-from cardioemu.training.rehearsal import rehearse
+from cardioemu.training.memory.fake_run import rehearse
 
 torch.set_num_threads(1)
 TARGETS = ("samples", "components", "registered")

@@ -16,7 +16,7 @@ from test_house import FILES, SOURCE, calls, third_party
 from test_references import cvodes_is_missing
 from test_training import Bomb
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import Solver, TraceStore, campaign, design, load_cell, simulate
 from cardioemu.simulation.solvers.rodas.solve import generate
 

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from small_campaign import DURATION, SOLVER
 from tiny_job import ROOT
 
-from cardioemu.config import build
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
+from cardioemu.config.config import build
 from cardioemu.settings.simulate import SimulateSettings
 from cardioemu.simulation import Engine, campaign
 from cardioemu.simulation.campaigns import jobs

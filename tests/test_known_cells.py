@@ -10,7 +10,7 @@ from small_campaign import DURATION, FAILING, SCALES, SOLVER, files_of
 
 from cardioemu.simulation import Engine, campaign
 from cardioemu.simulation.campaigns import expected, work
-from cardioemu.simulation.campaigns.engines import dask
+from cardioemu.simulation.campaigns.executors import dask
 
 pytestmark = pytest.mark.usefixtures("small_shards")
 

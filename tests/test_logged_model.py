@@ -13,8 +13,8 @@ from model_book import make_book, new_run, save_checkpoint, trace
 
 from cardioemu import UserError, load_emulator
 from cardioemu.tracking import uris
-from cardioemu.tracking.models import log_emulator
-from cardioemu.tracking.uris import checkpoint_of
+from cardioemu.tracking.registry.log_model import log_emulator
+from cardioemu.tracking.registry.uris import checkpoint_of
 
 FORMS = "of MLflow's models allowed are runs:/RUN_ID/emulator, models:/NAME@champion"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cardioemu import machine
+from cardioemu.runtime import machine
 
 GB = 10**9
 
@@ -56,7 +56,7 @@ def test_free_memory_in_a_real_control_group():
         (folder / "memory.limit_in_bytes").write_text(str(2 * GB))
     except OSError:
         pytest.skip("no control group may be made here")
-    code = "from cardioemu.machine import free_memory; print(free_memory())"
+    code = "from cardioemu.runtime.machine import free_memory; print(free_memory())"
     try:
         result = subprocess.run(
             [sys.executable, "-c", code],
@@ -102,7 +102,7 @@ def test_cores_that_a_process_may_use(variable, expected, monkeypatch):
 
 
 def test_a_process_is_known_again_while_it_lives():
-    code = "from cardioemu.machine import this_process; print(this_process(), flush=True); input()"
+    code = "from cardioemu.runtime.machine import this_process; print(this_process(), flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:
         name = other.stdout.readline().strip()
         assert machine.alive(name)

@@ -19,7 +19,7 @@ from tiny_job import JOBS, ROOT, TINY, run_cli
 
 import cardioemu.models
 from cardioemu import UserError, load_emulator
-from cardioemu.config import check, composed
+from cardioemu.config.config import check, composed
 
 pytestmark = pytest.mark.xdist_group("manual")  # one workshop for all
 

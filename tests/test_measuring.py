@@ -7,12 +7,12 @@ import torch
 from tiny_job import RULE, SIZES, specification
 
 from cardioemu import Emulator, UserError
+from cardioemu.comparison.baselines import NearestCell
+from cardioemu.comparison.lineage import seen
+from cardioemu.comparison.measure import Subject, baselines, measure, unseen, with_windows
 from cardioemu.data import TEST, TRAIN, VALIDATION
 from cardioemu.evaluation import Findings, cell_errors
-from cardioemu.evaluation.baselines import NearestCell
-from cardioemu.measuring import Subject, baselines, measure, unseen, with_windows
 from cardioemu.models import LSTMNetwork
-from cardioemu.origin import seen
 
 
 @pytest.fixture(scope="module")

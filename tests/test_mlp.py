@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from cardioemu.common.registration import NODE_COUNT
 from cardioemu.models import MLP
 from cardioemu.models import principal_components as pca
-from cardioemu.models.firing import FiringHead
-from cardioemu.models.members import Trunk
-from cardioemu.models.principal_components import PrincipalComponents, principal_components
-from cardioemu.registration import NODE_COUNT
+from cardioemu.models.layers.ensemble import Trunk
+from cardioemu.models.layers.firing_head import FiringHead
+from cardioemu.models.targets.principal_components import PrincipalComponents, principal_components
 
 torch.set_num_threads(1)
 SIZES = {"samples": 9, "begin_ms": -3.0, "interval_ms": 1.0, "inputs": 3, "components": 4, "width": 6, "blocks": 2}

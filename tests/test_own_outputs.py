@@ -9,10 +9,10 @@ import pytest
 import torch
 from tiny_job import RULE, specification
 
+from cardioemu.comparison.measure import Subject, measure, unseen, with_own_outputs
 from cardioemu.data import TEST, TRAIN
 from cardioemu.emulator import Emulator
 from cardioemu.evaluation import cell_errors, summary
-from cardioemu.measuring import Subject, measure, unseen, with_own_outputs
 from cardioemu.models import MLP, Network
 from cardioemu.windowing import WindowRule, about_starts
 

@@ -4,7 +4,7 @@ import myokit
 import numpy as np
 import pytest
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import load_cell
 from cardioemu.simulation.pacing import Pacing
 from cardioemu.simulation.pacing.courses import GRID_AT_ONCE, GRID_MS

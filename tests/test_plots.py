@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from trace_shapes import LogisticAPs, s_inverse, smooth_steps, trace_of
 
-from cardioemu.evaluation.plots import cell_name, cell_title, overlay, sample_traces, swept_errors
+from cardioemu.evaluation.report.plots import cell_name, cell_title, overlay, sample_traces, swept_errors
 
 NAMES = ("ICaL", "IK1", "IKr")
 REST = smooth_steps((0, -70), (1500, -70))

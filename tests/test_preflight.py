@@ -18,9 +18,9 @@ from torch import nn
 from cardioemu import UserError
 from cardioemu.models import LSTMNetwork, Network
 from cardioemu.training import KerasRMSprop, Preflight, TrainingJob, make_trainer
-from cardioemu.training.rehearsal import Rehearsal, rehearse
+from cardioemu.training.memory.fake_run import Rehearsal, rehearse
 
-preflight = import_module("cardioemu.training.preflight")
+preflight = import_module("cardioemu.training.memory.preflight")
 GB = 10**9
 ALONE = {
     "accelerator": "cpu",

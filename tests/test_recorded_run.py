@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 
 from cardioemu import UserError
-from cardioemu.folders import held
+from cardioemu.runtime.locks import held
 from cardioemu.tracking import Server, Sqlite
-from cardioemu.tracking.children import children
+from cardioemu.tracking.child_runs import children
 from cardioemu.tracking.outbox import Outbox
 from cardioemu.tracking.recorder import Recorder
 from cardioemu.tracking.run import Run

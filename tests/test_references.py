@@ -9,7 +9,7 @@ import pytest
 from jacobians import differences
 from small_cells import small_cell
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import load_cell, simulate
 from cardioemu.simulation.pacing import Pacing
 from cardioemu.simulation.solvers import cvodes

@@ -12,7 +12,7 @@ from small_cells import small_cell
 from tiny_job import JOBS, ROOT, TINY, run_cli
 
 from cardioemu import UserError
-from cardioemu.config import check, composed
+from cardioemu.config.config import check, composed
 from cardioemu.simulation import Engine, Pacing, Solver, campaign, design, load_cell, simulate
 from cardioemu.simulation.solvers.rodas import compiler
 from cardioemu.tracking import job_key, provenance

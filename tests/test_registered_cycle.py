@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardioemu.models.registered_cycle import LEAST, WEIGHTS, Beating, RegisteredCycle, unrolled
-from cardioemu.registration import EDGE_MS, NODE_COUNT, node_times_ms
+from cardioemu.common.registration import EDGE_MS, NODE_COUNT, node_times_ms
+from cardioemu.models.targets.registered_cycle import LEAST, WEIGHTS, Beating, RegisteredCycle, unrolled
 from cardioemu.simulation import design, load_cell, simulate
 from cardioemu.windowing import CycleRule, registered_row
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import BarycentricInterpolator
 
-from cardioemu.registration import EDGE_MS, LANDMARKS, NODE_COUNT, NODES, node_times_ms
+from cardioemu.common.registration import EDGE_MS, LANDMARKS, NODE_COUNT, NODES, node_times_ms
 
 KNOTS = np.cumsum([0, *NODES])
 CYCLES = np.array([[300.0, 420.0, 900.0], [12.0, 700.0, 715.0], [80.0, 81.0, 3000.0], [150.0, 230.0, 241.0]])

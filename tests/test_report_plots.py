@@ -6,7 +6,7 @@ import pytest
 
 from cardioemu.evaluation import BIOMARKERS, firing
 from cardioemu.evaluation import report_plots as plots
-from cardioemu.evaluation.report import biomarker_table, error_table, firing_table, phase_table, worst_table
+from cardioemu.evaluation.report.html import biomarker_table, error_table, firing_table, phase_table, worst_table
 
 RNG = np.random.default_rng(0)
 

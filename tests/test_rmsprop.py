@@ -9,7 +9,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from cardioemu.training import rmsprop
-from cardioemu.training.rmsprop import KerasRMSprop
+from cardioemu.training.optimizers.rmsprop import KerasRMSprop
 
 torch.set_num_threads(1)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_cells import small_cell
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import load_cell, simulate
 from cardioemu.simulation.pacing import Pacing
 

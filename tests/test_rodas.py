@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_cells import small_cell
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import load_cell, simulate
 from cardioemu.simulation.solvers.rodas.solve import generate
 

@@ -7,7 +7,7 @@ import pytest
 from tiny_job import ROOT, TINY
 
 from cardioemu import UserError
-from cardioemu.config import build, composed, plain, reopen, save
+from cardioemu.config.config import build, composed, plain, reopen, save
 from cardioemu.settings.train import TrainSettings
 
 

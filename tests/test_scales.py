@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import checked_scales, distinct, is_first
 
 CURRENTS = ("ICaL", "IK1", "IKr", "IKur", "INa")

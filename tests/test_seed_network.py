@@ -9,12 +9,12 @@ from small_training import assert_same
 from tiny_job import SPLIT, specification
 
 from cardioemu import Emulator
+from cardioemu.comparison.measure import SEED, with_seed_network
+from cardioemu.comparison.published_lstm import is_seed_network, seed_network
 from cardioemu.data import WindowData
-from cardioemu.measuring import SEED, with_seed_network
 from cardioemu.models import LSTMNetwork
-from cardioemu.training import is_seed_network, seed_network
 
-module = import_module("cardioemu.training.seed_network")
+module = import_module("cardioemu.comparison.published_lstm")
 STEPS = 9
 
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from cardioemu.storage import atomic, stage_key
+from cardioemu.runtime.files import atomic, stage_key
 
 
 def names(folder):
@@ -48,7 +48,7 @@ def test_a_block_that_writes_nothing_leaves_the_old_file(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
 def test_a_kill_during_the_write_leaves_the_old_file(tmp_path):
     (tmp_path / "file").write_text("old")
-    code = "import sys, time; from pathlib import Path; from cardioemu.storage import atomic\n"
+    code = "import sys, time; from pathlib import Path; from cardioemu.runtime.files import atomic\n"
     code += "with atomic(Path(sys.argv[1])) as t:\n t.write_text('half'); print('writing', flush=True); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "file")], stdout=subprocess.PIPE)
     assert child.stdout.readline() == b"writing\n"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardioemu.simulation.campaigns.summary import by_conductance, sample_cells, summary
+from cardioemu.evaluation.metrics.population import by_conductance, sample_cells, summarise_population
 from cardioemu.simulation.solvers.problem import NO_MEMORY, STEP_TOO_SMALL, failed
 
 OUTCOMES = ("fires", "stops", "quiescent", "failed")
@@ -74,7 +74,7 @@ APD90 ms IKr     -   135    90"""
 
 
 def test_a_summary_to_the_letter():
-    assert summary(SMALL, ["INa", "IKr"]) == SMALL_TEXT
+    assert summarise_population(SMALL, ["INa", "IKr"]) == SMALL_TEXT
 
 
 def test_the_table_by_hand():
@@ -90,7 +90,7 @@ def test_the_table_by_hand():
 
 def test_conductances_of_the_same_levels_stand_together():
     rows = [([a, b], "fires", 1, 100 * a + 10 * b, 20.25) for a in (0.5, 1, 2) for b in (0.5, 1, 2)]
-    table = summary(cells_of(["g", "長い_µ"], rows), ["g", "長い_µ"]).splitlines()[-8:]
+    table = summarise_population(cells_of(["g", "長い_µ"], rows), ["g", "長い_µ"]).splitlines()[-8:]
     assert table[:4] == [
         "scale             0.5     1     2",
         "cells               3     3     3",
@@ -103,7 +103,7 @@ def test_conductances_of_the_same_levels_stand_together():
 
 @pytest.mark.parametrize("name", ["INa", "g_β", "K̄ᵣ", "電流"])
 def test_columns_line_up_on_the_terminal(name):
-    text = summary(
+    text = summarise_population(
         cells_of([name, "a_longer_name"], [([i, i], "fires", 1, 400, 100) for i in (0, 1, 2)]), [name, "a_longer_name"]
     )
 
@@ -134,7 +134,7 @@ def test_levels_on_the_edges_of_bins():
     table = by_conductance(cells, ["g"])
     assert table["high"].tolist() == [0.5, 1, 1.5, 2, 2.5, 3]
     assert table["cells"].tolist() == [5, 5, 5, 5, 5, 6]  # the last with its own end
-    assert summary(cells, ["g"]).splitlines()[-4:] == [
+    assert summarise_population(cells, ["g"]).splitlines()[-4:] == [
         "scale        0   0.5     1   1.5     2   2.5",
         "to         0.5     1   1.5     2   2.5     3",
         "cells        5     5     5     5     5     6",
@@ -156,13 +156,21 @@ def test_few_are_not_none_and_most_are_not_all():
         for i in range(400)
     ]
     rows += [([3.0], "fires", 0, NAN, NAN)] * 400
-    assert summary(cells_of(["g"], rows), ["g"]).splitlines()[-1].split() == ["fire", "%", "g", "<1", ">99", "0", "100"]
+    assert summarise_population(cells_of(["g"], rows), ["g"]).splitlines()[-1].split() == [
+        "fire",
+        "%",
+        "g",
+        "<1",
+        ">99",
+        "0",
+        "100",
+    ]
 
 
 @pytest.mark.parametrize("label", [None, np.nan])
 def test_all_failed(label):
     cells = cells_of(["g"], [([i], BROKE, 0, NAN, NAN) for i in range(3)]).assign(label=label)
-    text = summary(cells, ["g"])
+    text = summarise_population(cells, ["g"])
     assert "failed           3   100.0 %\n                 3  step too small, for example cell 0" in text
     assert "CL ms" not in text
     assert text.splitlines()[-1].split() == ["fire", "%", "g", "0", "0", "0"]
@@ -170,20 +178,20 @@ def test_all_failed(label):
 
 
 def test_one_cell():
-    text = summary(cells_of(["g", "h"], [([1, 1], "fires", 1, 440, 135)]), ["g", "h"])
+    text = summarise_population(cells_of(["g", "h"], [([1, 1], "fires", 1, 440, 135)]), ["g", "h"])
     assert text.startswith("1 cell, 1 distinct scale vector, 1 complete beat\n")
     assert text.endswith("APD90 ms     135.0    135.0    135.0")  # one level of each: there is no table
 
 
 def test_a_status_of_another_form():
     cells = cells_of(["g"], [([1], "lost", 0, NAN, NAN), ([2], "lost", 0, NAN, NAN)])
-    assert "\n                 2  lost, for example cell 0\n" in summary(cells, ["g"])
+    assert "\n                 2  lost, for example cell 0\n" in summarise_population(cells, ["g"])
 
 
 def test_the_seed_fits_on_a_screen():
     rows = [(row, "fires", 20, 1300.5, 412.3) for row in np.tile(np.linspace(0, 2, 11), (5, 1)).T]
     names = ["ICaL", "IK1", "IKr", "IKur", "INa"]
-    lines = summary(pd.concat([cells_of(names, rows)] * 14641), names).splitlines()
+    lines = summarise_population(pd.concat([cells_of(names, rows)] * 14641), names).splitlines()
     assert len(lines) < 30
     assert max(map(len, lines)) <= 80
 
@@ -226,7 +234,7 @@ def test_counts_add_up(cells):
         firing = [cell["cl_ms"] for cell in inside if cell["label"] == "fires"]
         assert row.cells == len(inside)
         assert (row.cl_ms == pytest.approx(statistics.median(firing))) if firing else math.isnan(row.cl_ms)
-    counts = [int(line[9:18].replace(" ", "")) for line in summary(cells, ["g", "h"]).splitlines()[2:6]]
+    counts = [int(line[9:18].replace(" ", "")) for line in summarise_population(cells, ["g", "h"]).splitlines()[2:6]]
     assert sum(counts) == len(cells)
     assert counts[0] == fire
 

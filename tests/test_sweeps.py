@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from tiny_job import TINY, client, metrics_of, own_metrics, run_cli, runs, share_data
 
-from cardioemu.overrides import at_once
-from cardioemu.tracking.children import settings_of
+from cardioemu.config.overrides import at_once
+from cardioemu.tracking.child_runs import settings_of
 
 pytestmark = pytest.mark.xdist_group("sweeps")  # one sweep for several
 

@@ -10,9 +10,10 @@ import torch
 from small_training import assert_same, make_module, training, weights
 from tiny_job import RULE, SPLIT, whole
 
-from cardioemu import UserError, load_emulator, progress
+from cardioemu import UserError, load_emulator
 from cardioemu.data import TEST, TRAIN, VALIDATION, WindowData
 from cardioemu.evaluation import rmse_mV
+from cardioemu.runtime import progress
 from cardioemu.training import BEST, LAST, PREVIOUS, Figures
 from cardioemu.windowing import CycleRule, WindowRule, window_set
 

@@ -8,7 +8,7 @@ from small_campaign import DURATION, FAILING, SCALES, SOLVER
 from small_cells import small_cell
 from trace_shapes import dyadic_steps, recording_of, smooth_steps, trace_of
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import Pacing, Simulator, campaign, design, load_cell, simulate
 
 

@@ -14,9 +14,9 @@ from optuna.trial import TrialState
 from pydantic import ValidationError
 from tiny_job import TINY, client, command, run_cli, runs, share_data
 
-from cardioemu.errors import Stopped, UserError
-from cardioemu.machine import this_process
-from cardioemu.search import Part, Search, report, settings
+from cardioemu.common.errors import Stopped, UserError
+from cardioemu.runtime.machine import this_process
+from cardioemu.sweeps.search import Part, Search, report, settings
 
 SPACE = {"lr": Part(low=1e-4, high=1e-2, log=True), "n": Part(low=2, high=9), "kind": Part(choices=["a", "b"])}
 

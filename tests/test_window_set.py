@@ -17,7 +17,7 @@ from cardioemu import UserError
 from cardioemu.simulation import Solver, campaign, design, load_cell
 from cardioemu.windowing import WindowRule, cut, window_set
 
-cutting = import_module("cardioemu.windowing.cutting")
+cutting = import_module("cardioemu.windowing.build_set")
 SMALL_RULE = WindowRule(length_ms=50.0, samples=100, count=2, offset_ms=10.0, settle_ms=0.0)
 
 

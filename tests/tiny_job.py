@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from cardioemu.data import SplitRule
 from cardioemu.emulator import Specification
 from cardioemu.settings.evaluate import EvaluateSettings
-from cardioemu.settings.send import SendSettings
 from cardioemu.settings.simulate import SimulateSettings
+from cardioemu.settings.sync import SendSettings
 from cardioemu.settings.train import TrainSettings
 from cardioemu.settings.tune import TuneSettings
 from cardioemu.windowing import WindowRule

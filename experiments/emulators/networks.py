@@ -29,12 +29,12 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from cardioemu import load_emulator  # noqa: E402
-from cardioemu.config import build, changed, composed  # noqa: E402
-from cardioemu.machine import cores  # noqa: E402
-from cardioemu.measuring import Subject, measure, unseen, with_windows  # noqa: E402
-from cardioemu.progress import tell  # noqa: E402
+from cardioemu.comparison.measure import Subject, measure, unseen, with_windows  # noqa: E402
+from cardioemu.config.config import build, changed, composed  # noqa: E402
+from cardioemu.runtime.files import atomic  # noqa: E402
+from cardioemu.runtime.machine import cores  # noqa: E402
+from cardioemu.runtime.progress import tell  # noqa: E402
 from cardioemu.settings.train import TrainSettings  # noqa: E402
-from cardioemu.storage import atomic  # noqa: E402
 from cardioemu.windowing import CycleRule, window_set  # noqa: E402
 from train import train  # noqa: E402
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 
 if TYPE_CHECKING:
     from cardioemu.emulator import Emulator, Prediction
@@ -28,7 +28,7 @@ def load_emulator(path: str | Path) -> "Emulator":
     from cardioemu import emulator
 
     if str(path).startswith(("runs:", "models:")):
-        from cardioemu.tracking.uris import checkpoint_of
+        from cardioemu.tracking.registry.uris import checkpoint_of
 
         path = checkpoint_of(str(path))
     return emulator.load_emulator(path)

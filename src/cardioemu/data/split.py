@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cardioemu.types import Scales
+from cardioemu.common.arrays import Scales
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 

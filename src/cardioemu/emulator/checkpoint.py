@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from cardioemu.common.errors import UserError
 from cardioemu.emulator.emulator import Emulator
 from cardioemu.emulator.specification import VERSION, Specification
-from cardioemu.errors import UserError
 
 CHECKPOINT_KEY = "emulator"
 

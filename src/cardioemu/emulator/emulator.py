@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 from torch import nn
 
+from cardioemu.common.arrays import Predicted, SampleTimes, Scales, Windows
+from cardioemu.common.errors import UserError
+from cardioemu.common.tensors import ScaleBatch, VoltageBatch
 from cardioemu.emulator.specification import Specification
 from cardioemu.emulator.threads import for_each
-from cardioemu.errors import UserError
 from cardioemu.models import Network, Told, gaussian_smoothed
 from cardioemu.simulation import checked_scales
-from cardioemu.tensors import ScaleBatch, VoltageBatch
-from cardioemu.types import Predicted, SampleTimes, Scales, Windows
 from cardioemu.windowing import WindowRule, WindowSet
 
 CELLS_AT_ONCE = {"cpu": 256, "cuda": 1024}  # fewer would cost more in calls, more would not stay in a cache

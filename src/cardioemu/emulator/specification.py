@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.models import NETWORKS, Network
 
 # Raise it when a checkpoint says other things than before; 1 said nothing of the cells it was trained on.

@@ -1,25 +1,29 @@
 """Metrics, baselines, plots, reports and the biomarkers, in the quantities electrophysiologists use."""
 
-from cardioemu.evaluation.baselines import BASELINES, Baseline, Known
-from cardioemu.evaluation.beats import by_beat
-from cardioemu.evaluation.findings import Findings, sections
-from cardioemu.evaluation.firing import calibration, firing
-from cardioemu.evaluation.metrics import Errors, cell_errors, errors_of_all, rmse_floor_mV, rmse_mV, timing_and_shape
-from cardioemu.evaluation.neighbour import distance, neighbour_rmse_mV
-from cardioemu.evaluation.plots import cell_name, cell_title, evenly, overlay, sample_traces, swept_errors
-from cardioemu.evaluation.report import Section, error_table, html
-from cardioemu.evaluation.sampled_window import BIOMARKERS, PHASES, SampledWindow
-from cardioemu.evaluation.summary import headline, intervals, summary
+from cardioemu.evaluation.metrics.beats import by_beat
+from cardioemu.evaluation.metrics.cell_errors import (
+    Errors,
+    cell_errors,
+    errors_of_all,
+    rmse_floor_mV,
+    rmse_mV,
+    timing_and_shape,
+)
+from cardioemu.evaluation.metrics.firing import calibration, firing
+from cardioemu.evaluation.metrics.nearest_cell import distance, neighbour_rmse_mV
+from cardioemu.evaluation.metrics.population import sample_cells, summarise_population
+from cardioemu.evaluation.metrics.sampled_window import BIOMARKERS, PHASES, SampledWindow
+from cardioemu.evaluation.metrics.summary import headline, intervals, summary
+from cardioemu.evaluation.report.findings import Findings, sections
+from cardioemu.evaluation.report.html import Section, error_table, html
+from cardioemu.evaluation.report.plots import cell_name, cell_title, evenly, overlay, sample_traces, swept_errors
 from cardioemu.traces import biomarkers, rhythm
 
 __all__ = [
-    "BASELINES",
     "BIOMARKERS",
     "PHASES",
-    "Baseline",
     "Errors",
     "Findings",
-    "Known",
     "SampledWindow",
     "Section",
     "biomarkers",
@@ -41,8 +45,10 @@ __all__ = [
     "rhythm",
     "rmse_floor_mV",
     "rmse_mV",
+    "sample_cells",
     "sample_traces",
     "sections",
+    "summarise_population",
     "summary",
     "swept_errors",
     "timing_and_shape",

@@ -1,15 +1,15 @@
 """Networks from scale vectors to windows: bare torch modules that know nothing of data, training or tracking."""
 
-from cardioemu.models.coordinate import Coordinate
-from cardioemu.models.decoder import Decoder
-from cardioemu.models.gaussian_process import GaussianProcess
-from cardioemu.models.layers import LSTM, Dense
-from cardioemu.models.lstm_network import LSTMNetwork
-from cardioemu.models.mlp import MLP
+from cardioemu.models.layers.gaussian_filter import gaussian_smoothed
+from cardioemu.models.layers.keras import LSTM, Dense
 from cardioemu.models.network import Network, Told
-from cardioemu.models.normaliser import Normaliser
+from cardioemu.models.networks.coordinate import Coordinate
+from cardioemu.models.networks.decoder import Decoder
+from cardioemu.models.networks.gaussian_process import GaussianProcess
+from cardioemu.models.networks.lstm import LSTMNetwork
+from cardioemu.models.networks.mlp import MLP
 from cardioemu.models.parameters import parameter_table
-from cardioemu.models.smoothing import gaussian_smoothed
+from cardioemu.models.targets.normaliser import Normaliser
 
 NETWORKS: dict[str, type[Network]] = {
     "Coordinate": Coordinate,

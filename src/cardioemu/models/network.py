@@ -6,7 +6,15 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import nn
 
-from cardioemu.tensors import CellBatch, MemberCells, MemberWindows, RowBatch, RowBatches, ScaleBatch, VoltageBatch
+from cardioemu.common.tensors import (
+    CellBatch,
+    MemberCells,
+    MemberWindows,
+    RowBatch,
+    RowBatches,
+    ScaleBatch,
+    VoltageBatch,
+)
 
 
 class Told(NamedTuple):

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import PositiveFloat
 from pydantic.dataclasses import dataclass
 
-from cardioemu.errors import UserError
-from cardioemu.evaluation import BASELINES
-from cardioemu.measuring import SEED
+from cardioemu.common.errors import UserError
+from cardioemu.comparison.baselines import BASELINES
+from cardioemu.comparison.measure import SEED
 from cardioemu.settings.simulate import PARTS
 from cardioemu.simulation import Engine, Solver, TraceStore
 from cardioemu.tracking import Tracking

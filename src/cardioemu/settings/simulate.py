@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from cardioemu.common.arrays import Scales
 from cardioemu.simulation import Cell, Engine, Forecast, Simulator, Solver, TraceStore, campaign, expected
-from cardioemu.types import Scales
 
 PARTS = ConfigDict(arbitrary_types_allowed=True)
 

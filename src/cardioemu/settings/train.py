@@ -12,14 +12,14 @@ from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from cardioemu.active import CANNOT_CHOOSE, Active
+from cardioemu.common.errors import UserError
 from cardioemu.data import TRAIN, SplitRule, WindowData
 from cardioemu.emulator import Specification
-from cardioemu.errors import UserError
 from cardioemu.models import Network
 from cardioemu.settings.simulate import PARTS, SimulateSettings
 from cardioemu.tracking import Tracking
 from cardioemu.training import TrainingJob
+from cardioemu.training.active_learning import CANNOT_CHOOSE, Active
 from cardioemu.windowing import WindowRule
 
 

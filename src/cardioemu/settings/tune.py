@@ -3,10 +3,10 @@
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from cardioemu.errors import UserError
-from cardioemu.search import Part
+from cardioemu.common.errors import UserError
 from cardioemu.settings.simulate import PARTS
 from cardioemu.settings.train import TrainSettings
+from cardioemu.sweeps.search import Part
 
 
 @dataclass(frozen=True, config=PARTS)

@@ -7,8 +7,6 @@ from cardioemu.simulation.campaigns import (
     Solver,
     campaign,
     expected,
-    sample_cells,
-    summary,
 )
 from cardioemu.simulation.cell import Cell, load_cell
 from cardioemu.simulation.designs import design
@@ -32,7 +30,5 @@ __all__ = [
     "expected",
     "is_first",
     "load_cell",
-    "sample_cells",
     "simulate",
-    "summary",
 ]

@@ -11,7 +11,7 @@ import myokit
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import loading
 from cardioemu.simulation.equations import Equations, NumPyWriter, equations
 from cardioemu.simulation.equations.folding import evaluate

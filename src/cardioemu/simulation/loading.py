@@ -11,7 +11,7 @@ import myokit.formats
 import myokit.lib.guess
 import numpy as np
 
-from cardioemu.errors import UserError, hint
+from cardioemu.common.errors import UserError, hint
 from cardioemu.simulation.equations.folding import evaluate
 
 BUNDLED = files("cardioemu.simulation") / "models"

@@ -7,8 +7,8 @@ import pandas as pd
 from jaxtyping import Bool, Int64
 from numpy.typing import ArrayLike
 
-from cardioemu.errors import UserError
-from cardioemu.types import Scales
+from cardioemu.common.arrays import Scales
+from cardioemu.common.errors import UserError
 
 LARGEST_SCALE = 1e6  # beyond, a rate is so fast that no step resolves what a current does
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cardioemu.errors import UserError
-from cardioemu.machine import cores
+from cardioemu.common.errors import UserError
+from cardioemu.runtime.machine import cores
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.equations import recorded_variables
 from cardioemu.simulation.pacing import AnyProtocol

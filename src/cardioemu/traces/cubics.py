@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from cardioemu.types import StepSlopes, StepTimes, StepValues
+from cardioemu.common.arrays import StepSlopes, StepTimes, StepValues
 
 # A turning point closer to a knot than this part of the step changes the value by less than its rounding error (the
 # change is quadratic in the distance), while its own rounding could turn a touch of a level into a crossing.

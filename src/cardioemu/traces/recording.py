@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
+from cardioemu.common.arrays import StepSlopes, StepTimes, StepValues
 from cardioemu.traces.cubics import Cubics, hermite, locate
-from cardioemu.types import StepSlopes, StepTimes, StepValues
 
 # A solver that adds up its steps misses the last time by rounding.
 TIME_SLACK_MS = 1e-6

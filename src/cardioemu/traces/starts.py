@@ -4,10 +4,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from cardioemu.common.arrays import Starts
 from cardioemu.traces.cubics import Cubics
 from cardioemu.traces.curve import Extreme, crossings, refine, slope_maximum, value_extreme
 from cardioemu.traces.recording import Number
-from cardioemu.types import Starts
 
 THRESHOLD_mV = -40.0
 MIN_AMPLITUDE_mV = 40.0

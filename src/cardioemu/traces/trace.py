@@ -9,9 +9,9 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline
 
+from cardioemu.common.arrays import Starts, StepSlopes, StepValues
 from cardioemu.traces.recording import Number, Recording, Times
 from cardioemu.traces.starts import Label, ap_starts, label_of, upstrokes
-from cardioemu.types import Starts, StepSlopes, StepValues
 
 
 @dataclass(frozen=True, eq=False)

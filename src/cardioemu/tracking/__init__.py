@@ -8,8 +8,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
+from cardioemu.tracking.backends import Server, Sqlite
 from cardioemu.tracking.outbox import SWEEPS, waiting
-from cardioemu.tracking.places import Server, Sqlite
 from cardioemu.tracking.provenance import job_key
 from cardioemu.tracking.run import Run
 from cardioemu.tracking.tracking import Tracking, as_parent

@@ -4,6 +4,6 @@ from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 
 FAILURES = (MlflowException, RequestException, SQLAlchemyError, OSError, UserError)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cardioemu.storage import atomic, flush
+from cardioemu.runtime.files import atomic, flush
 
 UNSENT = "unsent"
 CALLS, SENT = "calls.jsonl", "sent"

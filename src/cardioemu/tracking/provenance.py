@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 
-from cardioemu.machine import cores
-from cardioemu.storage import stage_key
+from cardioemu.runtime.files import stage_key
+from cardioemu.runtime.machine import cores
 
 PACKAGE = Path(__file__).parent.parent
 # Where a job runs and what it may take change nothing of what comes out.

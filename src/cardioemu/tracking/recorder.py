@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from cardioemu.errors import UserError
-from cardioemu.storage import atomic
-from cardioemu.tracking.models import log_emulator
+from cardioemu.common.errors import UserError
+from cardioemu.runtime.files import atomic
+from cardioemu.tracking.registry.log_model import log_emulator
 
 RUN_ID = "mlflow_run_id"
 PARENT = "mlflow.parentRunId"

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from matplotlib.figure import Figure
 
-from cardioemu.errors import UserError, first_line
-from cardioemu.progress import tell
+from cardioemu.common.errors import UserError, first_line
+from cardioemu.runtime.progress import tell
 from cardioemu.tracking.failures import FAILURES
 from cardioemu.tracking.outbox import Outbox
 from cardioemu.tracking.recorder import Recorder

@@ -10,16 +10,16 @@ import pandas as pd
 from mlflow import MlflowClient
 from pydantic.dataclasses import dataclass
 
-from cardioemu.errors import Stopped, UserError, first_line
-from cardioemu.folders import held
-from cardioemu.machine import rank
-from cardioemu.tracking.children import children
+from cardioemu.common.errors import Stopped, UserError, first_line
+from cardioemu.runtime.locks import held
+from cardioemu.runtime.machine import rank
+from cardioemu.tracking.child_runs import children
 from cardioemu.tracking.failures import FAILURES
-from cardioemu.tracking.living import bury, process
 from cardioemu.tracking.provenance import code_digest, command, git_state, machine, packages
 from cardioemu.tracking.recorder import PARENT, RUN_ID, UNSENT_PARENT, Recorder
 from cardioemu.tracking.run import Run, Unrecorded
-from cardioemu.tracking.system import system_metrics
+from cardioemu.tracking.stale_runs import bury, process
+from cardioemu.tracking.system_metrics import system_metrics
 
 JOB = "job"  # tag with the key of a job
 # Without it the UI greets with pages for language models, where training runs are hard to find.

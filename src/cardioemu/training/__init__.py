@@ -3,12 +3,11 @@
 from cardioemu.training.calibration import calibrate
 from cardioemu.training.callbacks import EpochMetrics, Figures, Milestones, Report
 from cardioemu.training.checkpoints import BEST, LAST, PREVIOUS, check_epochs, resumable
+from cardioemu.training.memory.preflight import Preflight, TrainingJob
 from cardioemu.training.module import EmulatorModule
-from cardioemu.training.preflight import Preflight, TrainingJob
-from cardioemu.training.rmsprop import KerasRMSprop
-from cardioemu.training.seed_network import is_seed_network, seed_network
-from cardioemu.training.smoothing import smooth
-from cardioemu.training.soap import SOAP
+from cardioemu.training.optimizers.rmsprop import KerasRMSprop
+from cardioemu.training.optimizers.soap import SOAP
+from cardioemu.training.output_smoothing import smooth
 from cardioemu.training.trainer import Accelerator, fit, make_trainer
 
 __all__ = [
@@ -28,9 +27,7 @@ __all__ = [
     "calibrate",
     "check_epochs",
     "fit",
-    "is_seed_network",
     "make_trainer",
     "resumable",
-    "seed_network",
     "smooth",
 ]

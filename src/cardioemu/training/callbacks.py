@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from pydantic import PositiveInt
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
+from cardioemu.common.errors import UserError
 from cardioemu.data import TEST, TRAIN, WindowData
-from cardioemu.errors import UserError
 from cardioemu.evaluation import cell_title, evenly, neighbour_rmse_mV, overlay, rmse_mV
-from cardioemu.progress import progress_bar
+from cardioemu.runtime.progress import progress_bar
 
 METRICS = ("train/loss", "train/firing_loss", "val/rmse_mV")
 

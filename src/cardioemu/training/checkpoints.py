@@ -8,11 +8,11 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.utils._pytree import tree_leaves
 
+from cardioemu.common.errors import UserError
 from cardioemu.emulator import read_checkpoint
-from cardioemu.errors import UserError
-from cardioemu.machine import free_disk, in_words
-from cardioemu.progress import tell
-from cardioemu.storage import atomic, flush
+from cardioemu.runtime.files import atomic, flush
+from cardioemu.runtime.machine import free_disk, in_words
+from cardioemu.runtime.progress import tell
 
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 

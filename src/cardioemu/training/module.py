@@ -12,11 +12,11 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, ReduceLROnPlateau
 
+from cardioemu.common.errors import UserError
+from cardioemu.common.tensors import ScaleBatch, VoltageBatch, WindowBatch
 from cardioemu.data import TRAIN
 from cardioemu.emulator import CHECKPOINT_KEY, Specification
-from cardioemu.errors import UserError
 from cardioemu.models import Network
-from cardioemu.tensors import ScaleBatch, VoltageBatch, WindowBatch
 
 CONSTANT = partial(ConstantLR, factor=1.0, total_iters=0)
 

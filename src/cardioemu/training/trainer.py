@@ -14,8 +14,8 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from cardioemu.common.errors import UserError
 from cardioemu.data import WindowData
-from cardioemu.errors import UserError
 from cardioemu.training.callbacks import Patience, Progress
 from cardioemu.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks, refuse_fewer
 from cardioemu.training.module import EmulatorModule

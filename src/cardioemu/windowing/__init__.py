@@ -1,9 +1,9 @@
 """Windows cut from traces, and kept on disk."""
 
-from cardioemu.windowing.cut import WINDOWED, Cut, cut
-from cardioemu.windowing.cutting import window_set
+from cardioemu.windowing.build_set import window_set
 from cardioemu.windowing.cycle import CycleRule, registered_row
-from cardioemu.windowing.places import Places, about_starts, choose, one_after_another, places
+from cardioemu.windowing.extract import WINDOWED, Cut, cut
+from cardioemu.windowing.positions import Places, about_starts, choose, one_after_another, places
 from cardioemu.windowing.rule import WindowRule
 from cardioemu.windowing.window_set import CELLS_AT_ONCE, WindowSet
 

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float64
 from pydantic.dataclasses import dataclass
 
-from cardioemu.registration import EDGE_MS, LANDMARKS, NODE_COUNT, PERCENT, node_times_ms
+from cardioemu.common.arrays import Starts
+from cardioemu.common.registration import EDGE_MS, LANDMARKS, NODE_COUNT, PERCENT, node_times_ms
 from cardioemu.traces import Trace, beat, highest
-from cardioemu.types import Starts
 from cardioemu.windowing.rule import Time
 
 COUNT_OF_ROW = NODE_COUNT + 2 * len(LANDMARKS) + 1

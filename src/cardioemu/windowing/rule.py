@@ -15,8 +15,8 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from cardioemu.errors import UserError
-from cardioemu.types import SampleTimes
+from cardioemu.common.arrays import SampleTimes
+from cardioemu.common.errors import UserError
 
 AGREE = 1e-9  # relative: three numbers that say the same but for their last digits
 

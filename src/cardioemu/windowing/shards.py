@@ -9,8 +9,8 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from cardioemu.storage import atomic
-from cardioemu.types import CellWindows, Windows
+from cardioemu.common.arrays import CellWindows, Windows
+from cardioemu.runtime.files import atomic
 
 DTYPE = np.dtype("<f4")
 

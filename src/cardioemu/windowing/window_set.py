@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cardioemu.errors import UserError
-from cardioemu.machine import allow_open_files
-from cardioemu.progress import progress_bar
-from cardioemu.types import CellWindows, PerCell, Predicted, Scales, Windows
-from cardioemu.windowing.cut import WINDOWED
+from cardioemu.common.arrays import CellWindows, PerCell, Predicted, Scales, Windows
+from cardioemu.common.errors import UserError
+from cardioemu.runtime.machine import allow_open_files
+from cardioemu.runtime.progress import progress_bar
+from cardioemu.windowing.extract import WINDOWED
 from cardioemu.windowing.shards import Shard
 
 CELLS, WINDOWS = "cells", "windows"  # folders with one file per shard of the traces

@@ -3,7 +3,6 @@
 from cardioemu.simulation.campaigns.campaign import campaign, expected
 from cardioemu.simulation.campaigns.forecast import Forecast
 from cardioemu.simulation.campaigns.settings import Engine, Simulator, Solver
-from cardioemu.simulation.campaigns.summary import sample_cells, summary
 
 __all__ = [
     "Engine",
@@ -12,6 +11,4 @@ __all__ = [
     "Solver",
     "campaign",
     "expected",
-    "sample_cells",
-    "summary",
 ]

@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from cardioemu.errors import UserError
-from cardioemu.folders import held, readable, writable
-from cardioemu.progress import progress_bar, tell
+from cardioemu.common.arrays import Scales
+from cardioemu.common.errors import UserError
+from cardioemu.runtime.locks import held, readable, writable
+from cardioemu.runtime.progress import progress_bar, tell
 from cardioemu.simulation.campaigns import folder as folders
-from cardioemu.simulation.campaigns.engines import ENGINES
+from cardioemu.simulation.campaigns.executors import ENGINES
 from cardioemu.simulation.campaigns.forecast import Forecast, check_room, forecast
-from cardioemu.simulation.campaigns.known import find
 from cardioemu.simulation.campaigns.plan import plan
+from cardioemu.simulation.campaigns.reuse import find
 from cardioemu.simulation.campaigns.settings import Engine, Solver
 from cardioemu.simulation.campaigns.work import Shard, Work, Written
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.store import TraceStore
 from cardioemu.simulation.store.manifest import MISSING
 from cardioemu.simulation.store.store import FACTS
-from cardioemu.types import Scales
 
 
 def campaign(

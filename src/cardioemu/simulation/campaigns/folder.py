@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cardioemu.errors import UserError
-from cardioemu.machine import cores
+from cardioemu.common.errors import UserError
+from cardioemu.runtime.files import atomic, put_in_place
+from cardioemu.runtime.machine import cores
 from cardioemu.simulation.campaigns.work import Written
 from cardioemu.simulation.store.manifest import MANIFEST, MISSING, append, read_manifest
 from cardioemu.simulation.store.store import FACTS, read_facts
-from cardioemu.storage import atomic, put_in_place
 
 
 def refuse_foreign(folder: Path, shards: Collection[str]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from cardioemu.errors import UserError
-from cardioemu.machine import cores, free_disk, in_words
+from cardioemu.common.errors import UserError
+from cardioemu.runtime.machine import cores, free_disk, in_words
 from cardioemu.simulation.campaigns.settings import Engine
 from cardioemu.simulation.campaigns.work import Shard, Work
 from cardioemu.simulation.store.columns import to_rows

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from cardioemu.errors import UserError, hint
+from cardioemu.common.errors import UserError, hint
 
 SYSTEMS = {"slurm": "SLURM", "pbs": "PBS", "lsf": "LSF"}
 # Of dask-jobqueue's arguments: those that are settled here, and names that it has given up.

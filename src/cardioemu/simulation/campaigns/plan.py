@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from cardioemu.common.arrays import Scales
+from cardioemu.runtime.files import stage_key
 from cardioemu.simulation.campaigns.settings import Solver
 from cardioemu.simulation.campaigns.work import Shard, Work
 from cardioemu.simulation.cell import Cell
@@ -16,8 +18,6 @@ from cardioemu.simulation.scales import distinct
 from cardioemu.simulation.solvers import SOLVERS
 from cardioemu.simulation.solvers.problem import absolute_tolerances
 from cardioemu.simulation.store.columns import schema
-from cardioemu.storage import stage_key
-from cardioemu.types import Scales
 
 # Raise it when the same inputs give other traces or another file: the AP start, the label, the columns.
 VERSION = 5

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from cardioemu.errors import UserError
-from cardioemu.machine import cores
+from cardioemu.common.errors import UserError
+from cardioemu.runtime.machine import cores
 from cardioemu.simulation.campaigns import jobs
 from cardioemu.simulation.cell import Cell, load_cell
 from cardioemu.simulation.equations import recorded_variables

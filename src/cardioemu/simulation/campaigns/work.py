@@ -8,16 +8,16 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from cardioemu.simulation.campaigns.known import Places, read
+from cardioemu.common.arrays import Scales
+from cardioemu.runtime.files import flush, temporary_beside
+from cardioemu.simulation.campaigns.reuse import Places, read
 from cardioemu.simulation.campaigns.settings import Solver
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.simulate import simulate
 from cardioemu.simulation.store.columns import to_rows
 from cardioemu.simulation.store.manifest import Entry, checksum
 from cardioemu.simulation.store.shards import write
-from cardioemu.storage import flush, temporary_beside
 from cardioemu.traces import Trace
-from cardioemu.types import Scales
 
 
 class Shard(NamedTuple):

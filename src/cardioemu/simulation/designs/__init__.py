@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from cardioemu.errors import UserError
+from cardioemu.common.arrays import Scales
+from cardioemu.common.errors import UserError
 from cardioemu.simulation.designs.grids import factorial, one_at_a_time, rays
-from cardioemu.simulation.designs.spread import latin_hypercube, sobol
+from cardioemu.simulation.designs.space_filling import latin_hypercube, sobol
 from cardioemu.simulation.designs.table import file
-from cardioemu.types import Scales
 
 DESIGNS: dict[str, Callable[..., Scales]] = {
     "rays": rays,

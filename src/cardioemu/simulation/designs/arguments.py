@@ -8,9 +8,9 @@ from typing import Annotated, Any, ParamSpec
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, validate_call
 
-from cardioemu.errors import UserError, hint, said
+from cardioemu.common.arrays import Scales
+from cardioemu.common.errors import UserError, hint, said
 from cardioemu.simulation.scales import LARGEST_SCALE
-from cardioemu.types import Scales
 
 P = ParamSpec("P")
 

@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from cardioemu.common.arrays import Scales
 from cardioemu.simulation.designs.arguments import (
     SEED_CURRENTS,
     SEED_LEVELS,
@@ -15,7 +16,6 @@ from cardioemu.simulation.designs.arguments import (
     check_size,
     checked,
 )
-from cardioemu.types import Scales
 
 
 @checked

@@ -8,10 +8,10 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from cardioemu.errors import UserError
+from cardioemu.common.arrays import Scales
+from cardioemu.common.errors import UserError
 from cardioemu.simulation.designs.arguments import SEED_CURRENTS, Names, checked
 from cardioemu.simulation.scales import checked_scales
-from cardioemu.types import Scales
 
 
 @checked

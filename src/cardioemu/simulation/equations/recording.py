@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import myokit
 
-from cardioemu.errors import UserError, hint
+from cardioemu.common.errors import UserError, hint
 from cardioemu.simulation.equations.right_hand_side import Equations
 
 

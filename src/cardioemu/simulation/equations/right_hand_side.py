@@ -8,7 +8,7 @@ import numpy as np
 from myokit.formats.ansic import AnsiCExpressionWriter
 from myokit.formats.python import NumPyExpressionWriter
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation.equations.explicit_time import OfTime, take_out_time
 from cardioemu.simulation.equations.folding import evaluate, fold, simplified
 from cardioemu.simulation.equations.singularities import bridged

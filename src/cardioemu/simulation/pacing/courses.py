@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 
 MAX_EDGES = 10_000_000
 # A level that is taken and left again within this time can be missed.

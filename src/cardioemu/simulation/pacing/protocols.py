@@ -8,7 +8,7 @@ import myokit
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from pydantic.dataclasses import dataclass
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 
 
 @dataclass(frozen=True)

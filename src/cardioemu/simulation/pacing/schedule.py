@@ -7,7 +7,7 @@ from typing import NamedTuple
 import myokit
 import numpy as np
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.pacing import AnyProtocol, OneProtocol, Pacing
 from cardioemu.simulation.pacing.courses import Course, Train, of_function, of_trains

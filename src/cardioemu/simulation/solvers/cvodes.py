@@ -12,7 +12,7 @@ from itertools import pairwise
 import myokit
 import numpy as np
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.solvers.problem import STEP_TOO_SMALL, TOO_MANY_STEPS, Problem
 from cardioemu.simulation.solvers.tracing import Steps, Tracer

@@ -8,10 +8,10 @@ import myokit
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cardioemu.errors import UserError
+from cardioemu.common.arrays import Scales, States
+from cardioemu.common.errors import UserError
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.pacing.schedule import Schedule
-from cardioemu.types import Scales, States
 
 Tolerances: TypeAlias = ArrayLike | float | int | Mapping[str, float | int] | None
 

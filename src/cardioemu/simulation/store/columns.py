@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from cardioemu.errors import UserError
+from cardioemu.common.arrays import Scales
+from cardioemu.common.errors import UserError
 from cardioemu.traces import Recording, Trace, beat
-from cardioemu.types import Scales
 
 METADATA = b"cardioemu"
 OF_CELL = ("status", "label", "beats", "cl_ms", "apd90_ms")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 
 MISSING = "is missing"
 MANIFEST = "_manifest.jsonl"  # readers of Parquet folders pass over names that begin with _ or .

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation.store.columns import OF_CELL, SINGLE, from_rows, trace_columns
 from cardioemu.traces import Trace
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cardioemu.errors import UserError
+from cardioemu.common.errors import UserError
 from cardioemu.simulation.store.manifest import MANIFEST, Entry, read_manifest
 from cardioemu.simulation.store.shards import read_cells, read_traces
 from cardioemu.traces import Trace

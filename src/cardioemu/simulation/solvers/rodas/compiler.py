@@ -16,8 +16,8 @@ from pathlib import Path
 
 import platformdirs
 
-from cardioemu.errors import UserError
-from cardioemu.storage import atomic
+from cardioemu.common.errors import UserError
+from cardioemu.runtime.files import atomic
 
 # What -march=native is on x86, other architectures call -mcpu=native.
 NATIVE = "-march=native" if platform.machine().lower() in ("x86_64", "amd64", "i686") else "-mcpu=native"

@@ -1,0 +1,1 @@
+"""What every room uses: errors, array shapes, the registration of time."""

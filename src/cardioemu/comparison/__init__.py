@@ -1,0 +1,1 @@
+"""Emulators and baselines measured on the same cells."""

@@ -1,0 +1,193 @@
+"""What an emulator must beat: three simple ways to tell a cell from the simulated ones that it was trained on.
+
+Each is made from the `Known` cells and answers scale vectors: `voltage_mV(scales)` and `fires(scales)`, a probability.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from scipy.spatial import Delaunay, KDTree
+from sklearn.decomposition import IncrementalPCA
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+from cardioemu.common.arrays import PerCell, Predicted, Scales
+
+MOST_CELLS, MOST_INPUTS = 20_000, 5  # of a triangulation: so large it takes 2 GB, with more inputs many times that
+COMPONENTS = 48
+DEGREE = 3
+ALPHAS = np.logspace(-6, 3, 10)
+AT_ONCE = 256  # cells
+
+Corners = Iterator[tuple[int, np.ndarray, np.ndarray]]  # a cell, the known ones around it, and the weight of each
+
+
+@dataclass(frozen=True)
+class Known:
+    """The simulated cells that a baseline knows.
+
+    Attributes:
+        scales: of the cells that have windows (cells, scaled).
+        windows: from indices of such cells to the mean of each one's windows (cells, samples), in mV.
+        all_scales: of these and of the cells that do not fire (all, scaled).
+        fires: whether each of all fires (all,).
+    """
+
+    scales: Scales
+    windows: Callable[[np.ndarray], Predicted]
+    all_scales: np.ndarray
+    fires: Bool[np.ndarray, " all"]
+
+
+class Baseline(ABC):
+    """What answers scale vectors."""
+
+    @abstractmethod
+    def voltage_mV(self, scales: Scales) -> Predicted:
+        """Returns the window of each cell (cells, samples), in mV."""
+
+    @abstractmethod
+    def fires(self, scales: Scales) -> PerCell:
+        """Returns the probability that each cell fires (cells,)."""
+
+
+class NearestCell(Baseline):
+    """Says of a cell what the nearest known one does, by the distance of the scales."""
+
+    def __init__(self, known: Known) -> None:
+        self.known = known
+        self.windowed, self.all = KDTree(known.scales), KDTree(known.all_scales)
+
+    def voltage_mV(self, scales: Scales) -> Predicted:
+        """Returns the mean window of the nearest cell that has windows."""
+        return self.known.windows(np.asarray(self.windowed.query(scales)[1]))
+
+    def fires(self, scales: Scales) -> PerCell:
+        """Returns 1 where the nearest cell fires, else 0."""
+        return self.known.fires[self.all.query(scales)[1]].astype(np.float64)
+
+
+class LinearInterpolation(Baseline):
+    """Interpolates between the corners of the simplex of known cells that holds a cell (Delaunay triangulation).
+
+    Of one conductance that is the interval between two cells. Outside their hull the nearest cell answers, as it does
+    for all where there are too few cells, or all in one plane. Of more than 20 000 known cells 20 000 are used, evenly
+    chosen from their order.
+    """
+
+    def __init__(self, known: Known) -> None:
+        self.known, self.nearest = known, NearestCell(known)
+
+    def voltage_mV(self, scales: Scales) -> Predicted:
+        """Returns the interpolated mean windows."""
+        return self._interpolated(self._windowed, scales, self.known.windows, self.nearest.voltage_mV(scales))
+
+    def fires(self, scales: Scales) -> PerCell:
+        """Returns the interpolated fraction that fires."""
+        flags = self.known.fires.astype(np.float64)
+        found = self._interpolated(self._all, scales, lambda rows: flags[rows], self.nearest.fires(scales))
+        return np.clip(found, 0, 1)  # weights add up to 1 but for rounding
+
+    @cached_property
+    def _windowed(self) -> Callable[[Scales], Corners]:
+        return _triangulated(self.known.scales)
+
+    @cached_property
+    def _all(self) -> Callable[[Scales], Corners]:
+        return _triangulated(self.known.all_scales)
+
+    @staticmethod
+    def _interpolated(
+        corners: Callable[[Scales], Corners],
+        scales: Scales,
+        values: Callable[[np.ndarray], np.ndarray],
+        nearest: np.ndarray,
+    ) -> np.ndarray:
+        result = nearest.copy()
+        for cell, rows, weights in corners(scales):
+            result[cell] = weights @ values(rows)
+        return result
+
+
+def _triangulated(known: np.ndarray) -> Callable[[Scales], Corners]:
+    """Triangulates cells, or so many as there is room for; of too many inputs, or no volume, none has corners."""
+    rows = np.linspace(0, len(known) - 1, min(len(known), MOST_CELLS)).astype(int)
+    used, inputs = known[rows], known.shape[1]
+    if inputs > MOST_INPUTS or len(used) < inputs + 2 or np.linalg.matrix_rank(used - used[0]) < inputs:
+        return lambda scales: iter(())
+    if inputs == 1:  # for which Delaunay is not made
+        along, first = np.unique(used[:, 0], return_index=True)
+        return partial(_in_intervals, along, rows[first])
+    return partial(_in_simplices, Delaunay(used), rows)
+
+
+def _in_intervals(along: np.ndarray, rows: np.ndarray, scales: Scales) -> Corners:
+    for cell, scale in enumerate(scales[:, 0]):
+        if along[0] <= scale <= along[-1]:
+            above = max(int(np.searchsorted(along, scale)), 1)
+            part = (scale - along[above - 1]) / (along[above] - along[above - 1])
+            yield cell, rows[[above - 1, above]], np.array([1 - part, part])
+
+
+def _in_simplices(simplices: Delaunay, rows: np.ndarray, scales: Scales) -> Corners:
+    place = simplices.find_simplex(scales)
+    for cell in np.flatnonzero(place >= 0).tolist():
+        to_barycentric = simplices.transform[place[cell]]
+        first = to_barycentric[:-1] @ (scales[cell] - to_barycentric[-1])
+        weights = np.append(first, 1 - first.sum())
+        if np.isfinite(weights).all():  # a simplex may be flat
+            yield cell, rows[simplices.simplices[place[cell]]], weights
+
+
+class PCARidge(Baseline):
+    """Principal components of the windows, each a polynomial of degree 3 of the scales (ridge regression).
+
+    48 components, or as many as there are cells; the penalty is chosen by leave-one-out (scikit-learn's `RidgeCV`).
+    Whether a cell fires is told by a logistic regression on the same polynomial.
+    """
+
+    def __init__(self, known: Known) -> None:
+        cells = len(known.scales)
+        samples = known.windows(np.arange(1)).shape[1]
+        self.pca = IncrementalPCA(min(COMPONENTS, cells, samples))
+        for rows in _batches(cells):
+            self.pca.partial_fit(known.windows(rows))
+        scores = np.concatenate([self.pca.transform(known.windows(rows)) for rows in _batches(cells)])
+        self.ridge = _polynomial(RidgeCV(ALPHAS)).fit(known.scales, scores)
+        self.logistic = None
+        self.all_fire = bool(known.fires.all())
+        if known.fires.any() and not self.all_fire:
+            self.logistic = _polynomial(LogisticRegression(C=10.0, max_iter=10_000)).fit(known.all_scales, known.fires)
+
+    def voltage_mV(self, scales: Scales) -> Predicted:
+        """Returns the windows that the predicted components make."""
+        scores = np.asarray(self.ridge.predict(scales)).reshape(len(scales), -1)
+        return np.asarray(self.pca.inverse_transform(scores))
+
+    def fires(self, scales: Scales) -> PerCell:
+        """Returns the probability of the logistic regression."""
+        if self.logistic is None:
+            return np.full(len(scales), float(self.all_fire))
+        return np.asarray(self.logistic.predict_proba(scales)[:, 1])
+
+
+def _polynomial(regression: Any) -> Pipeline:
+    return make_pipeline(PolynomialFeatures(DEGREE, include_bias=False), StandardScaler(), regression)
+
+
+def _batches(cells: int) -> Iterator[np.ndarray]:
+    """Yields all indices in even batches, none smaller than the number of components."""
+    yield from np.array_split(np.arange(cells), max(1, cells // AT_ONCE))
+
+
+BASELINES: Mapping[str, Callable[[Known], Baseline]] = {
+    "nearest_cell": NearestCell,
+    "linear_interpolation": LinearInterpolation,
+    "pca_ridge": PCARidge,
+}

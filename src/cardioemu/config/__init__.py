@@ -1,0 +1,1 @@
+"""From the command line to checked settings: the only room that knows Hydra."""

@@ -1,0 +1,170 @@
+"""The figures of a report: tables in, a matplotlib figure out. What several emulators did stands under their names."""
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from cardioemu.common.arrays import PerCell, SampleTimes, Scales
+from cardioemu.evaluation.metrics.sampled_window import BIOMARKERS, WRITTEN
+
+COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce", "#64748b", "#b45309", "#0f766e", "#be185d")
+BINS = 8  # of the distance, with as many cells each
+
+
+def error_distribution(rmse_mV: Mapping[str, np.ndarray], dashed: Collection[str] = ()) -> Figure:
+    """Draw the cumulative distribution of the RMSE per cell.
+
+    Args:
+        rmse_mV: per cell, by emulator.
+        dashed: names drawn as dashed lines, as in the other figures.
+    """
+    figure, axis = _single()
+    for (name, values), colour in zip(rmse_mV.items(), cycle(COLOURS), strict=False):
+        ordered = np.sort(values)
+        part = np.arange(1, len(ordered) + 1) / len(ordered)
+        axis.step(ordered, part, where="post", label=name, color=colour, **_line(name in dashed))
+    axis.set_xscale("log")
+    axis.set(xlabel="RMSE of a cell (mV)", ylabel="part of the cells with at most that", ylim=(0, 1.02))
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def error_over_scales(scales: Scales, scaled: Sequence[str], rmse_mV: PerCell) -> Figure:
+    """Draws each cell's error over every pair of conductances, the largest on top; on the diagonal over each alone."""
+    count = len(scaled)
+    figure = Figure(figsize=(1.7 * count + 1.2, 1.7 * count), layout="constrained", dpi=110)
+    axes = figure.subplots(count, count, squeeze=False)
+    order = np.argsort(rmse_mV)
+    drawn = np.maximum(rmse_mV, 1e-6)
+    colours = LogNorm(*np.quantile(drawn, [0.02, 0.98])) if np.ptp(drawn) else None
+    for i in range(count):
+        for j in range(count):
+            axis: Axes = axes[i, j]
+            if j > i:
+                axis.set_visible(False)
+                continue
+            if i == j:
+                axis.semilogy(scales[:, i], drawn, ".", ms=2, color=COLOURS[-4])
+                axis.set_ylabel("RMSE (mV)", fontsize=6)
+            else:
+                x, y, c = scales[order, j], scales[order, i], drawn[order]
+                points = axis.scatter(x, y, c=c, s=5, norm=colours, cmap="viridis")
+            axis.tick_params(labelsize=6)
+            if i == count - 1:
+                axis.set_xlabel(scaled[j], fontsize=8)
+            if j == 0 and i > 0:
+                axis.set_ylabel(scaled[i], fontsize=8)
+    if count > 1:
+        figure.colorbar(points, ax=axes, label="RMSE (mV)", shrink=0.6)
+    return figure
+
+
+def biomarker_scatter(errors: pd.DataFrame) -> Figure:
+    """Draws each predicted biomarker against the simulated one; on the line both are the same."""
+    figure = Figure(figsize=(11, 5.6), layout="constrained", dpi=110)
+    for axis, (name, unit) in zip(figure.subplots(2, 4).flat, BIOMARKERS.items(), strict=True):
+        both = errors[[f"{name}_{unit}", f"{name}_predicted_{unit}"]].dropna()
+        axis.plot(*both.to_numpy().T, ".", ms=3, color=COLOURS[0])
+        if len(both):
+            ends = [both.to_numpy().min(), both.to_numpy().max()]
+            axis.plot(ends, ends, color=COLOURS[4], lw=0.8)
+        axis.set_title(f"{name.replace('_', ' ')} ({WRITTEN[unit]}), {len(both)} cells", fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("simulated", fontsize=8)
+    figure.supylabel("predicted", fontsize=8)
+    return figure
+
+
+def error_along_window(lines: Mapping[str, tuple[SampleTimes, np.ndarray]], dashed: Collection[str] = ()) -> Figure:
+    """Draws the RMSE over all cells at each time of the window.
+
+    Args:
+        lines: by emulator, the times (ms) and the errors (mV).
+        dashed: names drawn as dashed lines.
+    """
+    figure, axis = _single(width=8.0)
+    for (name, (time_ms, error_mV)), colour in zip(lines.items(), cycle(COLOURS), strict=False):
+        axis.plot(time_ms, error_mV, label=name, color=colour, **_line(name in dashed))
+    axis.set(xlabel="time from the AP start (ms)", ylabel="RMSE over the cells (mV)")
+    axis.set_ylim(bottom=0)
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def error_by_beat(found: Mapping[str, pd.DataFrame], dashed: Collection[str] = ()) -> Figure:
+    """Draws the medians that `by_beat` gave of several emulators: RMSE, and how far off the next APs are predicted."""
+    figure = Figure(figsize=(9.6, 3.8), layout="constrained", dpi=110)
+    labels = {"rmse_mV": "RMSE of the beat (mV)", "start_error_ms": "distance of the AP start (ms)"}
+    for axis, (column, label), first in zip(figure.subplots(1, 2), labels.items(), (1, 2), strict=True):
+        for (name, beats), colour in zip(found.items(), cycle(COLOURS), strict=False):
+            values = beats[column].loc[first:]  # windows begin with the first AP, whose place is given
+            axis.semilogy(values.index, values, marker="o", ms=3, label=name, color=colour, **_line(name in dashed))
+        axis.set(xlabel="beat of the window", ylabel=label)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def error_by_distance(distance: PerCell, rmse_mV: Mapping[str, np.ndarray], dashed: Collection[str] = ()) -> Figure:
+    """Draws the median error against the distance to the nearest trained cell, in bins of as many cells each."""
+    figure, axis = _single()
+    first = next(iter(rmse_mV.values()))
+    axis.semilogy(distance, first, ".", ms=2, color="#d6d3d1")
+    order = np.argsort(distance, kind="stable")
+    bins = np.array_split(order, min(BINS, len(order)))
+    for (name, values), colour in zip(rmse_mV.items(), cycle(COLOURS), strict=False):
+        middles = [(np.median(distance[rows]), np.median(values[rows])) for rows in bins]
+        axis.semilogy(*np.transpose(middles), marker="o", label=name, color=colour, ms=3.5, **_line(name in dashed))
+    axis.set(xlabel="distance to the nearest trained cell (scales)", ylabel="RMSE (mV), median of a bin")
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def confusion(found: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draws how many cells fire and how many were said to, as `firing` counted them, one matrix for each name."""
+    figure = Figure(figsize=(2.6 * len(found) + 0.4, 2.8), layout="constrained", dpi=110)
+    for axis, (name, values) in zip(figure.subplots(1, len(found), squeeze=False).flat, found.items(), strict=True):
+        right_fires, right_silent = values["confusion_fires_right"], values["confusion_silent_right"]
+        counts = np.array(
+            [[right_fires, values["confusion_silent_wrong"]], [values["confusion_fires_wrong"], right_silent]]
+        )
+        axis.imshow(counts, cmap="Blues", vmin=0, vmax=1.6 * counts.max())
+        for (row, column), count in np.ndenumerate(counts):
+            axis.text(column, row, f"{count:.0f}", ha="center", va="center", fontsize=10)
+        axis.set_xticks([0, 1], ["fires", "does not"], fontsize=7)
+        axis.set_yticks([0, 1], ["fires", "does not"], fontsize=7, rotation=90, va="center")
+        axis.set_title(name, fontsize=8)
+    figure.supxlabel("predicted", fontsize=8)
+    figure.supylabel("simulated", fontsize=8)
+    return figure
+
+
+def calibration_plot(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draws how often a cell fires against how likely that was said to be, from tables of `calibration`."""
+    figure, axis = _single(width=4.6)
+    axis.plot([0, 1], [0, 1], color=COLOURS[4], lw=0.8)
+    for (name, table), colour in zip(tables.items(), cycle(COLOURS), strict=False):
+        axis.plot(table["said"], table["found"], "o-", label=name, color=colour, ms=4, lw=1.1)
+    axis.set(xlabel="said probability to fire", ylabel="part that fires")
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def _line(dashed: bool) -> dict[str, Any]:
+    return {"ls": "--", "lw": 0.9} if dashed else {"lw": 1.4}
+
+
+def _single(width: float = 6.4) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, 3.8), layout="constrained", dpi=110)
+    axis = figure.subplots()
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=8)
+    return figure, axis

@@ -1,0 +1,1 @@
+"""The jobs: train, simulate, evaluate, tune, sync."""

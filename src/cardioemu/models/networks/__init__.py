@@ -1,0 +1,1 @@
+"""Networks from scale vectors to windows."""

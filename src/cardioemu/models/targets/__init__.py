@@ -1,0 +1,1 @@
+"""What a network predicts, and how a window is made from it."""

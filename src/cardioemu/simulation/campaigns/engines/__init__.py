@@ -1,7 +1,0 @@
-"""Where the shards of a campaign are simulated: an engine takes them from a list and hands them back written."""
-
-from cardioemu.simulation.campaigns.engines import dask, local
-
-ENGINES = {"local": local.run, "dask": dask.run}
-
-__all__ = ["ENGINES"]

@@ -1,0 +1,1 @@
+"""Emulators as MLflow models."""
