@@ -9,19 +9,35 @@ from omegaconf import DictConfig
 
 from cardioemu import UserError, load_emulator
 from cardioemu.comparison.baselines import BASELINES
-from cardioemu.comparison.lineage import cell_of, check_same_cell, check_store, kept_of, named, trained_on, transient_s
-from cardioemu.comparison.measure import Subject, baselines, examples, measure, unseen, with_seed_network, with_windows
-from cardioemu.config.config import build, plain, save
+from cardioemu.comparison.lineage import (
+    cell_model_name,
+    check_same_cell,
+    check_trace_store,
+    load_training_cell,
+    trace_settings,
+    training_windows,
+    transient_s,
+)
+from cardioemu.comparison.measure import (
+    Candidate,
+    add_published_lstm,
+    exclude_training_cells,
+    make_baselines,
+    measure,
+    plot_examples,
+    rows_with_windows,
+)
+from cardioemu.config.config import build, resolved_dict, save_run_config
 from cardioemu.config.launch import launch
 from cardioemu.data import TRAIN
 from cardioemu.emulator import Emulator
-from cardioemu.evaluation import Findings, Section, error_table, html, sections
-from cardioemu.runtime.files import atomic
-from cardioemu.runtime.locks import held
+from cardioemu.evaluation import EvaluationResult, Section, error_table, render_html, report_sections
+from cardioemu.runtime.files import atomic_write
+from cardioemu.runtime.locks import folder_lock
 from cardioemu.settings.evaluate import EvaluateSettings
 from cardioemu.simulation import Cell, TraceStore, campaign
 from cardioemu.tracking import Run, provenance
-from cardioemu.windowing import window_set
+from cardioemu.windowing import build_window_set
 
 REPORT = "report.html"
 OF_FIRST = "The baselines predict those of the first."
@@ -35,33 +51,36 @@ def evaluate(config: DictConfig, folder: Path) -> dict[str, float]:
     for emulator in emulators.values():
         check_same_cell(first, emulator)
     settings.tracking.check()
-    cell = cell_of(first)
+    cell = load_training_cell(first)
     store = traces(settings, cell, emulators)
-    windows = {e.window: window_set(store, e.window, settings.data_dir / "windows") for e in emulators.values()}
-    cells = unseen(windows[first.window], emulators.values())
-    rows = with_windows(cells, windows.values())
-    known = trained_on(first, cell, settings.data_dir, settings.campaign)
+    windows = {e.window: build_window_set(store, e.window, settings.data_dir / "windows") for e in emulators.values()}
+    cells = exclude_training_cells(windows[first.window], emulators.values())
+    rows = rows_with_windows(cells, windows.values())
+    known = training_windows(first, cell, settings.data_dir, settings.campaign)
 
-    with held(folder, "evaluated", "runs_dir"), settings.tracking.run(folder.name, plain(config), folder) as run:
-        save(config, folder)
+    with (
+        folder_lock(folder, "evaluated", "runs_dir"),
+        settings.tracking.run(folder.name, resolved_dict(config), folder) as run,
+    ):
+        save_run_config(config, folder)
         run.dataset("traces", store.key, str(store.folder), {"cells": len(cells), "cells.windowed": len(rows)})
-        if settings.seed_network:
-            emulators = with_seed_network(emulators, known, settings.data_dir / "seed_networks", settings.accelerator)
-        subjects = {name: Subject(e, windows[e.window], e.window.time_ms) for name, e in emulators.items()}
+        if settings.published_lstm:
+            emulators = add_published_lstm(emulators, known, settings.data_dir / "seed_networks", settings.accelerator)
+        subjects = {name: Candidate(e, windows[e.window], e.window.time_ms) for name, e in emulators.items()}
         subjects |= {
-            name: Subject(baseline, windows[first.window], first.window.time_ms)
-            for name, baseline in baselines(known).items()
+            name: Candidate(baseline, windows[first.window], first.window.time_ms)
+            for name, baseline in make_baselines(known).items()
         }
         found = measure(subjects, cells, rows, known.windows.scales[known.rows[TRAIN]])
         figures = {
-            name: examples(e, windows[e.window], rows, found.errors[name])
+            name: plot_examples(e, windows[e.window], rows, found.errors[name])
             for name, e in emulators.items()
             if name in settings.checkpoints
         }
         told = introduction(settings, store, emulators, cells, len(rows))
-        write(found, sections(found, figures, BASELINES), told, folder, run)
-    report(found, told, folder, settings.tracking.where(run))
-    return found.flat
+        write_results(found, report_sections(found, figures, BASELINES), told, folder, run)
+    print_report(found, told, folder, settings.tracking.ui_location(run))
+    return found.flat_metrics
 
 
 def load(path: str, settings: EvaluateSettings) -> Emulator:
@@ -77,14 +96,14 @@ def traces(settings: EvaluateSettings, cell: Cell, emulators: Mapping[str, Emula
     """
     first = next(iter(emulators.values()))
     if settings.store is not None:
-        check_store(settings.store, first)
+        check_trace_store(settings.store, first)
         check_duration(settings.store.duration_ms, emulators, "traces")
         return settings.store
-    longest_ms = max(emulator.specification.cell["duration_ms"] for emulator in emulators.values())
+    longest_ms = max(emulator.specification.simulator_arguments["duration_ms"] for emulator in emulators.values())
     duration_ms, scales = settings.duration_ms or longest_ms, settings.design(scaled=cell.scaled)
     check_duration(duration_ms, emulators, "duration_ms")
     folder = settings.data_dir / "traces"
-    return campaign(cell, scales, duration_ms, settings.solver, folder, settings.campaign, **kept_of(first))
+    return campaign(cell, scales, duration_ms, settings.solver, folder, settings.campaign, **trace_settings(first))
 
 
 def check_duration(duration_ms: float, emulators: Mapping[str, Emulator], setting: str) -> None:
@@ -115,7 +134,7 @@ def introduction(
     differ = any(emulator.window != first.window for emulator in emulators.values())
     return [
         *(f"{name}: {path}, {windows_in_words(emulators[name])}" for name, path in settings.checkpoints.items()),
-        f"{len(cells)} unseen cells of {named(first)}, {store.duration_ms / 1000:g} s each{after}: {labels}. "
+        f"{len(cells)} unseen cells of {cell_model_name(first)}, {store.duration_ms / 1000:g} s each{after}: {labels}. "
         f"The {windowed} with windows are compared.",
         *(["Their windows differ, so their errors are not of the same samples. " + OF_FIRST] if differ else []),
     ]
@@ -130,17 +149,17 @@ def windows_in_words(emulator: Emulator) -> str:
     return f"windows of {rule.length_ms:g} ms {about}"
 
 
-def write(found: Findings, parts: list[Section], told: list[str], folder: Path, run: Run) -> None:
+def write_results(found: EvaluationResult, parts: list[Section], told: list[str], folder: Path, run: Run) -> None:
     """Leaves the numbers, the table behind them, the figures and the report, in the folder and in MLflow."""
     made = {"command": provenance.command(), "code": provenance.code_digest()} | provenance.git_state()[0]
-    page = html("Evaluation", told, parts, "\n".join(f"{name}: {value}" for name, value in made.items()))
+    page = render_html("Evaluation", told, parts, "\n".join(f"{name}: {value}" for name, value in made.items()))
     texts = {
-        "metrics.json": json.dumps(found.flat, indent=2),
+        "metrics.json": json.dumps(found.flat_metrics, indent=2),
         "cells.csv": found.table.to_csv(index=False, float_format="%.7g"),
         REPORT: page,
     }
     for name, text in texts.items():
-        with atomic(folder / name) as file:
+        with atomic_write(folder / name) as file:
             file.write_text(text, encoding="utf-8")
         run.file(folder / name)
     (folder / "figures").mkdir(exist_ok=True)
@@ -150,10 +169,10 @@ def write(found: Findings, parts: list[Section], told: list[str], folder: Path, 
             part.figure.savefig(path)
             run.file(path, "figures")
     run.file(folder / "config.yaml")
-    run.metrics(found.flat)
+    run.metrics(found.flat_metrics)
 
 
-def report(found: Findings, told: list[str], folder: Path, where: str) -> None:
+def print_report(found: EvaluationResult, told: list[str], folder: Path, where: str) -> None:
     """Prints what a user wants to know when the job is done."""
     print("\n".join(told))
     print(f"\n{error_table(found.metrics).to_string(index=False)}")

@@ -6,9 +6,9 @@ from omegaconf import DictConfig
 
 from cardioemu.config.config import build
 from cardioemu.config.launch import launch
-from cardioemu.evaluation import cell_name, sample_cells, sample_traces, summarise_population
-from cardioemu.runtime.files import atomic
-from cardioemu.runtime.locks import writable
+from cardioemu.evaluation import cell_name, plot_traces, sample_cells, summarise_population
+from cardioemu.runtime.files import atomic_write
+from cardioemu.runtime.locks import disk_errors_as_user_error
 from cardioemu.settings.simulate import SimulateSettings
 from cardioemu.simulation import TraceStore
 
@@ -29,7 +29,7 @@ def simulate(config: DictConfig, _: Path) -> None:
 
 def plan(settings: SimulateSettings) -> None:
     """Prints what the campaign would take, and the script of its jobs if it is to run in such."""
-    print(settings.expected() or "these traces are there already")
+    print(settings.forecast() or "these traces are there already")
     if script := settings.campaign.job_script():
         print(f"\n{script}")
 
@@ -44,11 +44,11 @@ def report(store: TraceStore) -> None:
     chosen = sample_cells(cells, store.scaled)
     scales = cells.loc[chosen, list(store.scaled)].to_numpy()
     names = [f"cell {cell}: {cell_name(row, store.scaled)}" for cell, row in zip(chosen, scales, strict=True)]
-    figure = sample_traces([store.trace(cell) for cell in chosen], names)
-    with writable(store.folder):
-        with atomic(store.folder / SUMMARY) as file:
+    figure = plot_traces([store.trace(cell) for cell in chosen], names)
+    with disk_errors_as_user_error(store.folder):
+        with atomic_write(store.folder / SUMMARY) as file:
             file.write_text(text + "\n", encoding="utf-8")
-        with atomic(store.folder / FIGURE) as file:
+        with atomic_write(store.folder / FIGURE) as file:
             figure.savefig(file, format="png")
 
 

@@ -14,20 +14,27 @@ import torch
 from omegaconf import DictConfig
 
 from cardioemu.common.errors import UserError
-from cardioemu.comparison.measure import examples
-from cardioemu.config.config import build, changed, check_same_run, plain, reopen, save
+from cardioemu.comparison.measure import plot_examples
+from cardioemu.config.config import (
+    build,
+    check_same_run,
+    open_run_to_resume,
+    resolved_dict,
+    save_run_config,
+    with_overrides,
+)
 from cardioemu.config.launch import launch
-from cardioemu.data import TEST, WindowData
+from cardioemu.data import TEST, WindowDataModule
 from cardioemu.emulator import Emulator, load_emulator
-from cardioemu.evaluation import cell_errors, headline, summary
+from cardioemu.evaluation import cell_errors, format_headline, summarise_errors
 from cardioemu.models import parameter_table
-from cardioemu.runtime.files import atomic
-from cardioemu.runtime.locks import held
+from cardioemu.runtime.files import atomic_write
+from cardioemu.runtime.locks import folder_lock
 from cardioemu.runtime.machine import rank
-from cardioemu.runtime.progress import tell
+from cardioemu.runtime.progress import log_message
 from cardioemu.settings.train import TrainSettings
 from cardioemu.simulation import TraceStore, designs
-from cardioemu.sweeps.parent_run import ERROR, opened
+from cardioemu.sweeps.parent_run import TEST_METRIC, sweep_run
 from cardioemu.tracking import Run, job_key
 from cardioemu.training import (
     BEST,
@@ -37,12 +44,12 @@ from cardioemu.training import (
     TrainingJob,
     calibrate,
     check_epochs,
+    choose_smoothing,
+    find_resume_checkpoint,
     fit,
-    resumable,
-    smooth,
 )
-from cardioemu.training.active_learning import grown
-from cardioemu.windowing import CycleRule, window_set
+from cardioemu.training.active_learning import grow_design
+from cardioemu.windowing import CycleRule, build_window_set
 
 METRICS = "metrics.json"
 
@@ -51,42 +58,42 @@ def train(config: DictConfig, folder: Path, watched: Sequence[pl.Callback] = ())
     """Runs the whole job in one run folder, `watched` by callbacks of its training, and returns its final metrics."""
     settings = build(config, TrainSettings)
     if settings.dry_run:
-        return plan(settings)
-    key = job_key(plain(config), Path(__file__), cell=settings.cell.digest, scales=settings.scales)
-    if settings.in_sweep and (done := settings.tracking.finished(key)):
-        print(f"done before: run {done[0]}, test RMSE {done[1].get(ERROR, np.nan):.2f} mV")
+        return print_plan(settings)
+    key = job_key(resolved_dict(config), Path(__file__), cell=settings.cell.digest, scales=settings.scales)
+    if settings.in_sweep and (done := settings.tracking.find_finished(key)):
+        print(f"done before: run {done[0]}, test RMSE {done[1].get(TEST_METRIC, np.nan):.2f} mV")
         return done[1]
     check_epochs(folder, settings.trainer.keywords["max_epochs"])
     if settings.active.rounds:
-        settings = grow(config, settings, folder)
-    memory = settings.job(folder)
+        settings = run_active_learning(config, settings, folder)
+    memory = settings.training_job(folder)
     if rank() == 0 and not settings.in_sweep:  # the first process looks for all, while there is what they will take
-        check(config, folder, memory, settings)
+        check_before_start(config, folder, memory, settings)
         settings.tracking.check()
 
-    with run_folder(folder), settings.tracking.run(folder.name, plain(config), folder, key) as run:
+    with lock_run_folder(folder), settings.tracking.run(folder.name, resolved_dict(config), folder, key) as run:
         if settings.in_sweep:  # a job that cannot be done is one of its runs, too
-            check(config, folder, memory, settings)
-        save(config, folder)
+            check_before_start(config, folder, memory, settings)
+        save_run_config(config, folder)
         traces = settings.traces()
-        windows = window_set(traces, settings.windowing, settings.data_dir / "windows")
+        windows = build_window_set(traces, settings.windowing, settings.data_dir / "windows")
         cycles = CycleRule(settings.windowing.settle_ms) if settings.trained_on == "cycles" else None
-        registered = window_set(traces, cycles, settings.data_dir / "windows") if cycles else None
-        data = WindowData(windows, settings.data, registered)
+        registered = build_window_set(traces, cycles, settings.data_dir / "windows") if cycles else None
+        data = WindowDataModule(windows, settings.data, registered)
         found = replace(memory, batch_size=data.largest_batch).preflight()
-        data.room = found.room
-        print(replace(found, held=data.held))
+        data.memory_budget = found.window_budget
+        print(replace(found, held=data.cached_bytes))
         describe_data(data, traces, run)
 
         pl.seed_everything(settings.seed, verbose=False)
-        begun = resumable(folder)
+        begun = find_resume_checkpoint(folder)
         module = make_module(settings, data, begun is not None)
         figures = settings.evaluation(
             data, settings.windowing.time_ms, lambda f, epoch: run.image(f, "prediction", epoch)
         )
         epochs = EpochMetrics(run.metrics)
         milestones = Milestones(
-            settings.milestones, lambda: summary(measure(load_emulator(folder / BEST), data)), run.metrics
+            settings.milestones, lambda: summarise_errors(measure(load_emulator(folder / BEST), data)), run.metrics
         )
         trainer = settings.trainer(folder, [epochs, figures, milestones, *watched])
         fit(trainer, module, data, begun)
@@ -95,29 +102,29 @@ def train(config: DictConfig, folder: Path, watched: Sequence[pl.Callback] = ())
 
         metrics = epochs.last | {"val/rmse_mV_best": float(trainer.checkpoint_callbacks[0].best_model_score)}
         if settings.smoothing:
-            metrics |= smooth(folder / BEST, data)
+            metrics |= choose_smoothing(folder / BEST, data)
         metrics |= calibrate(folder / BEST, data)
-        metrics |= test(data, folder, run)
-        with atomic(folder / METRICS) as file:
+        metrics |= evaluate_test_part(data, folder, run)
+        with atomic_write(folder / METRICS) as file:
             file.write_text(json.dumps(metrics, indent=2), encoding="utf-8")
         run.metrics({name: value for name, value in metrics.items() if name not in epochs.last}, trainer.current_epoch)
         for name in ("config.yaml", METRICS):
             run.file(folder / name)
         run.model(folder / BEST, settings.tracking.register)
-    print(f"\nrun folder   {folder}\n{headline(metrics)}\ncompare runs {settings.tracking.where(run)}")
+    print(f"\nrun folder   {folder}\n{format_headline(metrics)}\ncompare runs {settings.tracking.ui_location(run)}")
     return metrics
 
 
-def grow(config: DictConfig, settings: TrainSettings, folder: Path) -> TrainSettings:
+def run_active_learning(config: DictConfig, settings: TrainSettings, folder: Path) -> TrainSettings:
     """Lets emulators choose more cells, and returns the settings of a training on all of them."""
     check_same_run(config, folder)
-    save(config, folder)  # that the rounds can be gone on with
+    save_run_config(config, folder)  # that the rounds can be gone on with
     active, scales, scaled = settings.active, settings.scales, settings.cell.scaled
     try:
-        path = grown(active, scales, scaled, folder, partial(train_round, config, settings))
+        path = grow_design(active, scales, scaled, folder, partial(train_round, config, settings))
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"stopped; resume={folder} goes on with the round it was at") from error
-    return replace(settings, design=partial(designs.file, path=path), active=replace(active, rounds=0))
+    return replace(settings, design=partial(designs.from_file, path=path), active=replace(active, rounds=0))
 
 
 def train_round(config: DictConfig, settings: TrainSettings, design: Path, folder: Path) -> Emulator:
@@ -126,18 +133,18 @@ def train_round(config: DictConfig, settings: TrainSettings, design: Path, folde
         epochs = settings.active.max_epochs
         own = {
             "active.rounds": 0,
-            "design": {"_target_": "cardioemu.simulation.designs.file", "_partial_": True, "path": str(design)},
+            "design": {"_target_": "cardioemu.simulation.designs.from_file", "_partial_": True, "path": str(design)},
             "trainer.max_epochs": epochs,
             "tracking.run_name": "-".join(folder.parts[-3:]),
             "tracking.parent_run_id": None,  # a sweep lists what comes of the rounds
         }
         if "T_max" in config.schedule:  # a cosine ends with the training, also where a saved config says of which
             own["schedule.T_max"] = epochs
-        train(changed(config, own), folder)
+        train(with_overrides(config, own), folder)
     return load_emulator(folder / BEST)
 
 
-def check(config: DictConfig, folder: Path, memory: TrainingJob, settings: TrainSettings) -> None:
+def check_before_start(config: DictConfig, folder: Path, memory: TrainingJob, settings: TrainSettings) -> None:
     """Sees to it that the job can be done, before it begins.
 
     Raises:
@@ -147,19 +154,21 @@ def check(config: DictConfig, folder: Path, memory: TrainingJob, settings: Train
     check_memory(memory, settings)
 
 
-def plan(settings: TrainSettings) -> dict[str, float]:
+def print_plan(settings: TrainSettings) -> dict[str, float]:
     """Prints what the job would do; the network is built without memory for its weights."""
     scales, simulator = settings.scales, settings.simulator
     after = f" after {simulator.transient_ms / 1000:g} s" if simulator.transient_ms else ""
     distinct = len(np.unique(scales, axis=0))
     print(f"simulate {len(scales)} cells of {simulator.duration_ms / 1000:g} s{after}, {distinct} of them distinct")
-    print(f"cut {settings.windowing.count} windows of {settings.windowing.points} samples from each cell that fires")
-    table = parameter_table(settings.shapes)
+    print(
+        f"cut {settings.windowing.count} windows of {settings.windowing.output_samples} samples from each cell that fires"
+    )
+    table = parameter_table(settings.meta_network)
     print(table.to_string())
-    memory = settings.job(settings.runs_dir)
+    memory = settings.training_job(settings.runs_dir)
     print(memory.preflight())
-    if sentence := memory.misfit():
-        tell(sentence)
+    if sentence := memory.shortfall_message():
+        log_message(sentence)
     return {"parameters": float(table["parameters"]["total"])}
 
 
@@ -169,15 +178,15 @@ def check_memory(memory: TrainingJob, settings: TrainSettings) -> None:
     Raises:
         UserError: it does not fit, and nobody wants it all the same.
     """
-    if sentence := memory.misfit():
+    if sentence := memory.shortfall_message():
         if settings.memory_check == "refuse":
             raise UserError(sentence)
-        tell(sentence)
+        log_message(sentence)
 
 
-def describe_data(data: WindowData, traces: TraceStore, run: Run) -> None:
+def describe_data(data: WindowDataModule, traces: TraceStore, run: Run) -> None:
     """Says where the windows come from and what became of every cell: those without stay in the store."""
-    windows, outcomes = data.windows, data.windows.outcomes()
+    windows, outcomes = data.windows, data.windows.count_outcomes()
     print(f"{sum(outcomes.values())} cells: " + ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
     print("cells with windows: " + ", ".join(f"{len(rows)} {part}" for part, rows in data.rows.items()))
     if data.unregistered:
@@ -189,13 +198,13 @@ def describe_data(data: WindowData, traces: TraceStore, run: Run) -> None:
     run.dataset("windows", windows.key, str(windows.folder), counts | parts | {"windows.per_cell": windows.count})
 
 
-def make_module(settings: TrainSettings, data: WindowData, begun: bool) -> EmulatorModule:
+def make_module(settings: TrainSettings, data: WindowDataModule, begun: bool) -> EmulatorModule:
     """Builds the network, fits its normaliser to the training part, and notes what its inputs and outputs mean.
 
     Of a run that has begun a checkpoint has all numbers: none are drawn or fitted.
     """
     with torch.device("meta") if begun else nullcontext():
-        network = settings.model(**settings.sizes)
+        network = settings.model(**settings.data_arguments)
     if begun:
         network.to_empty(device="cpu")
     else:
@@ -204,30 +213,30 @@ def make_module(settings: TrainSettings, data: WindowData, begun: bool) -> Emula
     return EmulatorModule(network, settings.optimizer, settings.specification(data), settings.schedule, settings.seed)
 
 
-def measure(emulator: Emulator, data: WindowData) -> pd.DataFrame:
+def measure(emulator: Emulator, data: WindowDataModule) -> pd.DataFrame:
     """Measures an emulator on the test part, cell by cell."""
-    return cell_errors(emulator.window.time_ms, emulator.against(data.windows, data.rows[TEST]))
+    return cell_errors(emulator.window.time_ms, emulator.iter_predictions(data.windows, data.rows[TEST]))
 
 
-def test(data: WindowData, folder: Path, run: Run) -> dict[str, float]:
+def evaluate_test_part(data: WindowDataModule, folder: Path, run: Run) -> dict[str, float]:
     """Tests the best network, keeps the table of its errors, and draws its best, middle and worst cells."""
     emulator, rows = load_emulator(folder / BEST), data.rows[TEST]
     errors = measure(emulator, data)
     table = data.windows.cells.loc[rows, ["cell", *data.windows.scaled]].reset_index(drop=True).join(errors)
-    with atomic(folder / "test_cells.csv") as file:
+    with atomic_write(folder / "test_cells.csv") as file:
         table.to_csv(file, index=False)
     run.file(folder / "test_cells.csv")
 
     path = folder / "figures" / "test.png"
     path.parent.mkdir(exist_ok=True)
-    examples(emulator, data.windows, rows, errors).savefig(path)
+    plot_examples(emulator, data.windows, rows, errors).savefig(path)
     run.file(path, "figures")
-    return {f"test/{name}": value for name, value in summary(errors).items()}
+    return {f"test/{name}": value for name, value in summarise_errors(errors).items()}
 
 
-def run_folder(folder: Path) -> AbstractContextManager[None]:
+def lock_run_folder(folder: Path) -> AbstractContextManager[None]:
     """Keeps other processes out of the run folder, except those that train with this one."""
-    return held(folder, "trained", "runs_dir") if rank() == 0 else nullcontext()
+    return folder_lock(folder, "trained", "runs_dir") if rank() == 0 else nullcontext()
 
 
 @contextmanager
@@ -242,9 +251,9 @@ def sweep(settings: TrainSettings, overrides: Sequence[str]) -> Iterator[list[st
     if settings.dry_run:
         yield []
         return
-    with opened(settings.tracking, settings.runs_dir, overrides) as more:
+    with sweep_run(settings.tracking, settings.runs_dir, overrides) as more:
         yield more
 
 
 if __name__ == "__main__":
-    launch(train, Path(__file__).parent / "conf", TrainSettings, sweep=sweep, resume=reopen)
+    launch(train, Path(__file__).parent / "conf", TrainSettings, sweep=sweep, resume=open_run_to_resume)

@@ -1,4 +1,4 @@
-"""Search for good settings: `python tune.py sweep=seed_lstm trials=20 workers=2 trainer.max_epochs=50`."""
+"""Search for good settings: `python tune.py sweep=lstm trials=20 workers=2 trainer.max_epochs=50`."""
 
 import multiprocessing
 import os
@@ -15,19 +15,19 @@ from omegaconf import DictConfig
 from optuna.trial import Trial
 
 from cardioemu.common.errors import UserError
-from cardioemu.config.config import build, check, composed
+from cardioemu.config.config import build, compose_config, validate_command_line
 from cardioemu.config.launch import launch
-from cardioemu.config.overrides import quoted
-from cardioemu.runtime.files import atomic
-from cardioemu.runtime.locks import held
-from cardioemu.runtime.machine import cores
-from cardioemu.runtime.progress import progress_bar, tell
+from cardioemu.config.overrides import quote_value
+from cardioemu.runtime.files import atomic_write
+from cardioemu.runtime.locks import folder_lock
+from cardioemu.runtime.machine import available_cores
+from cardioemu.runtime.progress import log_message, progress_bar
 from cardioemu.settings.train import TrainSettings
 from cardioemu.settings.tune import TuneSettings
-from cardioemu.sweeps.parent_run import printed, summarise, sweep_folder
-from cardioemu.sweeps.search import ERROR, Search, Space, Value, report, settings
-from cardioemu.tracking import as_parent
-from cardioemu.training import Report
+from cardioemu.sweeps.parent_run import format_table, summarise_sweep, sweep_folder
+from cardioemu.sweeps.search import VALIDATION_METRIC, Search, SearchSpace, Value, report_epoch, trial_overrides
+from cardioemu.tracking import parent_reference
+from cardioemu.training import PruningCallback
 from train import train
 
 CONF = Path(__file__).parent / "conf"
@@ -44,18 +44,20 @@ def tune(config: DictConfig, _: Path) -> None:
     space = sorted(f"{address}: {part}" for address, part in told.sweep.items())
     folder = sweep_folder(told.runs_dir, told.tracking, [*sorted(fixed), *space, str(told.warmup_epochs)])
     title = f"search {' '.join(told.sweep)}"
-    with held(folder, "searched", "runs_dir"), told.tracking.run(title, {"sweep": title}, folder) as parent:
+    with folder_lock(folder, "searched", "runs_dir"), told.tracking.run(title, {"sweep": title}, folder) as parent:
         search = Search(folder, told.sweep, told.seed, told.warmup_epochs)
-        more = [*fixed, f"tracking.parent_run_id={quoted(as_parent(parent))}"]
+        more = [*fixed, f"tracking.parent_run_id={quote_value(parent_reference(parent))}"]
         try:
             run_workers(told, search, more)
         finally:
-            if (table := summarise(told.tracking, parent)) is not None:
-                print(printed(table, folder))
+            if (table := summarise_sweep(told.tracking, parent)) is not None:
+                print(format_table(table, folder))
             if best := search.best():
-                line = shlex.join(["python", "train.py", *fixed, *settings(best.params)])
-                print(f"\nbest of {len(search.trials())} trials: {best.number}, {ERROR} {best.value:.3f}\n{line}")
-                with atomic(folder / "best.txt") as file:
+                line = shlex.join(["python", "train.py", *fixed, *trial_overrides(best.params)])
+                print(
+                    f"\nbest of {len(search.trials())} trials: {best.number}, {VALIDATION_METRIC} {best.value:.3f}\n{line}"
+                )
+                with atomic_write(folder / "best.txt") as file:
                     file.write_text(line + "\n", encoding="utf-8")
                 parent.file(folder / "best.txt")
 
@@ -70,7 +72,7 @@ def check_space(told: TuneSettings, fixed: Sequence[str]) -> None:
     for address, part in told.sweep.items():
         for value in part.extremes:
             try:
-                check(CONF, "train", [*fixed, *settings({address: value})], False, TrainSettings)
+                validate_command_line(CONF, "train", [*fixed, *trial_overrides({address: value})], False, TrainSettings)
             except UserError as error:
                 sentences += str(error).splitlines()
     if sentences:
@@ -83,10 +85,10 @@ def run_workers(told: TuneSettings, search: Search, overrides: Sequence[str]) ->
     Raises:
         UserError: one of them died; what it was at is taken up by the same command.
     """
-    os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // told.workers))
+    os.environ["OMP_NUM_THREADS"] = str(max(1, available_cores() // told.workers))
     spawn = multiprocessing.get_context("spawn")
     arguments = (search.folder, told.sweep, told.seed, told.warmup_epochs, told.trials, list(overrides))
-    workers = [spawn.Process(target=work, args=arguments) for _ in range(told.workers)]
+    workers = [spawn.Process(target=run_worker, args=arguments) for _ in range(told.workers)]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for worker in workers:
         worker.start()
@@ -106,19 +108,21 @@ def run_workers(told: TuneSettings, search: Search, overrides: Sequence[str]) ->
         )
 
 
-def work(folder: Path, space: Space, seed: int, warmup_epochs: int, trials: int, overrides: Sequence[str]) -> None:
+def run_worker(
+    folder: Path, space: SearchSpace, seed: int, warmup_epochs: int, trials: int, overrides: Sequence[str]
+) -> None:
     """Runs trial after trial until none is left."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     search = Search(folder, space, seed, warmup_epochs)
     with suppress(KeyboardInterrupt):
-        while parent_lives() and (claimed := search.claim(trials)):
+        while parent_lives() and (claimed := search.next_trial(trials)):
             trial, values = claimed
-            with search.trying(trial) as found:
+            with search.record_trial(trial) as found:
                 try:
-                    metrics = attempt(trial, values, folder / f"trial-{trial.number}", overrides)
-                    found[ERROR] = metrics[f"{ERROR}_best"]
+                    metrics = run_trial(trial, values, folder / f"trial-{trial.number}", overrides)
+                    found[VALIDATION_METRIC] = metrics[f"{VALIDATION_METRIC}_best"]
                 except Exception as error:
-                    tell(f"trial {trial.number}: {error}")
+                    log_message(f"trial {trial.number}: {error}")
                     raise
 
 
@@ -128,14 +132,14 @@ def parent_lives() -> bool:
     return parent is None or parent.is_alive()
 
 
-def attempt(trial: Trial, values: Mapping[str, Value], folder: Path, overrides: Sequence[str]) -> dict[str, float]:
+def run_trial(trial: Trial, values: Mapping[str, Value], folder: Path, overrides: Sequence[str]) -> dict[str, float]:
     """Trains with the settings of a trial, from where it stood if it was begun before, and returns the metrics."""
-    own = settings(values)
-    config = composed(CONF, "train", [*overrides, *own, f"tracking.run_name={quoted(','.join(own))}"])
-    return train(config, folder, [Report(partial(report, trial))])
+    own = trial_overrides(values)
+    config = compose_config(CONF, "train", [*overrides, *own, f"tracking.run_name={quote_value(','.join(own))}"])
+    return train(config, folder, [PruningCallback(partial(report_epoch, trial))])
 
 
-def no_sweep(*_: object) -> NoReturn:
+def refuse_sweep(*_: object) -> NoReturn:
     """Refuses -m.
 
     Raises:
@@ -145,4 +149,4 @@ def no_sweep(*_: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    launch(tune, CONF, TuneSettings, sweep=no_sweep)
+    launch(tune, CONF, TuneSettings, sweep=refuse_sweep)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from cardioemu.simulation import load_cell, simulate
 from cardioemu.traces import Trace
-from cardioemu.windowing import WindowRule, cut, places
+from cardioemu.windowing import WindowRule, extract_windows, find_positions
 
 SETTLE_MS, DURATION_MS, RTOL = 20_000.0, 25_000.0, 1e-8
 NEAR_MS = 2.0
@@ -31,8 +31,8 @@ ALIGNMENTS = {
 def windows_of(trace: Trace, **how: object) -> tuple[np.ndarray, np.ndarray]:
     """Cuts every window of 500 ms after 20 s; returns their times and voltages."""
     rule = WindowRule(length_ms=500.0, settle_ms=SETTLE_MS, count=1000, **how)
-    fit = len(places(trace, rule).begin_ms)
-    return rule.time_ms, cut(trace, replace(rule, count=fit)).windows
+    fit = len(find_positions(trace, rule).begin_ms)
+    return rule.time_ms, extract_windows(trace, replace(rule, count=fit)).windows
 
 
 def apart_mV(time_ms: np.ndarray, windows: np.ndarray) -> float:

@@ -18,9 +18,9 @@ import torch
 from scipy.ndimage import maximum_filter1d
 
 from cardioemu import load_emulator
-from cardioemu.comparison.lineage import cell_of
+from cardioemu.comparison.lineage import load_training_cell
 from cardioemu.simulation import design, simulate
-from cardioemu.windowing import Cut, cut
+from cardioemu.windowing import ExtractedWindows, extract_windows
 
 STEP, AROUND, RTOL = 2e-4, 0.1, 1e-9
 STEEP_mV_ms, NEAR_MS = 5.0, 3.0  # an upstroke, and what counts as near it
@@ -29,15 +29,17 @@ STEEP_mV_ms, NEAR_MS = 5.0, 3.0  # an upstroke, and what counts as near it
 def main(checkpoint: str, count: int) -> None:
     """Compares the gradients of some cells."""
     emulator = load_emulator(checkpoint)
-    scaled, said = emulator.specification.scaled, emulator.specification.cell
+    scaled, said = emulator.specification.scaled, emulator.specification.simulator_arguments
     scales = design("sobol", n=20 * count, seed=3, scaled=scaled, low=AROUND, high=2 - AROUND)
     axes = np.concatenate([np.eye(len(scaled)), -np.eye(len(scaled))])
     inside = [emulator.fires_probability(scales + AROUND * axis) > 0.99 for axis in axes]
     scales = scales[np.all(inside, axis=0)][:count]
 
     moved = (scales[:, None] + STEP * axes).reshape(-1, len(scaled))
-    traces = simulate(cell_of(emulator), moved, said["duration_ms"], rtol=RTOL, transient_ms=said["transient_ms"])
-    cuts = [cut(trace, emulator.window) for trace in traces]
+    traces = simulate(
+        load_training_cell(emulator), moved, said["duration_ms"], rtol=RTOL, transient_ms=said["transient_ms"]
+    )
+    cuts = [extract_windows(trace, emulator.window) for trace in traces]
     of_cells = [cuts[i : i + len(axes)] for i in range(0, len(cuts), len(axes))]
     alike = np.array([of_same_beat(of_cell) for of_cell in of_cells])
     scales, cuts = scales[alike], [found for of_cell in compress(of_cells, alike) for found in of_cell]
@@ -62,7 +64,7 @@ def main(checkpoint: str, count: int) -> None:
         print(f"{name:<31} {np.median(error):.4f} {np.quantile(error, 0.95):.4f} {error.max():.4f}")
 
 
-def of_same_beat(cuts: Sequence[Cut]) -> bool:
+def of_same_beat(cuts: Sequence[ExtractedWindows]) -> bool:
     """Tells whether a cell and its moved copies all have a window, and of the same beat."""
     if any(found.windows is None for found in cuts):
         return False

@@ -26,11 +26,11 @@ import numpy as np
 import torch
 
 from cardioemu import Emulator, load_emulator
-from cardioemu.comparison.lineage import cell_of
+from cardioemu.comparison.lineage import load_training_cell
 from cardioemu.evaluation import rmse_mV
-from cardioemu.runtime.machine import cores
+from cardioemu.runtime.machine import available_cores
 from cardioemu.simulation import Cell, design, simulate
-from cardioemu.windowing import WindowRule, cut
+from cardioemu.windowing import WindowRule, extract_windows
 
 TRAIN = Path(__file__).parent.parent / "train.py"
 BATCHES = {1: 15, 100: 9, 10_000: 3}  # and how often each is repeated
@@ -58,13 +58,13 @@ def firing_cells(cell: Cell, rule: WindowRule, lasting: Lasting) -> np.ndarray:
     """Returns 10 000 scale vectors of cells that give all windows, repeated where there are fewer distinct ones."""
     scales = design("sobol", n=4096, seed=12345)
     traces = simulate(cell, scales, **lasting)
-    fires = np.array([cut(trace, rule).windows is not None for trace in traces])
+    fires = np.array([extract_windows(trace, rule).windows is not None for trace in traces])
     return np.resize(scales[fires], (max(BATCHES), scales.shape[1]))
 
 
 def windows_of(cell: Cell, scales: np.ndarray, rule: WindowRule, lasting: Lasting, **how: float) -> np.ndarray:
     """Simulates cells and cuts their windows (cells, windows, points)."""
-    found = [cut(trace, rule).windows for trace in simulate(cell, scales, **lasting, **how)]
+    found = [extract_windows(trace, rule).windows for trace in simulate(cell, scales, **lasting, **how)]
     return np.stack([windows for windows in found if windows is not None])
 
 
@@ -86,7 +86,7 @@ def warm(emulator: Emulator, cell: Cell, scales: np.ndarray, rule: WindowRule, l
     found: dict[tuple[str, str], dict[int, float]] = {}
     for batch, repeats in BATCHES.items():
         some = scales[:batch]
-        for threads in sorted({1, cores()}):
+        for threads in sorted({1, available_cores()}):
             torch.set_num_threads(threads)
             sides: dict[str, Callable[[], object]] = {
                 "emulator": partial(emulator.predict, some),
@@ -126,15 +126,18 @@ def main(settings: list[str]) -> None:
         checkpoint, cost_s = trained(settings, Path(folder))
         emulator = load_emulator(checkpoint)
         said = emulator.specification
-        cell, rule = cell_of(emulator), emulator.window
-        lasting = {"duration_ms": said.cell["duration_ms"], "transient_ms": said.cell["transient_ms"]}
+        cell, rule = load_training_cell(emulator), emulator.window
+        lasting = {
+            "duration_ms": said.simulator_arguments["duration_ms"],
+            "transient_ms": said.simulator_arguments["transient_ms"],
+        }
         scales = firing_cells(cell, rule, lasting)
         found = warm(emulator, cell, scales, rule, lasting)
         print("| ms per action potential, warm | " + " | ".join(f"{batch} at once" for batch in BATCHES) + " |")
         print("|---|" + "---|" * len(BATCHES))
         for (side, where), seconds in found.items():
             print(f"| {side}, {where} | " + " | ".join(f"{1000 * s / b:.3g}" for b, s in seconds.items()) + " |")
-        most = f"{cores()} thread{'s' * (cores() > 1)}"
+        most = f"{available_cores()} thread{'s' * (available_cores() > 1)}"
         ratio = {b: found["solver", most][b] / found["emulator", most][b] for b in BATCHES}
         print(f"| ratio, {most} | " + " | ".join(f"{r:.3g}" for r in ratio.values()) + " |")
         first = {

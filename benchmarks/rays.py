@@ -9,10 +9,10 @@ import pandas as pd
 
 from cardioemu.simulation import design, load_cell, simulate
 from cardioemu.traces import Trace
-from cardioemu.windowing import WINDOWED, WindowRule, cut
+from cardioemu.windowing import WINDOWED, WindowRule, extract_windows
 
 DURATION_MS = 5000.0
-WINDOWS = WindowRule(samples=10_000, interval_ms=0.05, count=3, offset_ms=50.0, settle_ms=1000.0)  # seed_points
+WINDOWS = WindowRule(samples=10_000, interval_ms=0.05, count=3, offset_ms=50.0, settle_ms=1000.0)  # published_points
 
 
 def highest_mV(trace: Trace) -> float:
@@ -23,7 +23,7 @@ def highest_mV(trace: Trace) -> float:
 RULES = {
     "fires: an AP start in the last 2 s": lambda trace: trace.label == "fires",
     "an AP start anywhere": lambda trace: len(trace.starts_ms) > 0,
-    "gives three windows of 500 ms": lambda trace: cut(trace, WINDOWS).outcome == WINDOWED,
+    "gives three windows of 500 ms": lambda trace: extract_windows(trace, WINDOWS).outcome == WINDOWED,
     "V above 0 mV in the last 2 s": lambda trace: highest_mV(trace) > 0,
     "V above 20 mV in the last 2 s": lambda trace: highest_mV(trace) > 20,
 }

@@ -22,7 +22,7 @@ import myokit
 import numpy as np
 
 from cardioemu.simulation import Cell, design, load_cell, simulate
-from cardioemu.simulation.simulate import cores
+from cardioemu.simulation.simulate import available_cores
 
 DURATION_MS, INTERVAL_MS = 5000.0, 0.5
 GRID_MS = np.arange(0.0, DURATION_MS, INTERVAL_MS)
@@ -66,7 +66,7 @@ class Cvodes:
     def __init__(self, subject: Subject) -> None:
         cell, self.scales = subject.cell, subject.scales
         self.constants = list(cell.scaled_constants.values())
-        self.controls = cell.equations.controls
+        self.controls = cell.equations.control_values
         self.V = list(cell.model.states())[cell.potential].qname()
         start = time.perf_counter()
         self.simulation = myokit.Simulation(cell.model, cell.protocol)
@@ -125,11 +125,13 @@ def loosest(rmse_mV: Callable[[float], float]) -> tuple[float, float]:
 def compare(subject: Subject) -> None:
     """Prints the two lines of one model."""
     all_cells, seconds = range(len(subject.scales)), {}
-    shares = [all_cells[i :: 4 * cores()] for i in range(4 * cores())]
+    shares = [all_cells[i :: 4 * available_cores()] for i in range(4 * available_cores())]
     order = np.argsort(np.concatenate(shares))
     alone = Cvodes(subject)
-    with multiprocessing.get_context("spawn").Pool(cores(), _start_worker, (subject.model, subject.scaled)) as pool:
-        pool.map(_work, [(1e-3, range(1))] * cores(), chunksize=1)  # every worker has compiled
+    with multiprocessing.get_context("spawn").Pool(
+        available_cores(), _start_worker, (subject.model, subject.scaled)
+    ) as pool:
+        pool.map(_work, [(1e-3, range(1))] * available_cores(), chunksize=1)  # every worker has compiled
 
         def cvodes(tolerance: float) -> np.ndarray:
             parts = pool.map(_work, [(tolerance, share) for share in shares], chunksize=1)
@@ -173,7 +175,9 @@ def compare(subject: Subject) -> None:
             f" {rate[f'{solver}, all cores']:10.1f} {steps[solver] / cell_s / 1000:9.3f} {compiled_s:10.1f}"
         )
     ratios = [rate[f"rodas, {on}"] / rate[f"cvodes, {on}"] for on in ("one thread", "all cores")]
-    print(f"ratio: {ratios[0]:.1f} with one thread, {ratios[1]:.1f} with {cores()} cores (CVODES in one process each)")
+    print(
+        f"ratio: {ratios[0]:.1f} with one thread, {ratios[1]:.1f} with {available_cores()} cores (CVODES in one process each)"
+    )
 
 
 def main() -> None:

@@ -36,12 +36,12 @@ def train(data_dir: str, held: bool, epochs: int) -> None:
     import torch
     from pytorch_lightning.callbacks import Callback
 
-    from cardioemu.data import SplitRule, WindowData
+    from cardioemu.data import SplitRule, WindowDataModule
     from cardioemu.emulator import Specification
     from cardioemu.models import LSTMNetwork
-    from cardioemu.simulation import Solver, campaign, design, load_cell
+    from cardioemu.simulation import SolverSettings, campaign, design, load_cell
     from cardioemu.training import EmulatorModule, KerasRMSprop, fit, make_trainer
-    from cardioemu.windowing import WindowRule, window_set
+    from cardioemu.windowing import WindowRule, build_window_set
 
     class Speed(Callback):
         """Samples per second of the training batches of each epoch; validation comes after the last."""
@@ -60,14 +60,14 @@ def train(data_dir: str, held: bool, epochs: int) -> None:
             self.found.append(self.samples / (self.last - self.begin))
 
     cell, folder = load_cell("akwaboah2021"), Path(data_dir)
-    traces = campaign(cell, design("factorial"), 5000.0, Solver(), folder / "traces")
-    windows = window_set(traces, WindowRule(length_ms=500.0, samples=10_000, count=4), folder / "windows")
+    traces = campaign(cell, design("factorial"), 5000.0, SolverSettings(), folder / "traces")
+    windows = build_window_set(traces, WindowRule(length_ms=500.0, samples=10_000, count=4), folder / "windows")
     split = SplitRule(validation=0.01, test=0.01, duplicates="keep", batch_size=BATCH_SIZE, seed=0)
-    data = WindowData(windows, split)
+    data = WindowDataModule(windows, split)
     rows = data.rows["train"]
     if held:
         data.rows["train"] = rows[:: len(rows) * windows.count // HELD_WINDOWS]
-        data.room = {"host": 2**62}
+        data.memory_budget = {"host": 2**62}
     network = LSTMNetwork(samples=10_000, hidden=256)
     network.normaliser.fit([torch.from_numpy(windows.windows(rows[:64])).flatten(0, 1)])
     specification = Specification("LSTMNetwork", {}, [], [], [], {}, {}, "", {}, {}, "", torch.empty(0, 5))

@@ -13,10 +13,10 @@ import pandas as pd
 import yaml
 
 from cardioemu.simulation import design, load_cell, simulate
-from cardioemu.windowing import WindowRule, cut, places
+from cardioemu.windowing import WindowRule, extract_windows, find_positions
 
 CONF = Path(__file__).parent.parent / "conf" / "windowing"
-DURATION_MS = {"seed_points": 5000.0, "seed_literal": 100_000.0, "followup": 5000.0, "beat": 25_000.0}
+DURATION_MS = {"published_points": 5000.0, "published_literal": 100_000.0, "followup": 5000.0, "beat": 25_000.0}
 VARIANTS = ("notebook", "program", "corrected")
 
 
@@ -36,15 +36,17 @@ def main() -> None:
         for name, duration_ms in DURATION_MS.items():
             rule = preset(name)
             traces = simulate(cell, rays, duration_ms)
-            found = [cut(trace, rule, number) for number, trace in enumerate(traces)]
+            found = [extract_windows(trace, rule, number) for number, trace in enumerate(traces)]
             windows = [each.windows for each in found if each.windows is not None]
             points = {each.shape[1] for each in windows}
             outcomes = pd.Series([each.outcome for each in found]).value_counts().to_dict()
             rows.append([variant, name, len(windows), sum(map(len, windows)), *points, outcomes])
             if name == "followup":
                 firing = [trace for trace in traces if trace.label == "fires"]
-                every = [len(places(trace, replace(rule, count=1000)).begin_ms) for trace in firing]
-                apart = [len(places(trace, replace(rule, count=1000, align="none")).begin_ms) for trace in firing]
+                every = [len(find_positions(trace, replace(rule, count=1000)).begin_ms) for trace in firing]
+                apart = [
+                    len(find_positions(trace, replace(rule, count=1000, align="none")).begin_ms) for trace in firing
+                ]
                 most = {f"up to {n}": sum(min(count, n) for count in every) for n in (3, 4, 5)}
                 counts.append([variant, len(firing), *most.values(), sum(every), sum(apart)])
     columns = ["variant", "preset", "cells", "windows", "points", "outcomes"]

@@ -14,11 +14,11 @@ from hypothesis import settings
 from small_campaign import DURATION, files_of, finish, logged, oscillator, start
 from tiny_job import ROOT, RULE, SPLIT, TINY, environment, evaluate, metrics_of, run_cli
 
-from cardioemu.data import WindowData
-from cardioemu.simulation import Solver, campaign, design, load_cell
+from cardioemu.data import WindowDataModule
+from cardioemu.simulation import SolverSettings, campaign, design, load_cell
 from cardioemu.simulation.campaigns import plan, work
 from cardioemu.tracking import Sqlite
-from cardioemu.windowing import window_set
+from cardioemu.windowing import build_window_set
 
 torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None, print_blob=True)  # machines are noisy
@@ -37,20 +37,20 @@ def pytest_collection_modifyitems(items):
 def traces(tmp_path_factory):
     """The trace store of the tiny design."""
     cell = load_cell("akwaboah2021")
-    solver = Solver(threads=1)
+    solver = SolverSettings(threads=1)
     return campaign(cell, design("sobol", n=24), 2500.0, solver, tmp_path_factory.mktemp("traces"))
 
 
 @pytest.fixture(scope="session")
 def windows(traces, tmp_path_factory):
     """Its windows."""
-    return window_set(traces, RULE, tmp_path_factory.mktemp("windows"))
+    return build_window_set(traces, RULE, tmp_path_factory.mktemp("windows"))
 
 
 @pytest.fixture(scope="session")
 def data(windows):
     """Its windows, split."""
-    return WindowData(windows, SPLIT)
+    return WindowDataModule(windows, SPLIT)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from small_campaign import DURATION, MANY, SOLVER, files_of, oscillator
 
-from cardioemu.simulation import Engine, campaign
+from cardioemu.simulation import Executor, campaign
 from cardioemu.simulation.campaigns import plan, work
 from cardioemu.simulation.campaigns.executors import dask
 
@@ -87,6 +87,6 @@ def main(folder, doing):
     plan.CELL_MS_PER_SHARD = 2 * DURATION
     dask._simulated = globals()[doing]
     try:
-        campaign(oscillator(Path(folder)), CELLS, DURATION, SOLVER, Path(folder), Engine(engine="dask", workers=2))
+        campaign(oscillator(Path(folder)), CELLS, DURATION, SOLVER, Path(folder), Executor(executor="dask", workers=2))
     except KeyboardInterrupt:
         sys.exit(130)

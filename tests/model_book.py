@@ -19,7 +19,7 @@ def save_checkpoint(path, seed):
     torch.manual_seed(seed)
     said = specification()
     weights = {f"network.{key}": value for key, value in said.build().state_dict().items()}
-    torch.save({CHECKPOINT_KEY: said.as_plain(), "state_dict": weights}, path)
+    torch.save({CHECKPOINT_KEY: said.to_dict(), "state_dict": weights}, path)
     return path
 
 

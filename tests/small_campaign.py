@@ -10,7 +10,7 @@ import numpy as np
 from small_cells import small_cell
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import Solver, campaign, simulate
+from cardioemu.simulation import SolverSettings, campaign, simulate
 from cardioemu.simulation.campaigns import plan, work
 
 # A relaxation oscillator of 2.5 s; with `a` above 1.5 it runs away.
@@ -18,7 +18,7 @@ RATES = {"V": "if(a > 1.5, -V^2, 0.4 * (60 * tanh - V))", "x": "(V / 60 - 0.5 * 
 MORE = "a = 1\nb = 1\nz = b * V / 20 - 3 * x\ntanh = 1 - 2 / (1 + exp(2 * z))"
 SCALES = np.array([[1.0, 1.0], [1.0, 0.5], [2.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, 1.5]])
 FAILING, TWICE = 2, (0, 5)
-SOLVER = Solver(threads=1)
+SOLVER = SolverSettings(threads=1)
 DURATION = 2500.0
 MANY = np.stack([np.linspace(0, 1.4, 80), np.ones(80)], axis=1)
 

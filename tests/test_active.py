@@ -13,13 +13,13 @@ from torch import nn
 from cardioemu import UserError, load_emulator
 from cardioemu.emulator import Emulator
 from cardioemu.simulation import design
-from cardioemu.training.active_learning import DESIGN, Active, grown
+from cardioemu.training.active_learning import DESIGN, ActiveLearning, grow_design
 
 SCALED = ["a", "b"]
 
 
 def active(**changed):
-    return Active(
+    return ActiveLearning(
         **{"rounds": 1, "cells": 60, "max_epochs": 1, "candidates": 4096, "boundary": 0.25, "seed": 0} | changed
     )
 
@@ -40,14 +40,14 @@ class Half(Emulator):
 
 @given(st.integers(1, 500), st.integers(1, 500), st.integers(1, 7))
 def test_sizes_grow_evenly(begin, more, rounds):
-    sizes = active(rounds=rounds, cells=begin + more).sizes(begin)
+    sizes = active(rounds=rounds, cells=begin + more).design_sizes(begin)
     assert (sizes[0], sizes[-1], len(sizes)) == (begin, begin + more, rounds + 1)
     assert np.ptp(np.diff(sizes)) <= 1
 
 
 def test_cells_lie_at_the_boundary_and_where_members_disagree():
     known = design("sobol", n=2000, scaled=SCALED, low=0.0, high=2.0)
-    chosen = active().chosen(Half(), known, 1000)
+    chosen = active().select(Half(), known, 1000)
     assert chosen.shape == (1000, 2)
     assert len(np.unique(chosen, axis=0)) == 1000
     assert not {row.tobytes() for row in chosen} & {row.tobytes() for row in known}
@@ -61,7 +61,7 @@ def test_cells_lie_at_the_boundary_and_where_members_disagree():
 
 def test_candidates_stay_in_the_box_of_the_design():
     known = np.array([[0.5, 1.0], [1.5, 1.0], [1.0, 1.0]])
-    chosen = active(boundary=1.0).chosen(Half(), known, 50)
+    chosen = active(boundary=1.0).select(Half(), known, 50)
     assert chosen[:, 0].min() >= 0.5
     assert chosen[:, 0].max() <= 1.5
     assert (chosen[:, 1] == 1).all()
@@ -72,7 +72,7 @@ def test_fewer_wanted_candidates_than_asked_for():
         def fires_probability(self, scales):
             return np.zeros(len(scales))
 
-    chosen = active(candidates=64).chosen(Silent(), design("sobol", n=8, scaled=SCALED), 60)
+    chosen = active(candidates=64).select(Silent(), design("sobol", n=8, scaled=SCALED), 60)
     assert len(np.unique(chosen, axis=0)) == 60
 
 
@@ -82,7 +82,7 @@ def test_an_emulator_without_members():
             return None
 
     with pytest.raises(UserError, match=r"give model\.members=2 or more"):
-        active().chosen(Alone(), design("sobol", n=8, scaled=SCALED), 4)
+        active().select(Alone(), design("sobol", n=8, scaled=SCALED), 4)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_an_emulator_without_members():
 )
 def test_sizes_that_cannot_be(begin, sentence):
     with pytest.raises(UserError) as error:
-        active(candidates=50).sizes(begin)
+        active(candidates=50).design_sizes(begin)
     assert str(error.value) == sentence
 
 
@@ -105,14 +105,14 @@ def test_rounds_are_trained_on_all_cells_so_far(tmp_path):
         trained.append((len(pd.read_parquet(path)), folder.relative_to(tmp_path).as_posix()))
         return Half()
 
-    path = grown(active(rounds=2), scales, SCALED, tmp_path, train)
+    path = grow_design(active(rounds=2), scales, SCALED, tmp_path, train)
     assert trained == [(20, "rounds/1"), (40, "rounds/2")]
     table = pd.read_parquet(path)
     assert path == tmp_path / DESIGN
     assert list(table) == SCALED
     assert len(table) == 60
     np.testing.assert_array_equal(table.to_numpy()[:20], scales)
-    again = grown(active(rounds=2), scales, SCALED, tmp_path / "again", lambda path, folder: Half())
+    again = grow_design(active(rounds=2), scales, SCALED, tmp_path / "again", lambda path, folder: Half())
     np.testing.assert_array_equal(pd.read_parquet(again), table)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import LinearNDInterpolator
 
-from cardioemu.comparison.baselines import BASELINES, Known, LinearInterpolation, NearestCell, PCARidge
+from cardioemu.comparison.baselines import BASELINES, LinearInterpolation, NearestCell, PCARidge, TrainingCells
 
 RNG = np.random.default_rng(0)
 SCALES = RNG.uniform(0, 2, (200, 3))
@@ -12,7 +12,7 @@ TIME = np.linspace(0, 1, 30)
 
 
 def known(scales, windows, all_scales=None, fires=None):
-    return Known(
+    return TrainingCells(
         scales,
         lambda rows: windows[rows],
         scales if all_scales is None else all_scales,

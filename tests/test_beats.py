@@ -10,9 +10,9 @@ from trace_shapes import LogisticAPs
 from cardioemu import Emulator
 from cardioemu.comparison import measure as measuring
 from cardioemu.data import TEST, TRAIN
-from cardioemu.evaluation import by_beat, errors_of_all, metrics
+from cardioemu.evaluation import compare_predictions, metrics, summarise_beats
+from cardioemu.evaluation.report.error_plots import error_by_beat
 from cardioemu.evaluation.report.html import beat_table
-from cardioemu.evaluation.report.report_plots import error_by_beat
 from cardioemu.models import LSTMNetwork
 from cardioemu.windowing import WindowRule
 
@@ -25,7 +25,7 @@ def aps(cl_ms, count, length_ms=100.0):
 
 
 def beat_errors(time_ms, windows, predicted):
-    return errors_of_all(time_ms, [(windows, {"": predicted})])[""].beats
+    return compare_predictions(time_ms, [(windows, {"": predicted})])[""].beats
 
 
 def test_a_wrong_cycle_length_adds_up():
@@ -46,7 +46,7 @@ def test_what_a_prediction_lacks_is_missed():
     found = beat_errors(TIME_MS, simulated, predicted)
     assert found["beat"].tolist() == [1, 2, 3, 4, 1, 2, 3]
     assert np.isnan(found["start_error_ms"]).tolist() == [False, False, True, True, True, True, True]
-    summarised = by_beat({"a": found})["a"]
+    summarised = summarise_beats({"a": found})["a"]
     assert summarised["missed_percent"].tolist() == [50, 50, 100, 100]
     assert np.isnan(summarised["start_error_ms"][3])
 
@@ -63,13 +63,13 @@ def test_windows_without_an_ap_have_no_beats():
     found = beat_errors(TIME_MS, quiet[None], quiet)
     assert list(found) == ["beat", "rmse_mV", "start_error_ms"]
     assert found.empty
-    assert by_beat({"a": found}) == {}
+    assert summarise_beats({"a": found}) == {}
 
 
 def summaries():
     rows = pd.DataFrame({"beat": [1, 2, 3, 1, 2, 1, 1], "rmse_mV": [1.0, 2, 9, 3, 4, 5, 7]})
     rows["start_error_ms"] = [0.0, 1, 5, 0.5, np.nan, 0.25, np.nan]
-    return by_beat({"a": rows, "nearest_cell": rows.assign(rmse_mV=1.0)})
+    return summarise_beats({"a": rows, "nearest_cell": rows.assign(rmse_mV=1.0)})
 
 
 def test_medians_of_the_beats_that_half_of_the_windows_have():
@@ -92,7 +92,7 @@ def test_they_are_drawn_and_tabled():
 
 def test_far_off_and_missed_altogether_are_tabled_in_words():
     rows = pd.DataFrame({"beat": [1, 2], "rmse_mV": [1.0, 31.5], "start_error_ms": [3926.4, np.nan]})
-    table = beat_table(by_beat({"a": rows}))
+    table = beat_table(summarise_beats({"a": rows}))
     assert table.loc[0].tolist() == ["a", "1 mV, 3930 ms, 0 % missed", "31.5 mV, 100 % missed"]
 
 
@@ -101,8 +101,8 @@ def test_long_windows_are_measured_beat_by_beat(data, monkeypatch):
     torch.manual_seed(0)
     emulator = Emulator(LSTMNetwork(**SIZES), specification(design=torch.from_numpy(data.windows.scales)))
     windows, rows = data.windows, data.rows[TEST]
-    subjects = {"emulator": measuring.Subject(emulator, windows, RULE.time_ms)}
-    asked = measuring.unseen(windows, [emulator]), rows, windows.scales[data.rows[TRAIN]]
+    subjects = {"emulator": measuring.Candidate(emulator, windows, RULE.time_ms)}
+    asked = measuring.exclude_training_cells(windows, [emulator]), rows, windows.scales[data.rows[TRAIN]]
     assert measuring.measure(subjects, *asked).beats == {}
     monkeypatch.setattr(metrics, "LONG_MS", RULE.time_ms[-1] - RULE.time_ms[0])
     expected = beat_errors(RULE.time_ms, windows.windows(rows), emulator.voltage_mV(windows.scales[rows]))

@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import brentq, minimize_scalar
 from trace_shapes import REFERENCE, REFERENCE_TIME_MS, LogisticAPs, reference, s_inverse, smooth_steps, trace_of
 
-from cardioemu.traces import COLUMNS, Trace, beat, biomarkers
+from cardioemu.traces import COLUMNS, Trace, beat_biomarkers, biomarkers
 
 APDS = ["apd50_ms", "apd75_ms", "apd90_ms"]
 PUBLIC_COLUMNS = ["start_ms", *APDS, "cl_ms", "mdp_mV", "peak_mV", "amplitude_mV", "dvdt_max_V_s"]
@@ -150,7 +150,7 @@ def test_beat_is_a_row_of_biomarkers():
     starts = trace.starts_ms
     rows = biomarkers(trace).to_dict("records")
     for k, row in enumerate(rows):
-        one = beat(trace, starts[k], starts[k + 1], since_ms=starts[k - 1] if k else 0)
+        one = beat_biomarkers(trace, starts[k], starts[k + 1], since_ms=starts[k - 1] if k else 0)
         assert dict(one) == {name: value for name, value in row.items() if name != "cl_ms"}
 
 
@@ -159,14 +159,14 @@ def test_beat_to_the_end_of_a_window():
     window = Trace.from_samples(t, SHAPE.V(t + 500))
     start = window.starts_ms[0]
     assert start == pytest.approx(50 + SHAPE.trace().starts_ms[1] - 500, abs=1e-5)
-    found = beat(window, start, window.duration_ms)
+    found = beat_biomarkers(window, start, window.duration_ms)
     exact = closed_form_beat(SHAPE, 500, 850)["upstroke"]
     for name in ("peak_mV", "mdp_mV", "apd50_ms", "apd75_ms", "apd90_ms", "dvdt_max_V_s"):
         assert found[name] == pytest.approx(exact[name], abs=3e-3), name
 
 
 def test_beat_cut_in_its_upstroke_has_no_apd():
-    found = beat(smooth_steps(*HAND), 101, 101.5)
+    found = beat_biomarkers(smooth_steps(*HAND), 101, 101.5)
     assert found["amplitude_mV"] == 0
     assert np.isnan([found["apd50_ms"], found["apd75_ms"], found["apd90_ms"]]).all()
 
@@ -174,7 +174,7 @@ def test_beat_cut_in_its_upstroke_has_no_apd():
 def test_adding_a_constant_moves_only_the_voltages():
     trace = smooth_steps(*HAND)
     moved = Trace(trace.step_time_ms, trace.step_voltage_mV + np.float32(8), trace.step_dvdt_mV_per_ms, 600.0)
-    one, other = beat(trace, 101, 501), beat(moved, 101, 501)
+    one, other = beat_biomarkers(trace, 101, 501), beat_biomarkers(moved, 101, 501)
     for name, value in one.items():
         shift = 8 if name in ("mdp_mV", "peak_mV") else 0
         assert other[name] == pytest.approx(value + shift, abs=1e-9), name
@@ -185,10 +185,10 @@ def test_wrong_arguments_are_told_in_a_sentence():
     with pytest.raises(ValueError, match=r'apd_from must be "upstroke" or "peak", got \'middle\''):
         biomarkers(trace, apd_from="middle")
     with pytest.raises(ValueError, match=r'apd_from must be "upstroke" or "peak", got \'middle\''):
-        beat(trace, 101, 501, apd_from="middle")
+        beat_biomarkers(trace, 101, 501, apd_from="middle")
     for times in ((501, 101), (101, 601), (-1, 101)):
         with pytest.raises(ValueError, match=r"an interval must lie in \[0, 600\] ms, got"):
-            beat(trace, *times)
+            beat_biomarkers(trace, *times)
 
 
 @pytest.mark.parametrize("variant", ["notebook", "program", "corrected"])

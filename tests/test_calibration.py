@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from tiny_job import SIZES, SPLIT, specification
 
 from cardioemu import load_emulator
-from cardioemu.data import TRAIN, VALIDATION, WindowData
+from cardioemu.data import TRAIN, VALIDATION, WindowDataModule
 from cardioemu.models import MLP, LSTMNetwork
 from cardioemu.training import calibrate
 
@@ -18,7 +18,7 @@ MLP_SIZES = {"samples": 200, "inputs": 5, "width": 8, "blocks": 1}
 CELLS = 3000
 
 
-class LabelledData(WindowData):
+class LabelledData(WindowDataModule):
     """Windows, and beside them cells whose labels are given; those of any other part are asked for in vain."""
 
     def give(self, scales, fires):
@@ -39,7 +39,7 @@ def saved(folder, weights, **said):
     """A checkpoint, as training leaves it behind."""
     path = folder / "best.ckpt"
     state = {f"network.{name}": value for name, value in weights.state_dict().items()}
-    content = {"epoch": 7, "state_dict": state, "emulator": specification(**said).as_plain()}
+    content = {"epoch": 7, "state_dict": state, "emulator": specification(**said).to_dict()}
     torch.save(content, path)
     return path
 
@@ -113,7 +113,7 @@ def test_too_sure_is_made_less_sure(labelled, tmp_path):
 
 
 def test_of_simulated_cells(windows, tmp_path):
-    data = WindowData(windows, replace(SPLIT, validation=0.5))
+    data = WindowDataModule(windows, replace(SPLIT, validation=0.5))
     path, _, _ = sure(tmp_path)
     found = calibrate(path, data)
     scales, fires = (values.double().numpy() for values in data.firing(VALIDATION))
@@ -139,7 +139,7 @@ def test_a_network_that_does_not_tell_which_cells_fire(data, tmp_path):
 
 
 def test_cells_without_windows_count_too(windows):
-    data = WindowData(windows, SPLIT)
+    data = WindowDataModule(windows, SPLIT)
     cells = windows.cells
     for part in (TRAIN, VALIDATION):
         scales, fires = data.firing(part)

@@ -10,8 +10,8 @@ from small_campaign import DURATION, FAILING, SCALES, SOLVER
 from small_cells import small_cell
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import Engine, Pacing, campaign, design, load_cell
-from cardioemu.simulation.campaigns import expected, forecast, plan, work
+from cardioemu.simulation import Executor, Pacing, campaign, design, load_cell
+from cardioemu.simulation.campaigns import forecast, forecast_campaign, plan, work
 from cardioemu.simulation.solvers import rodas
 from cardioemu.windowing.build_set import COLUMNS
 
@@ -54,7 +54,7 @@ def test_shards_are_of_equal_work(monkeypatch, cells, duration_ms, sizes):
 def test_second_run_does_not_simulate(cell, tmp_path, simulated):
     store = run(cell, tmp_path)
     simulated.clear()
-    for changes in ({}, {"solver": replace(SOLVER, threads=2)}, {"duration_ms": int(DURATION)}, {"engine": Engine()}):
+    for changes in ({}, {"solver": replace(SOLVER, threads=2)}, {"duration_ms": int(DURATION)}, {"engine": Executor()}):
         assert run(cell, tmp_path, **changes).folder == store.folder
     assert simulated == []
 
@@ -108,19 +108,19 @@ def test_a_conductance_with_the_name_of_a_column_of_another_table(tmp_path, take
 def test_the_forecast_is_about_right(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 1e5)
     cell, scales = load_cell("akwaboah2021"), design("sobol", n=256)
-    told = expected(cell, scales, 3000.0, SOLVER, tmp_path, Engine())
+    told = forecast_campaign(cell, scales, 3000.0, SOLVER, tmp_path, Executor())
     assert (told.cells, told.distinct, told.cell_s) == (256, 256, 768.0)
     assert not list(tmp_path.iterdir())
     store = campaign(cell, scales, 3000.0, SOLVER, tmp_path)
     size = sum(shard.stat().st_size for shard in store.shards)
     assert 0.7 < told.disk_bytes / size < 1.4
-    assert expected(cell, scales, 3000.0, SOLVER, tmp_path, Engine()) is None
+    assert forecast_campaign(cell, scales, 3000.0, SOLVER, tmp_path, Executor()) is None
 
 
 def test_the_forecast_of_what_is_left(cell, tmp_path):
     store = run(cell, tmp_path)
     store.shards[0].unlink()
-    told = expected(cell, SCALES, DURATION, SOLVER, tmp_path, Engine())
+    told = forecast_campaign(cell, SCALES, DURATION, SOLVER, tmp_path, Executor())
     assert (told.cells, told.distinct, told.cell_s) == (3, 2, 5.0)  # the control, twice, and the second
 
 

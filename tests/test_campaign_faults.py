@@ -126,7 +126,7 @@ def test_a_torn_line_of_the_manifest(store, rerun, simulated):
     path.write_bytes(path.read_bytes()[:-20])  # the last shard is not listed any more
     rerun()
     assert simulated == [2]
-    assert TraceStore(store.folder).damaged() == {}
+    assert TraceStore(store.folder).verify() == {}
     assert len(TraceStore(store.folder)) == 7
 
 

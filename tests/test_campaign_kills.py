@@ -30,7 +30,7 @@ def test_ten_kills(uninterrupted, tmp_path):
     assert files_of(folder) == uninterrupted
     assert sorted(logged(log)[before:]) == sorted(scales_of(name) for name in uninterrupted.keys() - finished.keys())
     (store,) = (TraceStore(path) for path in folder.iterdir())
-    assert store.damaged() == {}
+    assert store.verify() == {}
     assert not list(store.folder.glob(".*.tmp"))
 
 

@@ -18,8 +18,8 @@ from saving import content
 from tiny_job import environment
 
 from cardioemu import UserError
-from cardioemu.runtime.locks import held
-from cardioemu.training import BEST, LAST, PREVIOUS, resumable
+from cardioemu.runtime.locks import folder_lock
+from cardioemu.training import BEST, LAST, PREVIOUS, find_resume_checkpoint
 from cardioemu.training.checkpoints import AtomicCheckpointIO
 
 checkpoints = import_module("cardioemu.training.checkpoints")
@@ -79,13 +79,13 @@ def test_kills_while_saving(tmp_path, elsewhere):
         time.sleep(rng.uniform(0.02, 0.3))
         os.kill(child, signal.SIGKILL)
         saver.ended()
-        newest = resumable(tmp_path)
+        newest = find_resume_checkpoint(tmp_path)
         assert newest is not None
         assert whole(newest) >= epoch
         epoch = whole(newest)
         assert 0 <= whole(tmp_path / BEST) - epoch <= 1
         torn += bool(list(tmp_path.glob(".*.tmp")))
-        with held(tmp_path, "trained"):  # the next process clears away what was being written
+        with folder_lock(tmp_path, "trained"):  # the next process clears away what was being written
             assert not list(tmp_path.glob(".*.tmp"))
     saver.close()
     assert list(Path(other).iterdir()) == []
@@ -109,14 +109,14 @@ def folder(tmp_path):
 def test_the_one_before_the_last_is_kept(folder):
     assert sorted(path.name for path in folder.iterdir()) == [LAST, PREVIOUS]
     assert (whole(folder / LAST), whole(folder / PREVIOUS)) == (2, 1)
-    assert resumable(folder) == folder / LAST
-    assert resumable(folder / "none") is None
+    assert find_resume_checkpoint(folder) == folder / LAST
+    assert find_resume_checkpoint(folder / "none") is None
 
 
 def test_a_single_flipped_bit_is_found_and_the_previous_one_used(folder, capsys):
     flip_a_bit(folder / LAST)
     torch.load(folder / LAST, weights_only=True)  # torch itself does not see it
-    assert resumable(folder) == folder / PREVIOUS
+    assert find_resume_checkpoint(folder) == folder / PREVIOUS
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(f"checkpoint: {folder / LAST} cannot be read, it is damaged")
     assert said.endswith(f"going on from {PREVIOUS}")
@@ -127,14 +127,14 @@ def test_a_single_flipped_bit_is_found_and_the_previous_one_used(folder, capsys)
 
 def test_a_kill_between_the_two_renames(folder):
     (folder / LAST).rename(folder / PREVIOUS)
-    assert resumable(folder) == folder / PREVIOUS
+    assert find_resume_checkpoint(folder) == folder / PREVIOUS
 
 
 def test_when_all_are_damaged_all_are_named(folder):
     for name in (LAST, PREVIOUS):
         (folder / name).write_bytes(b"")
     with pytest.raises(UserError) as error:
-        resumable(folder)
+        find_resume_checkpoint(folder)
     last, previous = str(error.value).splitlines()
     assert LAST in last
     assert PREVIOUS in previous

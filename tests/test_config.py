@@ -13,7 +13,7 @@ from tiny_job import JOBS, ROOT, run_cli
 
 from cardioemu import UserError
 from cardioemu.config import overrides
-from cardioemu.config.config import build, check, plain
+from cardioemu.config.config import build, resolved_dict, validate_command_line
 from cardioemu.settings.train import TrainSettings
 from cardioemu.windowing import WindowRule
 
@@ -41,7 +41,7 @@ OPTIONS = [
 ]
 
 
-MODELS = "coordinate, decoder, gp, lstm2, lstm3, mlp, registered, seed_lstm"
+MODELS = "coordinate, decoder, gp, lstm2, lstm3, mlp, registered, lstm"
 
 
 @pytest.mark.parametrize(("name", "group", "option"), OPTIONS)
@@ -67,7 +67,7 @@ def test_every_option_builds(name, group, option, tmp_path, monkeypatch):
         return
     settings = build(config, JOBS[name])
     assert set(JOBS[name].__dataclass_fields__) == set(config)  # nothing that nothing reads
-    if target := plain(config).get(group, {}).get("_target_"):  # an experiment or a sweep has none
+    if target := resolved_dict(config).get(group, {}).get("_target_"):  # an experiment or a sweep has none
         part = getattr(settings, group)
         assert getattr(part, "func", type(part)) is locate(target)
 
@@ -80,20 +80,25 @@ def test_every_file_is_an_option_of_some_job():
 
 def test_presets_fit_their_traces():
     for name, samples, interval_ms, count, points, duration_ms in (
-        ("seed_points", 10000, 0.05, 3, 10000, 5000),
-        ("seed_literal", 10000, 1.0, 3, 10000, 100000),
+        ("published_points", 10000, 0.05, 3, 10000, 5000),
+        ("published_literal", 10000, 1.0, 3, 10000, 100000),
         ("followup", 12000, 0.05, 4, 4900, 5000),
     ):
         settings = build(config_of("train", f"experiment={name}"), TrainSettings)
         rule = settings.windowing
-        assert (rule.samples, rule.interval_ms, rule.count, rule.points) == (samples, interval_ms, count, points)
+        assert (rule.samples, rule.interval_ms, rule.count, rule.output_samples) == (
+            samples,
+            interval_ms,
+            count,
+            points,
+        )
         assert (rule.offset_ms, rule.settle_ms, rule.align, rule.start) == (50, 1000, "interpolated", "threshold")
         assert settings.simulator.duration_ms == duration_ms
 
 
 def test_beat_is_one_steady_cycle_and_needs_a_network_that_knows_how_long():
     config = config_of("train", "windowing=beat", "simulator.duration_ms=25000")
-    rule = WindowRule(**{key: value for key, value in plain(config)["windowing"].items() if key != "_target_"})
+    rule = WindowRule(**{key: value for key, value in resolved_dict(config)["windowing"].items() if key != "_target_"})
     assert rule.one_cycle
     assert (rule.samples, rule.count, rule.offset_ms, rule.settle_ms, rule.choose) == (10000, 1, 0, 20000, "last")
     with pytest.raises(UserError, match=r"^windowing.length_ms: got cycle, but model has no output for the length of"):
@@ -121,7 +126,7 @@ def empty(tmp_path, monkeypatch):
 
 def mistakes(*arguments, name="train", sweep=False):
     with pytest.raises(UserError) as error:
-        check(CONF, name, arguments, sweep, JOBS[name])
+        validate_command_line(CONF, name, arguments, sweep, JOBS[name])
     return str(error.value).splitlines()
 
 
@@ -165,7 +170,7 @@ def test_a_mistake_of_a_run_or_a_sweep(argument, before, empty, run_inside):
         (["windowing.length_ms=circle"],
          "windowing.length_ms: got 'circle'; it must be a length in ms above 0, or cycle"),
         (["memory_check=ignore"], "memory_check: got 'ignore'; it must be 'refuse' or 'warn'"),
-        (["modle=seed_lstm"], "modle: there is no such setting; did you mean model?"),
+        (["modle=lstm"], "modle: there is no such setting; did you mean model?"),
         (["hidden=12"], "hidden: there is no such setting; did you mean model.hidden?"),
         (["model.normalise=12"], "model.normalise: got 12; it must be a valid boolean, unable to interpret input"),
         (
@@ -225,23 +230,38 @@ def test_several_mistakes_are_all_told(empty):
 def test_a_sweep_is_checked_as_a_whole(empty):
     told = mistakes("model.hidden=3,-4,5,-6", "trainer.max_epochs=range(1,3)", sweep=True)
     assert told == [f"model.hidden: got {value}; it must be greater than 0" for value in (-4, -6)]
-    (told,) = mistakes("windowing=seed_points,foo", sweep=True)
-    assert told == "windowing: got 'foo'; it must be one of beat, followup, rule, seed_literal, seed_points, steady"
+    (told,) = mistakes("windowing=published_points,foo", sweep=True)
+    assert (
+        told
+        == "windowing: got 'foo'; it must be one of beat, followup, rule, published_literal, published_points, steady"
+    )
 
 
 def test_jobs_of_a_sweep():
-    jobs = check(CONF, "train", ["model.hidden=3,4", "trainer.max_epochs=range(1,4)"], True, TrainSettings)
+    jobs = validate_command_line(
+        CONF, "train", ["model.hidden=3,4", "trainer.max_epochs=range(1,4)"], True, TrainSettings
+    )
     assert [(job.model.keywords["hidden"], job.trainer.keywords["max_epochs"]) for job in jobs] == [
         (hidden, epochs) for hidden in (3, 4) for epochs in (1, 2, 3)
     ]
     line = ["seed=1", "model.hidden=3,4", "trainer.max_epochs=2"]
-    assert list(overrides.swept(line)) == ["model.hidden=3,4"]
-    assert list(overrides.fixed(line)) == ["seed", "trainer.max_epochs"]
-    assert list(overrides.fixed(["model.hidden=8", *line])) == ["seed", "trainer.max_epochs"]  # swept after all
+    assert list(overrides.sweep_overrides(line)) == ["model.hidden=3,4"]
+    assert list(overrides.fixed_addresses(line)) == ["seed", "trainer.max_epochs"]
+    assert list(overrides.fixed_addresses(["model.hidden=8", *line])) == [
+        "seed",
+        "trainer.max_epochs",
+    ]  # swept after all
 
 
 def test_launchers_can_be_chosen(empty):
-    assert len(check(CONF, "train", ["hydra/launcher=basic", "hydra.sweep.dir=there"], False, TrainSettings)) == 1
+    assert (
+        len(
+            validate_command_line(
+                CONF, "train", ["hydra/launcher=basic", "hydra.sweep.dir=there"], False, TrainSettings
+            )
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize(

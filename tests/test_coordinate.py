@@ -10,7 +10,7 @@ from member_networks import assert_members_are_networks_of_their_own, batch, fit
 
 from cardioemu.models import NETWORKS, Coordinate, Network
 from cardioemu.training import KerasRMSprop
-from cardioemu.training.memory.fake_run import rehearse
+from cardioemu.training.memory.fake_run import measure_memory
 
 module = import_module("cardioemu.models.networks.coordinate")
 SMALL = {"samples": 37, "begin_ms": -5.0, "interval_ms": 0.5, "inputs": 3, "shortest_ms": 4.0, "points": 8}
@@ -45,7 +45,7 @@ def test_any_number_of_samples(samples, time):
         window = network(torch.rand(cells, 2))
         assert window.shape == (cells, samples)
         assert window.isfinite().all()
-        network.summed_error(torch.rand(cells, 2), torch.randn(cells, samples)).backward()
+        network.loss(torch.rand(cells, 2), torch.randn(cells, samples)).backward()
 
 
 def test_members_are_networks_of_their_own():
@@ -58,27 +58,27 @@ def test_error_is_on_the_mean_that_of_all_samples(points, monkeypatch):
     draws = []
     for first in range(37):  # every one there is
         monkeypatch.setattr(torch, "randint", lambda high, size, device, first=first: torch.full(size, first))
-        draws.append(network.summed_error(scales, windows))
-    expected = Network.summed_error(network, scales, windows)
+        draws.append(network.loss(scales, windows))
+    expected = Network.loss(network, scales, windows)
     torch.testing.assert_close(torch.stack(draws).mean(), expected, rtol=1e-12, atol=0)
     assert torch.stack(draws).std() > 1e-3 * expected
 
 
 def test_with_all_points_the_error_is_exact():
     network, (scales, windows) = small(points=37), batch(5, 3, 37)
-    expected = Network.summed_error(network, scales, windows)
-    torch.testing.assert_close(network.summed_error(scales, windows), expected, rtol=1e-12, atol=0)
+    expected = Network.loss(network, scales, windows)
+    torch.testing.assert_close(network.loss(scales, windows), expected, rtol=1e-12, atol=0)
 
 
 def test_draws_are_even_anew_and_made_by_the_seed():
     network, (scales, windows) = small(), batch(2000, 3, 37)
-    error, exact = network.summed_error(scales, windows), Network.summed_error(network, scales, windows)
+    error, exact = network.loss(scales, windows), Network.loss(network, scales, windows)
     assert error.item() == pytest.approx(exact.item(), rel=0.02)
-    assert network.summed_error(scales, windows) != error
+    assert network.loss(scales, windows) != error
     errors = []
     for _ in range(2):
         torch.manual_seed(3)
-        errors.append(network.summed_error(scales, windows))
+        errors.append(network.loss(scales, windows))
     assert errors[0] == errors[1]
 
 
@@ -113,7 +113,9 @@ def test_a_rehearsal_grows_with_the_points_and_hardly_with_the_samples(mixed, mo
 
     def found(samples, points):
         make = partial(Coordinate, samples=samples, points=points, width=32, interval_ms=1000 / samples)
-        return rehearse(make, KerasRMSprop, inputs=5, points=samples, batch_size=8, cells=1, windows=1, mixed=mixed)
+        return measure_memory(
+            make, KerasRMSprop, inputs=5, output_samples=samples, batch_size=8, cells=1, windows=1, mixed=mixed
+        )
 
     few = found(1000, 64)
     assert few.network == sum(value.nbytes for value in Coordinate(1000, width=32).state_dict().values())

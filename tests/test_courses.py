@@ -16,12 +16,12 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from cardioemu import load_emulator
-from cardioemu.comparison.lineage import cell_of, trained_on
+from cardioemu.comparison.lineage import load_training_cell, training_windows
 from cardioemu.data import VALIDATION
 from cardioemu.evaluation import rmse_mV
 from cardioemu.models import LSTMNetwork
-from cardioemu.simulation import Engine
-from cardioemu.training import BEST, LAST, KerasRMSprop, smooth
+from cardioemu.simulation import Executor
+from cardioemu.training import BEST, LAST, KerasRMSprop, choose_smoothing
 from cardioemu.training.calibration import interval_factors
 from cardioemu.training.module import CONSTANT
 
@@ -173,7 +173,7 @@ def test_smoothing_is_the_best_of_its_widths(data, tmp_path):
     torch.save(content, tmp_path / BEST)
     scales, windows = (part.numpy() for part in whole(data, VALIDATION))
     rough = load_emulator(tmp_path / BEST).predict(scales).voltage_mV
-    found = smooth(tmp_path / BEST, data)
+    found = choose_smoothing(tmp_path / BEST, data)
 
     def error(sigma):
         smoothed = ndimage.gaussian_filter1d(rough.astype(float), sigma, axis=1) if sigma else rough
@@ -184,7 +184,7 @@ def test_smoothing_is_the_best_of_its_widths(data, tmp_path):
     assert found["smoothing/val_rmse_mV"] == pytest.approx(min(errors.values()), rel=1e-6)
     smoothed = load_emulator(tmp_path / BEST).predict(scales).voltage_mV
     assert rmse_mV(windows, smoothed).mean() == pytest.approx(found["smoothing/val_rmse_mV"], rel=1e-6)
-    assert smooth(tmp_path / BEST, data) == found  # of the rough predictions again, not of the smoothed ones
+    assert choose_smoothing(tmp_path / BEST, data) == found  # of the rough predictions again, not of the smoothed ones
 
 
 def test_smoothing_in_the_main_job(job, tmp_path):
@@ -196,7 +196,7 @@ def test_smoothing_in_the_main_job(job, tmp_path):
     emulator = load_emulator(tmp_path / "run" / BEST)
     assert emulator.specification.sigma_points == metrics["smoothing/sigma_points"] > 0
     # The intervals are those of the smoothed predictions.
-    known = trained_on(emulator, cell_of(emulator), job.cwd / "data", Engine())
+    known = training_windows(emulator, load_training_cell(emulator), job.cwd / "data", Executor())
     assert emulator.specification.interval_factors == pytest.approx(interval_factors(emulator, known), rel=1e-5)
 
 
@@ -208,7 +208,7 @@ def test_a_run_that_is_resumed_is_not_initialised(job, tmp_path, monkeypatch):
     emulator = load_emulator(job.folder / BEST)
     settings = SimpleNamespace(
         model=partial(LSTMNetwork, hidden=8),
-        sizes={"samples": emulator.window.points},
+        sizes={"samples": emulator.window.output_samples},
         optimizer=KerasRMSprop,
         specification=lambda data: emulator.specification,
         schedule=CONSTANT,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from trace_shapes import dyadic_steps, s_inverse, smooth_steps, trace_of
 
-from cardioemu.traces import downward_crossings, highest, lowest, steepest, upward_crossings
+from cardioemu.traces import downward_crossings, max_slope, maximum, minimum, upward_crossings
 
 
 def halve(times, voltages, slopes):
@@ -75,7 +75,7 @@ def test_more_steps_on_the_same_curve_change_nothing(steps, one, other):
     a, b = sorted([one * trace.duration_ms, other * trace.duration_ms])
     np.testing.assert_allclose(halved.starts_ms, trace.starts_ms, atol=1e-6)
     assert halved.label == trace.label
-    for find in (highest, lowest, steepest):
+    for find in (maximum, minimum, max_slope):
         assert find(halved, a, b).value == pytest.approx(find(trace, a, b).value, abs=1e-9)
 
 
@@ -92,12 +92,12 @@ def test_extremes_bound_the_curve_and_are_taken(steps, one, other):
     a, b = sorted([one * trace.duration_ms, other * trace.duration_ms])
     t = np.linspace(a, b, 2001).clip(a, b)
     V = trace.voltage_mV(t)
-    top, bottom = highest(trace, a, b), lowest(trace, a, b)
+    top, bottom = maximum(trace, a, b), minimum(trace, a, b)
     for extreme, gap in ((top, top.value - V.max()), (bottom, V.min() - bottom.value)):
         assert -1e-9 <= gap <= 0.5  # between two samples a curve with |d2V/dt2| < 4 000 rises by less
         assert a <= extreme.time_ms <= b
         assert trace.voltage_mV(extreme.time_ms) == pytest.approx(extreme.value, abs=1e-9)
-    steep = steepest(trace, a, b)
+    steep = max_slope(trace, a, b)
     assert a <= steep.time_ms <= b
     assert steep.value >= trace.dvdt_mV_per_ms(t[:-1] if b > a else t).max() - 1e-9
     if b > a:
@@ -164,7 +164,7 @@ def test_very_steep_and_very_flat_crossings():
 
 def test_extremes_refuse_intervals_outside():
     trace = smooth_steps((0, -80), (10, 0), duration=100, status="failed")
-    for find in (highest, lowest, steepest):
+    for find in (maximum, minimum, max_slope):
         for interval in ((-1, 5), (5, 11), (6, 5), (np.nan, 5)):
             with pytest.raises(ValueError, match=r"an interval must lie in \[0, 10\] ms, got"):
                 find(trace, *interval)
@@ -173,13 +173,13 @@ def test_extremes_refuse_intervals_outside():
 def test_extremes_at_the_ends_do_not_leave_the_interval_by_rounding():
     rising = trace_of([0, 1 / 3, 5], [-80, -79, -20], [3, 3, 20])
     for a, b in np.sort(np.random.default_rng(2).uniform(0, 5, (500, 2))):
-        assert lowest(rising, a, b).time_ms >= a
-        assert highest(rising, a, b).time_ms <= b
+        assert minimum(rising, a, b).time_ms >= a
+        assert maximum(rising, a, b).time_ms <= b
 
 
 def test_steepest_of_a_smooth_step_is_in_its_middle():
     trace = smooth_steps((0, -80), (10, -80), (14, 0), (20, 0))
-    assert steepest(trace, 0, 20) == pytest.approx((12, 1.5 * 80 / 4))
-    assert steepest(trace, 0, 11).time_ms == 11
-    assert steepest(trace, 13, 20).time_ms == 13
-    assert highest(trace, 0, 12) == pytest.approx((12, -40))
+    assert max_slope(trace, 0, 20) == pytest.approx((12, 1.5 * 80 / 4))
+    assert max_slope(trace, 0, 11).time_ms == 11
+    assert max_slope(trace, 13, 20).time_ms == 13
+    assert maximum(trace, 0, 12) == pytest.approx((12, -40))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.interpolate import CubicHermiteSpline
 
-from cardioemu.models.targets.hermite import BLOCK_MS, CROWDED, sampled
+from cardioemu.models.targets.hermite import BLOCK_MS, MIN_NODES_FOR_EXACT, sample_hermite
 
 torch.set_num_threads(1)
 BEGIN_MS, WIDE, FINE = -5.0, 0.7, 0.05
@@ -34,12 +34,14 @@ def by_hand(time_ms, voltage_mV, interval_ms, samples):
         passed = ((ends[0] < time_ms) & (time_ms <= ends[1])).sum()
         smooth = CubicHermiteSpline(ends, curve(ends), curve(ends, 1))
         at_ms = BEGIN_MS + interval_ms * np.arange(first, min(first + stride, samples))
-        found.append((curve if passed >= CROWDED or stride == 1 else smooth)(at_ms))
+        found.append((curve if passed >= MIN_NODES_FOR_EXACT or stride == 1 else smooth)(at_ms))
     return np.concatenate(found)
 
 
 def sample(time_ms, voltage_mV, interval_ms, samples):
-    return sampled(torch.from_numpy(time_ms), torch.from_numpy(voltage_mV), BEGIN_MS, interval_ms, samples).numpy()
+    return sample_hermite(
+        torch.from_numpy(time_ms), torch.from_numpy(voltage_mV), BEGIN_MS, interval_ms, samples
+    ).numpy()
 
 
 @pytest.mark.parametrize("interval_ms", [WIDE, 1.0, 0.6])
@@ -92,7 +94,7 @@ def test_gradients(interval_ms):
     time_ms, voltage_mV = (torch.from_numpy(x).requires_grad_() for x in nodes(2, span_ms=8.0, count=30))
     samples = int(8 / interval_ms)
     assert torch.autograd.gradcheck(
-        lambda t, V: sampled(t, V, BEGIN_MS, interval_ms, samples), (time_ms, voltage_mV), eps=1e-7, atol=1e-4
+        lambda t, V: sample_hermite(t, V, BEGIN_MS, interval_ms, samples), (time_ms, voltage_mV), eps=1e-7, atol=1e-4
     )
 
 

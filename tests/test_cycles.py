@@ -9,8 +9,8 @@ from tiny_job import RULE
 from trace_shapes import LogisticAPs, s_inverse, smooth_steps
 
 from cardioemu.common.registration import NODE_COUNT, node_times_ms
-from cardioemu.windowing import CycleRule, cut, registered_row, window_set
-from cardioemu.windowing.cycle import registered
+from cardioemu.windowing import CycleRule, build_window_set, extract_windows, registered_cycle_vector
+from cardioemu.windowing.cycle import register_cycle
 
 MARKS, GAINS = slice(NODE_COUNT, NODE_COUNT + 3), slice(NODE_COUNT + 3, NODE_COUNT + 6)
 POINTS = NODE_COUNT + 7
@@ -39,7 +39,7 @@ def cycle_ms(ratio=1.0):
 def test_landmarks_by_hand():
     trace = beating(3)
     assert trace.starts_ms == pytest.approx(30 + START_MS + sum(PARTS) * np.arange(3))
-    cycle = registered(trace, trace.starts_ms, 1)
+    cycle = register_cycle(trace, trace.starts_ms, 1)
     assert cycle.landmarks_ms == pytest.approx([*APD_MS, sum(PARTS)], abs=1e-6)
 
 
@@ -53,7 +53,7 @@ def test_landmarks_and_nodes_of_logistic_aps():
     )
     levels = [-top.fun - part * (-top.fun - bottom.fun) for part in (0.5, 0.9)]
     apds = [brentq(lambda t, level=level: shape.V(t) - level, top.x, end - 50) - start for level in levels]
-    cycle = registered(trace, trace.starts_ms, 1)
+    cycle = register_cycle(trace, trace.starts_ms, 1)
     np.testing.assert_allclose(cycle.landmarks_ms, [*apds, end - start], rtol=0, atol=1e-4)
     at_nodes = shape.V(start + node_times_ms(np.array([*apds, end - start])))
     np.testing.assert_allclose(cycle.nodes_mV, at_nodes, rtol=0, atol=1e-4)
@@ -66,8 +66,8 @@ def test_landmarks_and_nodes_of_logistic_aps():
 def test_landmarks_lie_on_the_line_through_two_beats_whatever_the_phase(ratio, phase):
     trace = beating(6, ratio)
     begin, end = trace.starts_ms[1:3]
-    row = registered_row(trace, CycleRule(begin + phase * (end - begin)))
-    assert row.shape == (CycleRule().points,) == (POINTS,)
+    row = registered_cycle_vector(trace, CycleRule(begin + phase * (end - begin)))
+    assert row.shape == (CycleRule().output_samples,) == (POINTS,)
     # The logarithm of all lengths grows by that of the ratio from beat to beat.
     beat = row[-1]
     expected = np.log([*APD_MS, cycle_ms(ratio)]) + beat * np.log(ratio)
@@ -78,9 +78,9 @@ def test_landmarks_lie_on_the_line_through_two_beats_whatever_the_phase(ratio, p
 
 def test_nodes_lie_on_the_line_through_two_beats():
     trace = beating(6, 1.02)
-    one, other = (registered(trace, trace.starts_ms, number).nodes_mV for number in (2, 3))
+    one, other = (register_cycle(trace, trace.starts_ms, number).nodes_mV for number in (2, 3))
     cl_ms = trace.starts_ms[3] - trace.starts_ms[2]
-    row = registered_row(trace, CycleRule(trace.starts_ms[2] - 0.25 * cl_ms))
+    row = registered_cycle_vector(trace, CycleRule(trace.starts_ms[2] - 0.25 * cl_ms))
     np.testing.assert_allclose(row[:NODE_COUNT], 1.25 * one - 0.25 * other, rtol=0, atol=1e-5)
     assert row[-1] == 1.75
     assert np.abs(one - other).max() > 0.1
@@ -89,21 +89,21 @@ def test_nodes_lie_on_the_line_through_two_beats():
 @pytest.mark.parametrize("ratio", [0.98, 1.02])
 def test_row_does_not_jump_at_an_ap_start(ratio):
     trace = beating(6, ratio)
-    before, after = (registered_row(trace, CycleRule(trace.starts_ms[2] + ms)) for ms in (-1e-3, 1e-3))
+    before, after = (registered_cycle_vector(trace, CycleRule(trace.starts_ms[2] + ms)) for ms in (-1e-3, 1e-3))
     # Of second order: 2 % of what changes by 2 % per beat.
     assert np.abs(after - before)[MARKS].max() < 0.02 * 0.021
     assert abs(after - before)[-1] < 0.021
 
 
 def test_gains_of_a_pause_are_cut():
-    assert registered_row(beating(4, 1.3), CycleRule(40.0))[GAINS] == pytest.approx([0.1] * 3)
-    assert registered_row(beating(4, 0.7), CycleRule(40.0))[GAINS] == pytest.approx([-0.1] * 3)
+    assert registered_cycle_vector(beating(4, 1.3), CycleRule(40.0))[GAINS] == pytest.approx([0.1] * 3)
+    assert registered_cycle_vector(beating(4, 0.7), CycleRule(40.0))[GAINS] == pytest.approx([-0.1] * 3)
 
 
 def test_a_pause_counts_as_one_beat():
     for first_ms in (900.0, 2000.0):
         trace = replace(beating(4, 1.02, first_ms=first_ms), starts_before=3)
-        row = registered_row(trace, CycleRule(0.0))
+        row = registered_cycle_vector(trace, CycleRule(0.0))
         assert row[-1] == 3 - 1
         assert row[MARKS] == pytest.approx(np.log([*APD_MS, cycle_ms(1.02)]) - np.log(1.02))
 
@@ -111,17 +111,17 @@ def test_a_pause_counts_as_one_beat():
 @pytest.mark.parametrize("first_ms", [100.0, 900.0])
 def test_a_cell_yet_to_begin_is_at_its_first_beat(first_ms):
     trace = beating(4, 1.02, first_ms=first_ms)
-    row = registered_row(trace, CycleRule(0.0))
+    row = registered_cycle_vector(trace, CycleRule(0.0))
     assert row[-1] == pytest.approx(-(first_ms + START_MS) / cycle_ms(1.02))
     assert row[MARKS] == pytest.approx(np.log([*APD_MS, cycle_ms(1.02)]))
-    np.testing.assert_allclose(row[:NODE_COUNT], registered(trace, trace.starts_ms, 0).nodes_mV, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(row[:NODE_COUNT], register_cycle(trace, trace.starts_ms, 0).nodes_mV, rtol=0, atol=1e-5)
 
 
 def test_beats_before_the_trace_count():
     trace = beating(7, 1.01)
-    whole = registered_row(trace, CycleRule(1500.0))
-    rest = registered_row(trace.since(1500.0), CycleRule(0.0))
-    twice = registered_row(trace.since(700.0).since(500.0), CycleRule(300.0))
+    whole = registered_cycle_vector(trace, CycleRule(1500.0))
+    rest = registered_cycle_vector(trace.trim_before(1500.0), CycleRule(0.0))
+    twice = registered_cycle_vector(trace.trim_before(700.0).trim_before(500.0), CycleRule(300.0))
     for found in (rest, twice):
         # The first cubic of a rest is made anew from values in float32.
         np.testing.assert_allclose(found, whole, rtol=0, atol=1e-3)
@@ -130,21 +130,21 @@ def test_beats_before_the_trace_count():
 
 def test_outcomes():
     rule = CycleRule(100.0)
-    assert cut(beating(4), rule).outcome == "windowed"
-    assert cut(beating(3), rule).outcome == "too few windows"  # two APs after 100 ms
-    assert cut(beating(3), replace(rule, settle_ms=0.0)).outcome == "windowed"
-    assert cut(beating(4), replace(rule, settle_ms=1800.0)).outcome == "too few windows"
-    assert cut(smooth_steps((0, -80), (900, -70)), rule).outcome == "quiescent"
-    assert cut(beating(4, status="not finite"), rule).outcome == "failed"
+    assert extract_windows(beating(4), rule).outcome == "windowed"
+    assert extract_windows(beating(3), rule).outcome == "too few windows"  # two APs after 100 ms
+    assert extract_windows(beating(3), replace(rule, settle_ms=0.0)).outcome == "windowed"
+    assert extract_windows(beating(4), replace(rule, settle_ms=1800.0)).outcome == "too few windows"
+    assert extract_windows(smooth_steps((0, -80), (900, -70)), rule).outcome == "quiescent"
+    assert extract_windows(beating(4, status="not finite"), rule).outcome == "failed"
     # An AP that is half over within the 10 ms after its start, and one that is not yet over 10 ms before the next.
-    assert cut(beating(5, parts=(4.0, 3.0, 8.0, 400.0)), rule).outcome == "too few windows"
-    assert cut(beating(5, parts=(4.0, 90.0, 20.0, 9.0)), rule).outcome == "windowed"
-    assert cut(beating(5, parts=(4.0, 90.0, 20.0, 0.5)), rule).outcome == "too few windows"
+    assert extract_windows(beating(5, parts=(4.0, 3.0, 8.0, 400.0)), rule).outcome == "too few windows"
+    assert extract_windows(beating(5, parts=(4.0, 90.0, 20.0, 9.0)), rule).outcome == "windowed"
+    assert extract_windows(beating(5, parts=(4.0, 90.0, 20.0, 0.5)), rule).outcome == "too few windows"
 
 
 def test_cycles_of_a_store(traces, windows, tmp_path):
     rule = CycleRule(500.0)
-    found = window_set(traces, rule, tmp_path)
+    found = build_window_set(traces, rule, tmp_path)
     cells = [trace for shard in traces.shards for _, trace in traces.traces(shard)]
     enough = [trace.label == "fires" and (trace.starts_ms >= 500).sum() >= 3 for trace in cells]
     assert found.windowed.tolist() == enough
@@ -153,8 +153,8 @@ def test_cycles_of_a_store(traces, windows, tmp_path):
     assert found.count == 1
     kept = found.windows(rows)
     assert kept.shape == (len(rows), 1, POINTS)
-    np.testing.assert_array_equal(kept[:, 0], [registered_row(cells[row], rule) for row in rows])
+    np.testing.assert_array_equal(kept[:, 0], [registered_cycle_vector(cells[row], rule) for row in rows])
     assert np.isfinite(kept).all()
     assert [begin.tolist() for begin in found.cells["begin_ms"].to_numpy()[rows]] == [[500.0]] * len(rows)
-    other = window_set(traces, CycleRule(400.0), tmp_path)
-    assert len({found.key, other.key, windows.key, window_set(traces, RULE, tmp_path).key}) == 3
+    other = build_window_set(traces, CycleRule(400.0), tmp_path)
+    assert len({found.key, other.key, windows.key, build_window_set(traces, RULE, tmp_path).key}) == 3

@@ -17,10 +17,10 @@ from small_campaign import DURATION, SOLVER, files_of, wait_for
 from tiny_job import environment
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import Engine, TraceStore, campaign
+from cardioemu.simulation import Executor, TraceStore, campaign
 from cardioemu.simulation.campaigns.executors import dask, workers
 
-TWO, ONE = (Engine(engine="dask", workers=workers) for workers in (2, 1))
+TWO, ONE = (Executor(executor="dask", workers=workers) for workers in (2, 1))
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def test_a_shard_that_kills_its_workers_is_given_up_and_named(cell, tmp_path, mo
     told = capfd.readouterr().err
     assert "Traceback" not in told
     assert "distributed" not in told
-    assert_same(run(cell, tmp_path / "traces", Engine(), few), run(cell, tmp_path / "local", Engine(), few))
+    assert_same(run(cell, tmp_path / "traces", Executor(), few), run(cell, tmp_path / "local", Executor(), few))
 
 
 def test_a_shard_that_fails_takes_down_no_other(cell, by_local, tmp_path, monkeypatch):
@@ -103,7 +103,7 @@ def test_a_shard_that_fails_takes_down_no_other(cell, by_local, tmp_path, monkey
         with pytest.raises(UserError, match=reason):
             run(cell, tmp_path, ONE)
     assert len(files_of(tmp_path)) == 19
-    assert_same(run(cell, tmp_path, Engine()), by_local)
+    assert_same(run(cell, tmp_path, Executor()), by_local)
 
 
 def test_a_full_disk_stops_all(cell, tmp_path, monkeypatch):
@@ -144,7 +144,7 @@ def test_workers_of_a_scheduler_that_runs(cell, by_local, tmp_path):
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None, host="127.0.0.1") as cluster:
-        engine = Engine(engine="dask", cluster=cluster.scheduler_address)
+        engine = Executor(executor="dask", cluster=cluster.scheduler_address)
         assert_same(run(cell, tmp_path, engine), by_local)
         assert cluster.scheduler.status.name == "running"  # it was not ours
 
@@ -156,7 +156,7 @@ def test_workers_that_are_gone(cell, by_local, tmp_path, monkeypatch, caplog, en
     log = tmp_path / "log"
     monkeypatch.setenv(dask_faults.LOG, str(log))
     cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
-    engine = Engine(engine="dask", cluster=cluster.scheduler_address)
+    engine = Executor(executor="dask", cluster=cluster.scheduler_address)
 
     def leave():
         wait_for(log.exists)
@@ -174,17 +174,17 @@ def test_workers_that_are_gone(cell, by_local, tmp_path, monkeypatch, caplog, en
         leaver.join()
     assert len(files_of(tmp_path / "traces")) < 20
     assert not [record for record in caplog.records if record.name.startswith("distributed")]
-    assert_same(run(cell, tmp_path / "traces", Engine()), by_local)
+    assert_same(run(cell, tmp_path / "traces", Executor()), by_local)
 
 
 def test_no_scheduler_at_the_address(cell, tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "CONNECT_S", 1.0)
     with pytest.raises(UserError, match=r"^campaign.cluster: there is no Dask scheduler at tcp://127.0.0.1:1 \("):
-        run(cell, tmp_path, Engine(engine="dask", cluster="tcp://127.0.0.1:1"))
+        run(cell, tmp_path, Executor(executor="dask", cluster="tcp://127.0.0.1:1"))
 
 
 def test_the_cluster_listens_to_this_machine_only(monkeypatch):
-    with workers.connected(ONE, 1):
+    with workers.connect_workers(ONE, 1):
         processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
         listening = {c.laddr.ip for p in processes for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
     assert listening == {"127.0.0.1"}
@@ -198,7 +198,7 @@ def test_dask_is_imported_only_where_it_is_used():
 @pytest.mark.parametrize("cluster", [None, "tcp://127.0.0.1:8786"])
 def test_a_store_opened_again_needs_no_workers(cell, by_local, cluster, monkeypatch):
     monkeypatch.setattr(dask, "connected", None)
-    engine = TWO if cluster is None else Engine(engine="dask", cluster=cluster)
+    engine = TWO if cluster is None else Executor(executor="dask", cluster=cluster)
     assert isinstance(run(cell, by_local.folder.parent, engine), TraceStore)
 
 

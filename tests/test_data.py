@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tiny_job import RULE, SPLIT, whole
 
 from cardioemu import UserError
-from cardioemu.data import TEST, TRAIN, VALIDATION, Share, TrainingSet, WindowData, split
+from cardioemu.data import TEST, TRAIN, VALIDATION, Share, TrainingSet, WindowDataModule, split
 from cardioemu.data.training_set import EpochBatches
-from cardioemu.simulation import Solver, campaign, design, load_cell
-from cardioemu.windowing import CycleRule, window_set
+from cardioemu.simulation import SolverSettings, campaign, design, load_cell
+from cardioemu.windowing import CycleRule, build_window_set
 
 PARTS = {TRAIN, VALIDATION, TEST}
 levels = st.sampled_from([0.0, 0.2, 1.0, 1.8])
@@ -62,14 +62,16 @@ def repeated(tmp_path_factory):
     """24 cells, of which the last 8 repeat the first 8."""
     scales = design("sobol", n=16)
     scales = np.concatenate([scales, scales[:8]])
-    store = campaign(load_cell("akwaboah2021"), scales, 2500.0, Solver(threads=1), tmp_path_factory.mktemp("repeated"))
-    return window_set(store, RULE, tmp_path_factory.mktemp("windows"))
+    store = campaign(
+        load_cell("akwaboah2021"), scales, 2500.0, SolverSettings(threads=1), tmp_path_factory.mktemp("repeated")
+    )
+    return build_window_set(store, RULE, tmp_path_factory.mktemp("windows"))
 
 
 def test_duplicates_train_once_or_as_often_as_they_stand(repeated):
     rule = replace(SPLIT, validation=0.25, test=0.25)
-    keep = WindowData(repeated, rule).rows
-    once = WindowData(repeated, replace(rule, duplicates="once")).rows
+    keep = WindowDataModule(repeated, rule).rows
+    once = WindowDataModule(repeated, replace(rule, duplicates="once")).rows
     for name in (VALIDATION, TEST):
         assert keep[name].tolist() == once[name].tolist()
     first = [row for row in keep[TRAIN] if row < 16]
@@ -87,7 +89,7 @@ def test_training_rows_are_the_same_held_or_streamed(windows, data, hold):
     assert (dataset.held is not None) == (hold is not None)
     assert len(dataset) == 3 * len(rows)
     order = np.random.default_rng(0).permutation(len(dataset)).tolist()
-    dataset.expect(order)
+    dataset.prefetch(order)
     scales, found, count = dataset[Share(order, 7.5)]
     assert count == 7.5
     cells = [rows[i // 3] for i in order]
@@ -106,14 +108,14 @@ def test_held_where_they_take_no_more_than_may_be_held(windows, data):
         ({"host": size - 1}, {}),
         ({"GPU": size - 1, "host": size}, {"host": size}),
     ):
-        again = WindowData(windows, SPLIT)
-        again.room = room
+        again = WindowDataModule(windows, SPLIT)
+        again.memory_budget = room
         loader = again.train_dataloader()
-        assert again.held == held
+        assert again.cached_bytes == held
         assert (loader.dataset.held is not None) == bool(held)
         batches.append(torch.cat([w for _, w, _ in loader]))
-    again.room = {"GPU": size, "host": size}
-    assert again.held == {"GPU": size}
+    again.memory_budget = {"GPU": size, "host": size}
+    assert again.cached_bytes == {"GPU": size}
     assert all(torch.equal(batches[0], other) for other in batches[1:])
 
 
@@ -179,7 +181,7 @@ def test_epoch_batches(size, batch_size, seed, epoch):
 def test_shares_of_all_processes_are_the_batches(size, batch_size, parts, processes):
     whole_batches = [share.indices for share in EpochBatches(size, batch_size, 0)]
     shared = [
-        list(EpochBatches(size, batch_size, 0, parts=parts, processes=processes, rank=rank))
+        list(EpochBatches(size, batch_size, 0, accumulate=parts, world_size=processes, rank=rank))
         for rank in range(processes)
     ]
     # The optimiser steps after `parts` shares in every process alike.
@@ -189,7 +191,7 @@ def test_shares_of_all_processes_are_the_batches(size, batch_size, parts, proces
         assert sorted(i for share in of_batch for i in share.indices) == sorted(batch)
         sizes = [len(share.indices) for share in of_batch]
         assert max(sizes) - min(sizes) <= 1
-        assert all(share.rows == len(batch) / (parts * processes) for share in of_batch)
+        assert all(share.divisor == len(batch) / (parts * processes) for share in of_batch)
 
 
 @pytest.mark.parametrize(
@@ -202,16 +204,16 @@ def test_shares_of_all_processes_are_the_batches(size, batch_size, parts, proces
 )
 def test_an_empty_part_is_told(windows, rule, named):
     with pytest.raises(UserError, match=f"^data: no cell of the {named} part gave windows"):
-        WindowData(windows, rule)
+        WindowDataModule(windows, rule)
 
 
 def test_cells_without_a_cycle_are_told(traces, windows, data, tmp_path):
     assert data.unregistered == 0
-    few, none = (window_set(traces, CycleRule(settle_ms), tmp_path) for settle_ms in (1700.0, 2400.0))
+    few, none = (build_window_set(traces, CycleRule(settle_ms), tmp_path) for settle_ms in (1700.0, 2400.0))
     assert 0 < few.windowed.sum() < windows.windowed.sum()
-    assert WindowData(windows, SPLIT, few).unregistered == (windows.windowed & ~few.windowed).sum()
+    assert WindowDataModule(windows, SPLIT, few).unregistered == (windows.windowed & ~few.windowed).sum()
     with pytest.raises(UserError, match=r"^model: no cell of the train part has a cycle that can be registered \(\{"):
-        WindowData(windows, SPLIT, none)
+        WindowDataModule(windows, SPLIT, none)
 
 
 def test_fractions_must_leave_something():

@@ -9,7 +9,7 @@ from member_networks import assert_members_are_networks_of_their_own, batch, fit
 
 from cardioemu.models import NETWORKS, Decoder, parameter_table
 from cardioemu.training import KerasRMSprop
-from cardioemu.training.memory.fake_run import rehearse
+from cardioemu.training.memory.fake_run import measure_memory
 
 SMALL = {"samples": 37, "inputs": 3, "channels": 8, "layers": 2, "width": 6, "blocks": 1}
 STRIDE, PADDING = 4, 2
@@ -52,7 +52,7 @@ def test_any_number_of_samples(samples, layers, channels):
     network = Decoder(samples, inputs=2, channels=channels, layers=layers, width=4, members=2)
     for cells in (0, 3):
         assert network(torch.rand(cells, 2)).shape == (cells, samples)
-        network.summed_error(torch.rand(cells, 2), torch.randn(cells, samples)).backward()
+        network.loss(torch.rand(cells, 2), torch.randn(cells, samples)).backward()
 
 
 def test_members_are_networks_of_their_own():
@@ -69,7 +69,7 @@ def test_members_start_as_a_network_alone_would():
 def test_error_is_that_of_the_window():
     network, (scales, windows) = small(), batch(5, 3, 37)
     expected = ((network(scales) - windows) ** 2).mean(1).sum()
-    torch.testing.assert_close(network.summed_error(scales, windows), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(network.loss(scales, windows), expected, rtol=1e-12, atol=0)
 
 
 def test_gradients_are_those_of_finite_differences():
@@ -83,7 +83,9 @@ def test_it_learns():
 @pytest.mark.parametrize("mixed", [False, True])
 def test_a_rehearsal_goes_through(mixed):
     make = partial(Decoder, samples=1000, channels=16, width=32, members=2)
-    found = rehearse(make, KerasRMSprop, inputs=5, points=1000, batch_size=4, cells=3, windows=2, mixed=mixed)
+    found = measure_memory(
+        make, KerasRMSprop, inputs=5, output_samples=1000, batch_size=4, cells=3, windows=2, mixed=mixed
+    )
     network = make()
     # The last map alone has as many numbers as the windows of two members.
     assert found.working > 4 * 2 * 4 * 1000

@@ -12,8 +12,8 @@ from tiny_job import client, environment, evaluate, metrics_of, own_metrics, run
 
 from cardioemu import load_emulator
 from cardioemu.data import TEST, TRAIN
-from cardioemu.evaluation import neighbour_rmse_mV
-from cardioemu.settings.evaluate import distinguished
+from cardioemu.evaluation import nearest_cell_rmse_mV
+from cardioemu.settings.evaluate import distinguishing_names
 
 pytestmark = pytest.mark.xdist_group("evaluation")  # one for all
 
@@ -57,7 +57,7 @@ def test_on_its_own_design_it_measures_the_test_part(evaluation, job):
 
 def test_the_baselines_know_the_training_part_only(evaluation, data):
     scales, rows, trained = data.windows.scales, data.rows[TEST], data.rows[TRAIN]
-    nearest = neighbour_rmse_mV(scales, rows, trained, data.windows.batches)
+    nearest = nearest_cell_rmse_mV(scales, rows, trained, data.windows.batches)
     assert evaluation.metrics["nearest_cell/rmse_mV_mean"] == pytest.approx(nearest.mean(), rel=1e-5)
     table = pd.read_csv(evaluation.folder / "cells.csv")
     own = table[table["emulator"] == "emulator"]
@@ -164,11 +164,11 @@ def test_without_a_gpu_that_is_told(job, tmp_path):
 
 
 def test_names_tell_paths_apart():
-    assert distinguished(["runs/a/1/best.ckpt", "runs/a/2/best.ckpt"]) == ["1", "2"]
-    assert distinguished(["a/best.ckpt", "a/last.ckpt"]) == ["best.ckpt", "last.ckpt"]
-    assert distinguished(["models:/x@champion", "runs/1/best.ckpt"]) == ["models_x_champion", "runs_1_best.ckpt"]
-    assert distinguished(["a/b.ckpt", "a/c/b.ckpt"]) == ["a_b.ckpt", "a_c_b.ckpt"]
-    assert distinguished(["./a/best.ckpt", "../b/best.ckpt"]) == ["_a", "_b"]
+    assert distinguishing_names(["runs/a/1/best.ckpt", "runs/a/2/best.ckpt"]) == ["1", "2"]
+    assert distinguishing_names(["a/best.ckpt", "a/last.ckpt"]) == ["best.ckpt", "last.ckpt"]
+    assert distinguishing_names(["models:/x@champion", "runs/1/best.ckpt"]) == ["models_x_champion", "runs_1_best.ckpt"]
+    assert distinguishing_names(["a/b.ckpt", "a/c/b.ckpt"]) == ["a_b.ckpt", "a_c_b.ckpt"]
+    assert distinguishing_names(["./a/best.ckpt", "../b/best.ckpt"]) == ["_a", "_b"]
 
 
 @pytest.mark.parametrize(("argument", "said"), SENTENCES, ids=[argument for argument, _ in SENTENCES])
@@ -207,7 +207,12 @@ def test_an_emulator_of_another_variant_is_told(job, tmp_path, run_inside):
         r"compare: got an emulator of akwaboah2021 \(variant program\), beside one of akwaboah2021 \(variant program\) "
         r"with other parameters, pacing or scaled constants; give emulators of the same cell$",
     )
-    other = changed(job, tmp_path / "other.ckpt", cell_sha256="1" * 64, cell=said.cell | {"variant": "corrected"})
+    other = changed(
+        job,
+        tmp_path / "other.ckpt",
+        cell_sha256="1" * 64,
+        simulator_arguments=said.simulator_arguments | {"variant": "corrected"},
+    )
     refused(
         evaluate(job, tmp_path, f"compare=[{other}]", run=run_inside),
         r"compare: got an emulator of akwaboah2021 \(variant corrected\), beside one of akwaboah2021 \(variant program",
@@ -222,7 +227,9 @@ def test_another_transient_is_told(job, tmp_path, run_inside):
         r"with the same simulator.transient_ms, or leave traces null to have them simulated$",
     )
     said = load_emulator(job.folder / "best.ckpt").specification
-    later = changed(job, tmp_path / "later.ckpt", cell=said.cell | {"transient_ms": 45000.0})
+    later = changed(
+        job, tmp_path / "later.ckpt", simulator_arguments=said.simulator_arguments | {"transient_ms": 45000.0}
+    )
     refused(
         evaluate(job, tmp_path, f"compare=[{later}]", run=run_inside),
         r"compare: got an emulator trained on traces after 45 s, beside one after 0 s; give emulators with the same "
@@ -252,7 +259,9 @@ def test_a_checkpoint_that_is_none_is_told(job, tmp_path, run_inside):
         rf"checkpoint: {torn} cannot be read, it is damaged or of another program",
     )
     said = load_emulator(job.folder / "best.ckpt").specification
-    gone = changed(job, tmp_path / "gone.ckpt", cell=said.cell | {"model": "/nowhere/my.mmt"})
+    gone = changed(
+        job, tmp_path / "gone.ckpt", simulator_arguments=said.simulator_arguments | {"model": "/nowhere/my.mmt"}
+    )
     refused(
         evaluate(job, tmp_path, f"checkpoint={gone}", run=run_inside),
         r"simulator.model: got '/nowhere/my.mmt', which is neither a bundled model \(akwaboah2021\) nor a file$",

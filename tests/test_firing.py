@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from cardioemu.evaluation import calibration, distance, firing
+from cardioemu.evaluation import firing_metrics, nearest_distance, reliability_table
 
 SCALES = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [6.0]])
 FIRES = np.array([False, False, False, True, True, True])
 
 
 def test_counts_by_hand():
-    found = firing(SCALES, FIRES, np.array([0.1, 0.7, 0.2, 0.9, 0.4, 0.5]))
+    found = firing_metrics(SCALES, FIRES, np.array([0.1, 0.7, 0.2, 0.9, 0.4, 0.5]))
     # Said to fire: 1, 3 and 6. Wrong: 1, said to fire, and 4, said to be silent.
     assert found["fires_accuracy"] == pytest.approx(4 / 6)
     assert found["fires_sensitivity"] == pytest.approx(2 / 3)
@@ -25,13 +25,13 @@ def test_counts_by_hand():
 
 
 def test_all_right():
-    found = firing(SCALES, FIRES, FIRES.astype(float))
+    found = firing_metrics(SCALES, FIRES, FIRES.astype(float))
     assert (found["fires_accuracy"], found["fires_boundary_error"], found["fires_brier"]) == (1, 0, 0)
     assert found["fires_calibration_error"] == 0
 
 
 def test_cells_of_one_kind_only():
-    found = firing(SCALES, np.ones(6, bool), np.array([1.0, 1, 1, 0, 1, 1]))
+    found = firing_metrics(SCALES, np.ones(6, bool), np.array([1.0, 1, 1, 0, 1, 1]))
     assert found["fires_sensitivity"] == pytest.approx(5 / 6)
     assert "fires_specificity" not in found
     assert "fires_boundary_error" not in found  # none does what was said of the wrong one
@@ -39,15 +39,15 @@ def test_cells_of_one_kind_only():
 
 def test_calibration_by_hand():
     fires = np.array([False, True, True, True])
-    table = calibration(fires, np.array([0.12, 0.18, 0.95, 1.0]))
+    table = reliability_table(fires, np.array([0.12, 0.18, 0.95, 1.0]))
     assert table["said"].tolist() == [pytest.approx(0.15), pytest.approx(0.975)]
     assert table["found"].tolist() == [0.5, 1.0]
     assert table["cells"].tolist() == [2, 2]
-    found = firing(np.arange(4.0)[:, None], fires, np.array([0.12, 0.18, 0.95, 1.0]))
+    found = firing_metrics(np.arange(4.0)[:, None], fires, np.array([0.12, 0.18, 0.95, 1.0]))
     assert found["fires_calibration_error"] == pytest.approx((0.35 + 0.025) / 2)
 
 
 def test_distance_by_hand():
     trained = np.array([[0.0, 0.0], [1.0, 1.0]])
-    found = distance(np.array([[0.0, 0.3], [1.3, 1.4], [1.0, 1.0]]), trained)
+    found = nearest_distance(np.array([[0.0, 0.3], [1.3, 1.4], [1.0, 1.0]]), trained)
     assert found == pytest.approx([0.3, 0.5, 0])

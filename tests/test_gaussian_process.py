@@ -12,7 +12,7 @@ from cardioemu.common.registration import NODE_COUNT
 from cardioemu.models import GaussianProcess
 from cardioemu.models.layers.matern import JITTER, PACE
 from cardioemu.training import KerasRMSprop
-from cardioemu.training.memory.fake_run import rehearse
+from cardioemu.training.memory.fake_run import measure_memory
 
 torch.set_num_threads(1)
 TARGETS = ("samples", "components", "registered")
@@ -57,7 +57,7 @@ def test_posterior_is_that_of_scikit_learn_whatever_room_there_is(cells):
     network, scales, rows = conditioned(cells=cells)
     new = torch.rand(9, 3, dtype=torch.float64) * 2
     mean, sd = reference(scales, network.target.encode(rows)).predict(new.numpy(), return_std=True)
-    np.testing.assert_allclose(network.numbers(new).detach(), mean, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(network.latents(new).detach(), mean, rtol=0, atol=1e-6)
     windows = network.target.mean_mV + network.target.std_mV * torch.from_numpy(mean)
     np.testing.assert_allclose(network(new).detach(), windows, rtol=0, atol=1e-6)
     np.testing.assert_allclose(network.spread(new).detach() ** 2 + OBSERVED, sd[:, 0] ** 2, rtol=1e-6)
@@ -68,11 +68,11 @@ def test_error_is_the_marginal_likelihood_of_scikit_learn(target):
     network, scales, rows = conditioned(target)
     numbers = network.target.encode(rows).mT
     expected = [-reference(scales, each).log_marginal_likelihood_value_ for each in numbers]
-    found = network.summed_error(scales, rows)
+    found = network.loss(scales, rows)
     assert found.item() == pytest.approx(np.average(expected, weights=network.target.weights().square()), rel=1e-6)
     found.backward()
     assert all(parameter.grad.abs().min() > 0 for parameter in network.kernel.parameters())
-    assert network.summed_error(scales[:0], rows[:0]) == 0
+    assert network.loss(scales[:0], rows[:0]) == 0
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -106,7 +106,7 @@ def test_more_rows_than_cells_are_left_out_and_said_to_be():
     assert torch.equal(network(new / 3), again(new / 3))
     network.condition(scales[:5], [rows[:5]])  # and what it knew before is forgotten
     mean = reference(scales[:5], network.target.encode(rows[:5])).predict(new / 3)
-    np.testing.assert_allclose(network.numbers(new / 3).detach(), mean, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(network.latents(new / 3).detach(), mean, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -132,7 +132,7 @@ def test_training_lowers_the_error_and_what_is_kept_follows(monkeypatch):
     monkeypatch.setattr(torch, "cholesky_solve", lambda *given: solved.append(0) or solve(*given))
     optimizer, errors = KerasRMSprop(network.parameters(), lr=0.005), []
     for step in range(20):
-        errors.append(network.summed_error(scales, rows))
+        errors.append(network.loss(scales, rows))
         assert torch.equal(network(scales), network(scales))
         assert len(solved) == step + 1
         optimizer.zero_grad()
@@ -145,5 +145,7 @@ def test_training_lowers_the_error_and_what_is_kept_follows(monkeypatch):
 @pytest.mark.parametrize("mixed", [False, True])
 def test_training_is_rehearsed(target, mixed):
     make = partial(GaussianProcess, **SIZES | {"target": target, "cells": 1000})
-    found = rehearse(make, KerasRMSprop, inputs=3, points=60, batch_size=8, cells=4, windows=2, mixed=mixed)
+    found = measure_memory(
+        make, KerasRMSprop, inputs=3, output_samples=60, batch_size=8, cells=4, windows=2, mixed=mixed
+    )
     assert found.working > 2 * 8 * 1000**2

@@ -17,7 +17,7 @@ from test_references import cvodes_is_missing
 from test_training import Bomb
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import Solver, TraceStore, campaign, design, load_cell, simulate
+from cardioemu.simulation import SolverSettings, TraceStore, campaign, design, load_cell, simulate
 from cardioemu.simulation.solvers.rodas.solve import generate
 
 SOUND = mmt({"V": -20, "n": 0.3}, {"V": "-g * (V + 80) * n", "n": "(1 - n) / 10"}, "g = 1")
@@ -130,7 +130,7 @@ def test_entities_of_cellml_do_not_explode(tmp_path):
 
 
 def test_pickles_in_a_store_are_not_read(tmp_path, capfd):
-    store = campaign(load_cell("akwaboah2021"), design("sobol", n=4), 1000.0, Solver(), tmp_path / "traces")
+    store = campaign(load_cell("akwaboah2021"), design("sobol", n=4), 1000.0, SolverSettings(), tmp_path / "traces")
     for path in sorted(store.folder.glob("[!.]*")):  # others say who holds it
         sound = path.read_bytes()
         path.write_bytes(pickle.dumps(Bomb()))

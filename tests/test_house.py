@@ -17,7 +17,7 @@ from packaging.specifiers import SpecifierSet
 from tiny_job import JOBS, ROOT
 
 SOURCE = ROOT / "src" / "cardioemu"
-ENTRY_POINTS = [ROOT / name for name in ("train.py", "simulate.py", "evaluate.py", "tune.py", "send.py")]
+ENTRY_POINTS = [ROOT / name for name in ("train.py", "simulate.py", "evaluate.py", "tune.py", "sync.py")]
 FILES = [*sorted(SOURCE.rglob("*.py")), *ENTRY_POINTS]
 
 ANYONE = {"errors", "types", "tensors", "storage", "progress", "machine", "folders", "registration"}

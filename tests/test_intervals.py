@@ -47,7 +47,9 @@ def test_factor_is_what_nine_in_ten_of_the_samples_need(data):
     ((name, factor),) = interval_factors(emulator, data).items()
     rows = data.rows["validation"]
     simulated, scales = data.windows.windows(rows), data.windows.scales[rows]
-    inside = np.abs(simulated - emulator.voltage_mV(scales)[:, None]) <= factor * emulator.spread_mV(scales)[:, None]
+    inside = (
+        np.abs(simulated - emulator.voltage_mV(scales)[:, None]) <= factor * emulator.ensemble_std_mV(scales)[:, None]
+    )
     assert name == "voltage"
     assert inside.mean() == pytest.approx(0.9, abs=0.002)
 
@@ -69,7 +71,7 @@ def test_disagreement_is_zero_for_equal_members(data):
     with torch.no_grad():
         for parameter in emulator.network.parameters():
             parameter[1] = parameter[0]
-    assert emulator.disagreement(data.windows.scales) == pytest.approx(0, abs=1e-6)
+    assert emulator.epistemic_std(data.windows.scales) == pytest.approx(0, abs=1e-6)
 
 
 def test_disagreement_by_hand(data):
@@ -79,4 +81,4 @@ def test_disagreement_by_hand(data):
         windows = emulator.network.member_windows(torch.from_numpy(scales).float()).double().numpy()
     # The components are orthonormal: distances of their numbers are those of the windows.
     expected = np.sqrt(((windows - windows.mean(axis=0)) ** 2).mean(axis=2).mean(axis=0))
-    np.testing.assert_allclose(emulator.disagreement(scales), expected, rtol=1e-4)
+    np.testing.assert_allclose(emulator.epistemic_std(scales), expected, rtol=1e-4)

@@ -17,7 +17,7 @@ from tiny_job import ROOT
 from cardioemu.common.errors import UserError
 from cardioemu.config.config import build
 from cardioemu.settings.simulate import SimulateSettings
-from cardioemu.simulation import Engine, campaign
+from cardioemu.simulation import Executor, campaign
 from cardioemu.simulation.campaigns import jobs
 
 JOB = {"cores": 2, "memory": "4 GB"}
@@ -33,7 +33,7 @@ def engine_of(*overrides):
 
 
 def test_two_ways_to_ask_for_dask():
-    assert engine_of("campaign=dask") == engine_of("campaign.engine=dask") == Engine(engine="dask")
+    assert engine_of("campaign=dask") == engine_of("campaign.engine=dask") == Executor(executor="dask")
 
 
 ASKED = ("cores=16", "memory=64 GB", "walltime='04:30:00'", "queue=gpu", "local_directory=/scratch")
@@ -69,8 +69,8 @@ def test_the_script_of_a_job(system):
 
 
 def test_no_jobs_no_script():
-    assert Engine().job_script() is None
-    assert Engine(engine="dask").job_script() is None
+    assert Executor().job_script() is None
+    assert Executor(executor="dask").job_script() is None
 
 
 def test_ctrl_c_stays_what_it_was():
@@ -145,7 +145,7 @@ BAD = {
 def test_what_cannot_be_is_told_before_any_work(case):
     settings, sentence = BAD[case]
     with pytest.raises(ValidationError) as raised:
-        Engine(**{"engine": "dask", "cluster": "slurm"} | settings)
+        Executor(**{"engine": "dask", "cluster": "slurm"} | settings)
     (error,) = (found["ctx"]["error"] for found in raised.value.errors())
     assert isinstance(error, UserError)
     assert str(error).startswith(sentence)
@@ -184,7 +184,7 @@ def commands(tmp_path, monkeypatch, small_shards):
 
 
 def by_slurm(cell, folder, **job):
-    engine = Engine(engine="dask", cluster="slurm", job={"cores": 2, "memory": "4 GB", "interface": "lo", **job})
+    engine = Executor(executor="dask", cluster="slurm", job={"cores": 2, "memory": "4 GB", "interface": "lo", **job})
     return campaign(cell, CELLS, DURATION, SOLVER, folder, engine)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from small_campaign import DURATION, FAILING, SCALES, SOLVER, files_of
 
-from cardioemu.simulation import Engine, campaign
-from cardioemu.simulation.campaigns import expected, work
+from cardioemu.simulation import Executor, campaign
+from cardioemu.simulation.campaigns import forecast_campaign, work
 from cardioemu.simulation.campaigns.executors import dask
 
 pytestmark = pytest.mark.usefixtures("small_shards")
@@ -39,7 +39,7 @@ def known(cell, tmp_path, fresh, simulated):
     return store
 
 
-@pytest.mark.parametrize("engine", [Engine(), Engine(engine="dask", workers=1)])
+@pytest.mark.parametrize("engine", [Executor(), Executor(executor="dask", workers=1)])
 def test_only_new_cells_are_simulated(cell, tmp_path, fresh, known, simulated, monkeypatch, engine):
     log = tmp_path / "log"
     monkeypatch.setenv(dask_faults.LOG, str(log))
@@ -78,16 +78,16 @@ def test_what_a_stopped_campaign_has_is_known(cell, tmp_path, fresh, known, simu
     ],
 )
 def test_under_other_conditions_nothing_is_known(cell, tmp_path, known, changes):
-    told = expected(
+    told = forecast_campaign(
         **{"cell": cell, "scales": MORE, "duration_ms": DURATION, "solver": SOLVER, "record": ["m.x"]} | changes,
         folder=tmp_path / "traces",
-        engine=Engine(),
+        engine=Executor(),
     )
     assert told.known == 0
 
 
 def test_the_forecast_counts_what_is_simulated(cell, tmp_path, known):
-    told = expected(cell, MORE, DURATION, SOLVER, tmp_path / "traces", Engine(), ["m.x"])
+    told = forecast_campaign(cell, MORE, DURATION, SOLVER, tmp_path / "traces", Executor(), ["m.x"])
     assert (told.cells, told.distinct, told.known, told.cell_s) == (9, 6, 4, NEW * DURATION / 1000)
 
 
@@ -110,7 +110,7 @@ def test_damaged_traces_are_not_copied(cell, tmp_path, fresh, known, simulated, 
 
 
 def test_damage_between_finding_and_reading(cell, tmp_path, fresh, known, simulated, monkeypatch):
-    read = work.read
+    read = work.read_reusable
 
     def too_late(*args):
         for shard in known.shards:

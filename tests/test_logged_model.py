@@ -12,9 +12,9 @@ from mlflow import MlflowClient
 from model_book import make_book, new_run, save_checkpoint, trace
 
 from cardioemu import UserError, load_emulator
-from cardioemu.tracking import uris
+from cardioemu.tracking.registry import uris
 from cardioemu.tracking.registry.log_model import log_emulator
-from cardioemu.tracking.registry.uris import checkpoint_of
+from cardioemu.tracking.registry.uris import resolve_checkpoint
 
 FORMS = "of MLflow's models allowed are runs:/RUN_ID/emulator, models:/NAME@champion"
 
@@ -32,7 +32,7 @@ def _here(book, monkeypatch):
 def test_every_uri_loads_the_same_emulator(book):
     expected = trace(book.checkpoint)
     for uri in (f"runs:/{book.run}/emulator", "models:/tiny@champion", "models:/tiny/1", f"models:/{book.model}"):
-        assert checkpoint_of(uri).is_relative_to(book.folder / "artifacts")  # in place
+        assert resolve_checkpoint(uri).is_relative_to(book.folder / "artifacts")  # in place
         np.testing.assert_array_equal(trace(uri), expected)
         np.testing.assert_array_equal(trace(Path(uri)), expected)
 
@@ -43,7 +43,7 @@ def test_what_the_model_says_of_itself(book):
     assert info.run_id == book.run
     assert str(info.signature.inputs) == "[Tensor('float32', (-1, 5))]"
     assert str(info.signature.outputs) == "[Tensor('float32', (-1, 200))]"
-    folder = checkpoint_of(f"models:/{book.model}").parent.parent
+    folder = resolve_checkpoint(f"models:/{book.model}").parent.parent
     assert json.loads((folder / "input_example.json").read_text()) == [[1.0] * 5]
     assert (folder / "code" / "cardioemu" / "emulator" / "emulator.py").is_file()
     requirements = (folder / "requirements.txt").read_text().split()
@@ -56,12 +56,12 @@ def test_what_the_model_says_of_itself(book):
 def test_a_model_elsewhere_is_fetched_once(book, monkeypatch, tmp_path):
     monkeypatch.setattr(uris, "is_local_uri", lambda uri: False)
     monkeypatch.setattr(uris.platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
-    path = checkpoint_of("models:/tiny/1")
+    path = resolve_checkpoint("models:/tiny/1")
     assert path.is_relative_to(tmp_path / "cardioemu" / "models")
     assert path.read_bytes() == book.checkpoint.read_bytes()
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
     written = path.stat().st_mtime_ns
-    assert checkpoint_of(f"models:/{book.model}") == path
+    assert resolve_checkpoint(f"models:/{book.model}") == path
     assert path.stat().st_mtime_ns == written
 
 

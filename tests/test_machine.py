@@ -71,16 +71,16 @@ def test_free_memory_in_a_real_control_group():
 
 
 def test_resident_memory_is_what_no_file_could_give_back(tmp_path):
-    before = machine.resident()
+    before = machine.private_memory()
     own = bytearray(os.urandom(1)) * 100_000_000
-    assert machine.resident() - before == pytest.approx(1e8, rel=0.05)
+    assert machine.private_memory() - before == pytest.approx(1e8, rel=0.05)
     del own
     path = tmp_path / "file"
     path.write_bytes(bytes(1) * 50_000_000)
-    before = machine.resident()
+    before = machine.private_memory()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert sum(mapped[i] for i in range(0, 50_000_000, 4096)) == 0
-        assert machine.resident() - before < 1e7
+        assert machine.private_memory() - before < 1e7
 
 
 def test_free_disk_of_a_folder_that_is_not_there_yet(tmp_path):
@@ -92,39 +92,39 @@ def test_free_disk_of_a_folder_that_is_not_there_yet(tmp_path):
     ("size", "words"), [(5.61e7, "0.0561 GB"), (7.7e9, "7.7 GB"), (24.71e9, "24.7 GB"), (117.4e9, "117 GB")]
 )
 def test_bytes_in_words(size, words):
-    assert machine.in_words(size) == words
+    assert machine.format_bytes(size) == words
 
 
 @pytest.mark.parametrize(("variable", "expected"), [("1", 1), ("999", None), ("0", None), ("", None), ("many", None)])
 def test_cores_that_a_process_may_use(variable, expected, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", variable)
-    assert machine.cores() == (expected or len(os.sched_getaffinity(0)))
+    assert machine.available_cores() == (expected or len(os.sched_getaffinity(0)))
 
 
 def test_a_process_is_known_again_while_it_lives():
     code = "from cardioemu.runtime.machine import this_process; print(this_process(), flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:
         name = other.stdout.readline().strip()
-        assert machine.alive(name)
+        assert machine.process_exists(name)
         other.kill()
-    assert not machine.alive(name)
-    assert machine.alive(machine.this_process())
-    host, pid, began_s = machine.this_process().split()
-    assert not machine.alive(f"{host} {pid} {int(began_s) - 60}")  # another that had its number
-    assert machine.alive(f"elsewhere {pid} {began_s}")
-    assert not machine.alive("")
-    assert not machine.alive(host)
+    assert not machine.process_exists(name)
+    assert machine.process_exists(machine.process_identity())
+    host, pid, began_s = machine.process_identity().split()
+    assert not machine.process_exists(f"{host} {pid} {int(began_s) - 60}")  # another that had its number
+    assert machine.process_exists(f"elsewhere {pid} {began_s}")
+    assert not machine.process_exists("")
+    assert not machine.process_exists(host)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the clock is set where psutil reads it on Linux")
 @pytest.mark.parametrize("step_s", [-86400, 3600])
 def test_a_process_is_known_again_after_the_clock_was_set(monkeypatch, step_s):
-    name, began_s = machine.this_process(), psutil.Process().create_time()
+    name, began_s = machine.process_identity(), psutil.Process().create_time()
     boot_s = psutil.boot_time()
     monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot_s + step_s)
     assert psutil.Process().create_time() == pytest.approx(began_s + step_s)  # as the system tells it from now on
-    assert machine.alive(name)
-    assert machine.this_process() == name
+    assert machine.process_exists(name)
+    assert machine.process_identity() == name
 
 
 def open_a_thousand(path):
@@ -142,7 +142,7 @@ def test_files_that_may_be_open_at_once(tmp_path):
         resource.setrlimit(resource.RLIMIT_NOFILE, (300, before[1]))
         with pytest.raises(OSError, match="Too many open files"):
             open_a_thousand(path)
-        machine.allow_open_files(1000)
+        machine.raise_open_file_limit(1000)
         open_a_thousand(path)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -19,7 +19,7 @@ from tiny_job import JOBS, ROOT, TINY, run_cli
 
 import cardioemu.models
 from cardioemu import UserError, load_emulator
-from cardioemu.config.config import check, composed
+from cardioemu.config.config import compose_config, validate_command_line
 
 pytestmark = pytest.mark.xdist_group("manual")  # one workshop for all
 
@@ -101,7 +101,7 @@ def test_commands_of_ours(workshop, monkeypatch, program, arguments):
     if script.parent == ROOT and "--cfg" not in arguments:
         overrides = [argument for argument in arguments if argument != "-m"]
         with without_gpu():
-            assert check(ROOT / "conf", script.stem, overrides, "-m" in arguments, JOBS[script.stem])
+            assert validate_command_line(ROOT / "conf", script.stem, overrides, "-m" in arguments, JOBS[script.stem])
 
 
 def test_other_commands():
@@ -167,7 +167,7 @@ def test_the_emulator_of_the_manual(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny = [setting for setting in TINY if not setting.startswith("model.")]
     train = runpy.run_path(str(ROOT / "train.py"))["train"]
-    train(composed(tmp_path / "conf", "train", [*words[2:], *tiny, "trainer.max_epochs=2"]), tmp_path / "run")
+    train(compose_config(tmp_path / "conf", "train", [*words[2:], *tiny, "trainer.max_epochs=2"]), tmp_path / "run")
     emulator = load_emulator(tmp_path / "run" / "best.ckpt")
     # A quadratic function has the same second difference everywhere along a line.
     along = np.linspace(0.2, 1.8, 9)[:, None] * np.ones(5)

@@ -8,10 +8,10 @@ from tiny_job import RULE, SIZES, specification
 
 from cardioemu import Emulator, UserError
 from cardioemu.comparison.baselines import NearestCell
-from cardioemu.comparison.lineage import seen
-from cardioemu.comparison.measure import Subject, baselines, measure, unseen, with_windows
+from cardioemu.comparison.lineage import in_training_design
+from cardioemu.comparison.measure import Candidate, exclude_training_cells, make_baselines, measure, rows_with_windows
 from cardioemu.data import TEST, TRAIN, VALIDATION
-from cardioemu.evaluation import Findings, cell_errors
+from cardioemu.evaluation import EvaluationResult, cell_errors
 from cardioemu.models import LSTMNetwork
 
 
@@ -23,25 +23,25 @@ def emulator(data):
 
 def test_what_an_emulator_has_seen(data, emulator):
     expected = np.isin(data.part, [TRAIN, VALIDATION])
-    assert (seen(emulator, data.windows.scales) == expected).all()
-    assert not seen(emulator, data.windows.scales + 1e-12).any()
-    assert unseen(data.windows, [emulator]).index.tolist() == np.flatnonzero(data.part == TEST).tolist()
+    assert (in_training_design(emulator, data.windows.scales) == expected).all()
+    assert not in_training_design(emulator, data.windows.scales + 1e-12).any()
+    assert exclude_training_cells(data.windows, [emulator]).index.tolist() == np.flatnonzero(data.part == TEST).tolist()
 
 
 def test_cells_with_windows_by_every_rule(data, emulator):
-    cells = unseen(data.windows, [emulator])
-    assert with_windows(cells, [data.windows]).tolist() == data.rows[TEST].tolist()
+    cells = exclude_training_cells(data.windows, [emulator])
+    assert rows_with_windows(cells, [data.windows]).tolist() == data.rows[TEST].tolist()
     with pytest.raises(UserError, match=r"^design: no unseen cell gave windows; "):
-        with_windows(cells[:0], [data.windows])
+        rows_with_windows(cells[:0], [data.windows])
 
 
 @pytest.mark.filterwarnings("ignore:.*outside the trained range")
 def test_all_are_measured_on_the_same_cells(data, emulator):
     windows, rows = data.windows, data.rows[TEST]
-    subjects = {"emulator": Subject(emulator, windows, RULE.time_ms)}
-    subjects |= {name: Subject(one, windows, RULE.time_ms) for name, one in baselines(data).items()}
+    subjects = {"emulator": Candidate(emulator, windows, RULE.time_ms)}
+    subjects |= {name: Candidate(one, windows, RULE.time_ms) for name, one in make_baselines(data).items()}
     trained = windows.scales[data.rows[TRAIN]]
-    found = measure(subjects, unseen(windows, [emulator]), rows, trained)
+    found = measure(subjects, exclude_training_cells(windows, [emulator]), rows, trained)
     assert list(found.errors) == ["emulator", "nearest_cell", "linear_interpolation", "pca_ridge"]
     for name, subject in subjects.items():
         alone = cell_errors(RULE.time_ms, [(windows.windows(rows), subject.predictor.voltage_mV(windows.scales[rows]))])
@@ -51,20 +51,20 @@ def test_all_are_measured_on_the_same_cells(data, emulator):
         error = windows.windows(rows) - subject.predictor.voltage_mV(windows.scales[rows])[:, None]
         np.testing.assert_allclose(along_mV, np.sqrt((error**2).mean(axis=(0, 1))), rtol=1e-5)
     assert found.fires.tolist() == windows.cells["label"][data.part == TEST].eq("fires").tolist()
-    assert "emulator" not in found.chances
+    assert "emulator" not in found.firing_probability
 
 
 def test_voltages_that_are_no_numbers_are_told(data, emulator):
     class Broken(NearestCell):
         def voltage_mV(self, scales):
-            return np.full((len(scales), RULE.points), np.nan, np.float32)
+            return np.full((len(scales), RULE.output_samples), np.nan, np.float32)
 
     windows, rows = data.windows, data.rows[TEST]
-    subjects = {"broken": Subject(Broken(baselines(data)["nearest_cell"].known), windows, RULE.time_ms)}
+    subjects = {"broken": Candidate(Broken(make_baselines(data)["nearest_cell"].known), windows, RULE.time_ms)}
     with pytest.raises(
         UserError, match=r"^broken: it predicts voltages that are no numbers; leave it out, or train it"
     ):
-        measure(subjects, unseen(windows, [emulator]), rows, windows.scales[data.rows[TRAIN]])
+        measure(subjects, exclude_training_cells(windows, [emulator]), rows, windows.scales[data.rows[TRAIN]])
 
 
 def test_the_correlation_with_the_distance_by_hand():
@@ -73,9 +73,9 @@ def test_the_correlation_with_the_distance_by_hand():
     errors = errors.assign(rmse_mV=[1.0, 30.0, 2.0, 40.0], distance=[0.1, 0.2, 0.3, 0.4])
     along = {"a": (np.arange(4.0), np.ones(4))}
     scales, fires = np.arange(4.0)[:, None], np.array([True, True, False, False])
-    found = Findings(["IKr"], {"a": errors}, along, scales, fires, {"a": np.array([1.0, 1.0, 0.0, 1.0])})
+    found = EvaluationResult(["IKr"], {"a": errors}, along, scales, fires, {"a": np.array([1.0, 1.0, 0.0, 1.0])})
     # Ranks 1 3 2 4 against 1 2 3 4: 1 - 6 (1 + 1) / (4 x 15).
     assert found.metrics["a"]["rmse_distance_correlation"] == pytest.approx(0.8)
     assert found.metrics["a"]["fires_accuracy"] == 0.75
-    assert found.flat["a/rmse_mV_max"] == 40
+    assert found.flat_metrics["a/rmse_mV_max"] == 40
     assert found.table["emulator"].tolist() == ["a"] * 4

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cardioemu.evaluation import cell_errors, intervals, rmse_floor_mV, rmse_mV, summary
+from cardioemu.evaluation import bootstrap_intervals, cell_errors, rmse_floor_mV, rmse_mV, summarise_errors
 
 
 def evaluate(time_ms, windows, predicted):
     """The summary over cells; what comes first and what after makes no difference."""
     one_by_one = [(windows[i : i + 1], predicted[i : i + 1]) for i in range(len(windows))]
-    result = summary(cell_errors(time_ms, [(windows, predicted)]))
-    assert summary(cell_errors(time_ms, one_by_one)) == result
+    result = summarise_errors(cell_errors(time_ms, [(windows, predicted)]))
+    assert summarise_errors(cell_errors(time_ms, one_by_one)) == result
     return result
 
 
@@ -78,7 +78,7 @@ def test_errors_one_by_one_by_hand():
     assert found["r2_pooled"] == pytest.approx(1 - 12 / (16 + 8))
     errors = cell_errors(np.arange(4.0), [(windows + float32([[[0]], [[3]]]), predicted + float32([[0], [3]]))])
     # The second 3 mV higher: all are 1.5 further from the common mean.
-    assert summary(errors)["r2_pooled"] == pytest.approx(1 - 12 / (16 + 8 + 16 * 1.5**2))
+    assert summarise_errors(errors)["r2_pooled"] == pytest.approx(1 - 12 / (16 + 8 + 16 * 1.5**2))
 
 
 def errors_of(rmse_mV, **columns):
@@ -95,7 +95,7 @@ def test_phases_over_cells_by_hand():
         plateau_part=[0.5, 0.25],
         plateau_rmse_mV=[np.sqrt(8), np.sqrt(52)],
     )
-    found = summary(errors)
+    found = summarise_errors(errors)
     # Squares: cell 0 has 0 and 4, cell 1 has 3 and 13.
     assert found["rest_rmse_mV"] == pytest.approx(np.sqrt(3 / 1.25))
     assert found["plateau_rmse_mV"] == pytest.approx(np.sqrt(17 / 0.75))
@@ -117,7 +117,7 @@ def test_biomarkers_over_cells_by_hand():
         timing_error_ms=[1.0, 3.0, np.nan],
         shape_rmse_mV=[2.0, 6.0, np.nan],
     )
-    found = summary(errors)
+    found = summarise_errors(errors)
     assert (found["mdp_mape_percent"], found["mdp_mae_mV"], found["mdp_median_error_mV"]) == (3.5, 2.5, 2.5)
     assert found["apd50_mape_percent"] == pytest.approx((10 + 2 + 0) / 3)
     assert (found["apd50_mae_ms"], found["apd50_median_error_ms"]) == (pytest.approx(11 / 3), 1)
@@ -130,18 +130,18 @@ def test_biomarkers_over_cells_by_hand():
 
 def test_intervals_by_hand():
     # Of two cells the mean of a resample is 0, 1 or 2 with probabilities 1/4, 1/2, 1/4: beyond 2.5 % on either side.
-    found = intervals(errors_of([0.0, 2.0]))
+    found = bootstrap_intervals(errors_of([0.0, 2.0]))
     assert (found["rmse_mV_mean_low"], found["rmse_mV_mean_high"]) == (0, 2)
     assert (found["rmse_mV_median_low"], found["rmse_mV_median_high"]) == (0, 2)
-    same = intervals(errors_of([3.0] * 5))
+    same = bootstrap_intervals(errors_of([3.0] * 5))
     assert set(same.values()) == {3}
-    assert intervals(errors_of([3.0])) == {}
+    assert bootstrap_intervals(errors_of([3.0])) == {}
 
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_law():
     rmse_mV = np.random.default_rng(0).normal(10, 2, 400)
-    found = intervals(errors_of(rmse_mV))
+    found = bootstrap_intervals(errors_of(rmse_mV))
     half = 1.96 * rmse_mV.std() / 20
     assert found["rmse_mV_mean_low"] == pytest.approx(rmse_mV.mean() - half, abs=0.03)
     assert found["rmse_mV_mean_high"] == pytest.approx(rmse_mV.mean() + half, abs=0.03)
-    assert found == intervals(errors_of(rmse_mV))
+    assert found == bootstrap_intervals(errors_of(rmse_mV))

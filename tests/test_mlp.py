@@ -8,9 +8,9 @@ import torch
 
 from cardioemu.common.registration import NODE_COUNT
 from cardioemu.models import MLP
-from cardioemu.models import principal_components as pca
-from cardioemu.models.layers.ensemble import Trunk
+from cardioemu.models.layers.ensemble import EnsembleMLP
 from cardioemu.models.layers.firing_head import FiringHead
+from cardioemu.models.targets import principal_components as pca
 from cardioemu.models.targets.principal_components import PrincipalComponents, principal_components
 
 torch.set_num_threads(1)
@@ -63,14 +63,14 @@ def ensemble(target, members=2):
 
 
 def test_trunk_equals_the_definition():
-    trunk = Trunk(members=3, inputs=3, outputs=5, width=4, blocks=2).double()
+    trunk = EnsembleMLP(members=3, inputs=3, outputs=5, width=4, blocks=2).double()
     scales = torch.rand(6, 3, dtype=torch.float64) * 2
     expected = [numpy_trunk(trunk, member, scales.numpy()) for member in range(3)]
     np.testing.assert_allclose(trunk(scales).detach(), expected, rtol=1e-12, atol=1e-14)
 
 
 def test_layers_start_as_those_of_torch():
-    trunk = Trunk(members=2, inputs=5, outputs=400, width=300, blocks=1)
+    trunk = EnsembleMLP(members=2, inputs=5, outputs=400, width=300, blocks=1)
     for layer, inputs in ((trunk.first, 5), (trunk.blocks[0].first, 300), (trunk.last, 300)):
         reference = torch.nn.Linear(inputs, layer.weight.shape[-1])
         for parameter, like in ((layer.weight, reference.weight), (layer.bias, reference.bias)):
@@ -114,7 +114,7 @@ def test_error_is_that_of_the_windows(target):
         basis = network.target.basis
         windows = network.target.mean_mV + (windows - network.target.mean_mV) @ basis.T @ basis
     expected = (network(scales) - windows).square().mean(1).sum()
-    torch.testing.assert_close(network.summed_error(scales, windows), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(network.loss(scales, windows), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_what_a_network_is_trained_on_hangs_on_its_target():
@@ -128,7 +128,7 @@ def test_what_a_network_is_trained_on_hangs_on_its_target():
 @pytest.mark.parametrize("target", TARGETS)
 def test_all_at_once_is_what_is_said_one_after_the_other(target):
     network, scales = ensemble(target).float(), torch.rand(3, 3)
-    told = network.told(scales)
+    told = network.outputs(scales)
     torch.testing.assert_close(told.voltage_mV, network(scales))
     torch.testing.assert_close(told.firing_logit, network.firing_logit(scales))
     expected = network.cycle_length_ms(scales)
@@ -141,9 +141,9 @@ def test_firing_loss_by_hand():
     logits = np.array([numpy_trunk(head.trunk, member, scales.numpy())[:, 0] for member in (0, 1)])
     chance = 1 / (1 + np.exp(-logits))
     expected = -np.log(np.where(fires.numpy() == 1, chance, 1 - chance)).mean(0).sum()
-    assert head.summed_error(scales, fires).item() == pytest.approx(expected, rel=1e-12)
+    assert head.loss(scales, fires).item() == pytest.approx(expected, rel=1e-12)
     head.temperature.fill_(2.5)  # of calibration; training knows nothing of it
-    assert head.summed_error(scales, fires).item() == pytest.approx(expected, rel=1e-12)
+    assert head.loss(scales, fires).item() == pytest.approx(expected, rel=1e-12)
     np.testing.assert_allclose(head(scales).detach(), logits.mean(0) / 2.5, rtol=1e-12)
 
 

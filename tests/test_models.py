@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from scipy import ndimage
 from torch import nn
 
-from cardioemu.models import LSTM, NETWORKS, Dense, LSTMNetwork, Normaliser, gaussian_smoothed, parameter_table
+from cardioemu.models import LSTM, NETWORKS, Dense, LSTMNetwork, Normaliser, gaussian_filter1d, parameter_table
 
 torch.set_num_threads(1)
 
@@ -176,14 +176,14 @@ def test_lstm3_equals_the_definition():
 @pytest.mark.parametrize("sigma", [0.0, 0.3, 1.0, 2.5, 7.6])
 def test_smoothing_is_that_of_scipy(sigma):
     windows = torch.randn(3, 90, dtype=torch.float64, requires_grad=True)
-    smoothed = gaussian_smoothed(windows, sigma)
+    smoothed = gaussian_filter1d(windows, sigma)
     expected = ndimage.gaussian_filter1d(windows.detach().numpy(), sigma, axis=1) if sigma else windows.detach().numpy()
     np.testing.assert_allclose(smoothed.detach(), expected, rtol=1e-12, atol=1e-12)
-    assert torch.autograd.gradcheck(lambda v: gaussian_smoothed(v, sigma), windows[:, :12])
+    assert torch.autograd.gradcheck(lambda v: gaussian_filter1d(v, sigma), windows[:, :12])
 
 
 def test_smoothing_keeps_what_is_level_even_where_the_window_is_short():
-    torch.testing.assert_close(gaussian_smoothed(torch.full((2, 5), -73.0), 30.0), torch.full((2, 5), -73.0))
+    torch.testing.assert_close(gaussian_filter1d(torch.full((2, 5), -73.0), 30.0), torch.full((2, 5), -73.0))
 
 
 def test_parameter_table_counts_a_shared_parameter_once():

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from cardioemu.tracking.outbox import Outbox, waiting
+from cardioemu.tracking.outbox import Outbox, pending_folders
 
 
 def keep(folder, count):
@@ -16,12 +16,12 @@ def keep(folder, count):
 def test_calls_are_sent_once_and_in_their_order(tmp_path):
     keep(tmp_path, 5)
     assert len(Outbox(tmp_path)) == 5
-    assert waiting(tmp_path.parent) == [tmp_path]
+    assert pending_folders(tmp_path.parent) == [tmp_path]
     sent = []
-    Outbox(tmp_path).send(lambda call, arguments: sent.append((call, arguments["step"])))
+    Outbox(tmp_path).sync(lambda call, arguments: sent.append((call, arguments["step"])))
     assert sent == [("metrics", number) for number in range(5)]
     assert list(tmp_path.iterdir()) == []
-    assert waiting(tmp_path.parent) == []
+    assert pending_folders(tmp_path.parent) == []
 
 
 def test_what_fails_goes_on_waiting(tmp_path):
@@ -35,11 +35,11 @@ def test_what_fails_goes_on_waiting(tmp_path):
 
     came_back = False
     with pytest.raises(ConnectionError):
-        Outbox(tmp_path).send(perform)
+        Outbox(tmp_path).sync(perform)
     assert len(Outbox(tmp_path)) == 4
     Outbox(tmp_path).keep("metrics", {"step": 7})
     came_back = True
-    Outbox(tmp_path).send(perform)
+    Outbox(tmp_path).sync(perform)
     assert sent == [*range(8)]
 
 
@@ -53,7 +53,7 @@ def test_a_line_that_a_kill_cut_off_is_no_call_and_harms_no_other(seed, tmp_path
     whole = text[:cut].count(b"\n") + (text[cut : cut + 1] == b"\n")  # only its newline may lack
     Outbox(tmp_path).keep("end", {"status": "KILLED"})
     sent = []
-    Outbox(tmp_path).send(lambda call, arguments: sent.append((call, arguments)))
+    Outbox(tmp_path).sync(lambda call, arguments: sent.append((call, arguments)))
     assert sent == [*(("metrics", {"step": number}) for number in range(whole)), ("end", {"status": "KILLED"})]
 
 
@@ -67,7 +67,7 @@ def test_files_of_the_outbox_go_with_their_calls_and_others_stay(tmp_path):
         box.keep("image", {"path": f"unsent/{name}"})
     box.keep("file", {"path": "figures/test.png"})
     seen = []
-    box.send(lambda _, arguments: seen.append((tmp_path / arguments["path"]).read_text()))
+    box.sync(lambda _, arguments: seen.append((tmp_path / arguments["path"]).read_text()))
     assert seen == ["a.png", "b.png", "kept"]
     assert [path.name for path in tmp_path.iterdir()] == ["figures"]
     assert figure.exists()
@@ -76,7 +76,7 @@ def test_files_of_the_outbox_go_with_their_calls_and_others_stay(tmp_path):
 def test_sweeps_are_sent_before_their_runs(tmp_path):
     for folder in ("2026-01-01/a", "sweeps/z", "2026-01-01/b-sweep/0"):
         keep(tmp_path / folder, 1)
-    first, *others = waiting(tmp_path)
+    first, *others = pending_folders(tmp_path)
     assert first == tmp_path / "sweeps" / "z"
     assert len(others) == 2
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from tiny_job import RULE, specification
 
-from cardioemu.comparison.measure import Subject, measure, unseen, with_own_outputs
+from cardioemu.comparison.measure import Candidate, add_emulator_outputs, exclude_training_cells, measure
 from cardioemu.data import TEST, TRAIN
 from cardioemu.emulator import Emulator
-from cardioemu.evaluation import cell_errors, summary
+from cardioemu.evaluation import cell_errors, summarise_errors
 from cardioemu.models import MLP, Network
-from cardioemu.windowing import WindowRule, about_starts
+from cardioemu.windowing import WindowRule, aligned_positions
 
 SETTINGS = {"samples": 200, "begin_ms": -50.0, "interval_ms": 2.5, "inputs": 5, "components": 6, "width": 8}
 
@@ -27,7 +27,7 @@ def emulator(data):
     network.fit_target(data.training_rows())
     network.firing_logit = lambda scales: 40 * (scales[:, -1] - 1)
     network.cycle_length_ms = lambda scales: 400 + scales[:, 0]
-    network.told = partial(Network.told, network)  # which asks one after the other
+    network.outputs = partial(Network.outputs, network)  # which asks one after the other
     network.member_cycle_lengths_ms = lambda scales: torch.stack([400 + scales[:, 0] + i for i in (-1, 0, 1)])
     said = specification(
         network="MLP",
@@ -63,7 +63,7 @@ def test_no_cells(emulator):
 
 def test_cycle_lengths_of_windows():
     rule = WindowRule(length_ms=300.0, samples=301, count=1, settle_ms=500.0)
-    found = about_starts(np.array([100.0, 600, 1150, 1600]), 2500.0, rule)
+    found = aligned_positions(np.array([100.0, 600, 1150, 1600]), 2500.0, rule)
     assert found.begin_ms.tolist() == [550, 1100, 1550]
     np.testing.assert_array_equal(found.cycle_length_ms, [550, 450, np.nan])
 
@@ -80,8 +80,8 @@ def test_cycle_lengths_of_cells(traces, windows):
 
 def test_coverage_and_cycle_length_by_hand(data, emulator):
     rows, windows = data.rows[TEST], data.windows
-    subject = Subject(emulator, windows, RULE.time_ms)
-    found = with_own_outputs(pd.DataFrame({"cell": rows}), subject, rows)
+    subject = Candidate(emulator, windows, RULE.time_ms)
+    found = add_emulator_outputs(pd.DataFrame({"cell": rows}), subject, rows)
     scales, simulated = windows.scales[rows], windows.windows(rows)
     intervals = emulator.intervals(scales)
     for i in range(len(rows)):
@@ -98,8 +98,8 @@ def test_coverage_and_cycle_length_by_hand(data, emulator):
 
 def test_all_of_it_is_summarised(data, emulator):
     rows, windows = data.rows[TEST], data.windows
-    subjects = {"emulator": Subject(emulator, windows, RULE.time_ms)}
-    found = measure(subjects, unseen(windows, [emulator]), rows, windows.scales[data.rows[TRAIN]])
+    subjects = {"emulator": Candidate(emulator, windows, RULE.time_ms)}
+    found = measure(subjects, exclude_training_cells(windows, [emulator]), rows, windows.scales[data.rows[TRAIN]])
     metrics, errors = found.metrics["emulator"], found.errors["emulator"]
     wrong = (errors["cycle_length_predicted_ms"] - errors["cycle_length_ms"]).abs()
     assert metrics["cycle_length_error_ms_median"] == pytest.approx(wrong.median())
@@ -122,4 +122,4 @@ def test_first_cycle_by_hand():
     own_ms = np.interp(-40, V[49:51], time_ms[49:51])  # within a sample of 0, and so is the next
     assert abs(own_ms) < 1
     assert errors["cycle_rmse_mV"] == pytest.approx(3, abs=0.15)
-    assert summary(pd.DataFrame([errors]))["cycle_rmse_mV_median"] == errors["cycle_rmse_mV"]
+    assert summarise_errors(pd.DataFrame([errors]))["cycle_rmse_mV_median"] == errors["cycle_rmse_mV"]

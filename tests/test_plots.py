@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from trace_shapes import LogisticAPs, s_inverse, smooth_steps, trace_of
 
-from cardioemu.evaluation.report.plots import cell_name, cell_title, overlay, sample_traces, swept_errors
+from cardioemu.evaluation.report.trace_plots import cell_name, cell_title, plot_overlay, plot_sweep, plot_traces
 
 NAMES = ("ICaL", "IK1", "IKr")
 REST = smooth_steps((0, -70), (1500, -70))
@@ -26,7 +26,7 @@ def panels(figure):
 
 def test_the_curve_is_the_trace():
     aps = LogisticAPs([200.0, 900.0])
-    (axis,) = panels(sample_traces([aps.trace()], ["two"]))
+    (axis,) = panels(plot_traces([aps.trace()], ["two"]))
     times, voltage_mV = drawn(axis)
     np.testing.assert_allclose(voltage_mV, aps.V(times), atol=2e-5)
     assert times[[0, -1]].tolist() == [0, 1500]
@@ -42,14 +42,14 @@ def test_the_curve_is_the_trace():
 @pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (4, 2, 3), (9, 3, 3)])
 def test_a_panel_for_every_trace(count, rows, columns):
     titles = [f"cell {i}" for i in range(count)]
-    figure = sample_traces([REST] * count, titles)
+    figure = plot_traces([REST] * count, titles)
     assert len(figure.axes) == rows * columns
     assert [axis.get_title() for axis in panels(figure)] == titles
     assert figure.get_supylabel() == "V (mV)"
 
 
 def test_a_failed_trace_ends_at_a_cross_and_says_why():
-    figure = sample_traces([REST, BROKEN], ["at rest", "broken"])
+    figure = plot_traces([REST, BROKEN], ["at rest", "broken"])
     rest, broken = panels(figure)
     assert rest.get_title() == "at rest"
     assert broken.get_title() == "broken\nnot finite at 50 ms"
@@ -64,14 +64,14 @@ def test_a_failed_trace_ends_at_a_cross_and_says_why():
 
 def test_a_cell_that_failed_at_once():
     trace = trace_of([0.0], [-70], [0], duration=100.0, status="no memory: more (stopped at 0 ms)")
-    (axis,) = panels(sample_traces([trace], ["control"]))
+    (axis,) = panels(plot_traces([trace], ["control"]))
     assert axis.get_title() == "control\nno memory at 0 ms"
     assert drawn(axis, 2).ravel().tolist() == [0, -70]
 
 
 @pytest.mark.parametrize(("duration_ms", "label", "end"), [(10_000, "time (ms)", 10_000), (100_000, "time (s)", 100)])
 def test_long_traces_are_drawn_in_seconds(duration_ms, label, end):
-    figure = sample_traces([smooth_steps((0, -70), (50, 10), (duration_ms, -70))], ["long"])
+    figure = plot_traces([smooth_steps((0, -70), (50, 10), (duration_ms, -70))], ["long"])
     (axis,) = panels(figure)
     assert figure.get_supxlabel() == label
     assert axis.get_xlim() == (0, end)
@@ -81,7 +81,7 @@ def test_long_traces_are_drawn_in_seconds(duration_ms, label, end):
 
 
 def test_traces_of_two_lengths_share_the_axis():
-    figure = sample_traces([REST, smooth_steps((0, -70), (900, -70))], ["a", "b"])
+    figure = plot_traces([REST, smooth_steps((0, -70), (900, -70))], ["a", "b"])
     assert [axis.get_xlim() for axis in panels(figure)] == [(0, 1500), (0, 1500)]
 
 
@@ -89,20 +89,20 @@ def test_lines_are_finer_where_aps_crowd():
     few, many, early = (LogisticAPs(ups, 40.0, 20_000.0) for ups in ([200], range(100, 20_000, 200), (100, 300)))
     widths = [
         axis.lines[0].get_linewidth()
-        for axis in panels(sample_traces([few.trace(), many.trace(), early.trace()], list("abc")))
+        for axis in panels(plot_traces([few.trace(), many.trace(), early.trace()], list("abc")))
     ]
     assert widths[0] > widths[1] == widths[2]
 
 
 def test_solvers_may_end_a_rounding_past_the_duration():
     trace = trace_of([0.0, 50.0, 100.0 + 5e-7], [-70, -60, -70], [0, 0, 0], duration=100.0)
-    (axis,) = panels(sample_traces([trace], ["a"]))
+    (axis,) = panels(plot_traces([trace], ["a"]))
     assert drawn(axis)[0, -1] == 100
 
 
 def test_long_titles_are_broken():
     title = ", ".join(f"current{i} {i / 8:g}" for i in range(9))
-    figure = sample_traces([REST], [title])
+    figure = plot_traces([REST], [title])
     lines = panels(figure)[0].get_title().splitlines()
     assert " ".join(lines) == title
     assert max(map(len, lines)) <= 62
@@ -125,7 +125,7 @@ RUNS = pd.DataFrame(
 
 
 def test_errors_stand_over_epochs_with_a_line_for_each_of_the_rest():
-    (axis,) = swept_errors(RUNS, ["model.hidden", "trainer.max_epochs"], ERROR).axes
+    (axis,) = plot_sweep(RUNS, ["model.hidden", "trainer.max_epochs"], ERROR).axes
     lines = {line.get_label(): np.array(line.get_data()).T.tolist() for line in axis.lines}
     assert lines == {"model.hidden=32": [[50, 4], [100, 3]], "model.hidden=64": [[50, 2], [100, 1]]}
     assert axis.get_xlabel() == "trainer.max_epochs"
@@ -134,9 +134,9 @@ def test_errors_stand_over_epochs_with_a_line_for_each_of_the_rest():
 
 def test_errors_stand_over_names_too():
     runs = pd.DataFrame({"model": ["lstm2", "lstm3"], "optimizer.lr": ["1e-4", "1e-2"], ERROR: [1.0, 2.0]})
-    (axis,) = swept_errors(runs, ["model"], ERROR).axes
+    (axis,) = plot_sweep(runs, ["model"], ERROR).axes
     assert [label.get_text() for label in axis.get_xticklabels()] == ["lstm2", "lstm3"]
-    (axis,) = swept_errors(runs, ["optimizer.lr"], ERROR).axes
+    (axis,) = plot_sweep(runs, ["optimizer.lr"], ERROR).axes
     assert axis.get_xscale() == "log"
     assert axis.lines[0].get_xdata().tolist() == [1e-4, 1e-2]
 
@@ -146,7 +146,7 @@ def test_overlay_draws_every_cell(cells, rows, columns):
     simulated = np.repeat(np.random.default_rng(0).normal(size=(cells, 3, 50)).astype(np.float32), 1, axis=0)
     predicted = simulated.mean(axis=1)
     titles = [f"cell {i}" for i in range(cells)]
-    figure = overlay(np.arange(50.0), simulated, predicted, titles)
+    figure = plot_overlay(np.arange(50.0), simulated, predicted, titles)
     assert len(figure.axes) == rows * columns
     shown = [axis for axis in figure.axes if axis.get_visible()]
     assert [axis.get_title() for axis in shown] == titles
@@ -159,7 +159,7 @@ def test_overlay_draws_every_cell(cells, rows, columns):
 
 def test_overlay_thins_long_windows_out_but_keeps_their_ends():
     time_ms = np.arange(10000) * 0.05 - 50
-    figure = overlay(time_ms, np.zeros((1, 1, 10000), np.float32), np.zeros((1, 10000), np.float32), ["one"])
+    figure = plot_overlay(time_ms, np.zeros((1, 1, 10000), np.float32), np.zeros((1, 10000), np.float32), ["one"])
     drawn = figure.axes[0].lines[0].get_xdata()
     assert len(drawn) <= 2000
     assert drawn[[0, -1]].tolist() == time_ms[[0, -1]].tolist()

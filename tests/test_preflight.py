@@ -18,7 +18,7 @@ from torch import nn
 from cardioemu import UserError
 from cardioemu.models import LSTMNetwork, Network
 from cardioemu.training import KerasRMSprop, Preflight, TrainingJob, make_trainer
-from cardioemu.training.memory.fake_run import Rehearsal, rehearse
+from cardioemu.training.memory.fake_run import MemoryUse, measure_memory
 
 preflight = import_module("cardioemu.training.memory.preflight")
 GB = 10**9
@@ -48,7 +48,7 @@ def seed(**changes):
     ],
 )
 def test_what_is_kept_by_hand(optimizer, per_gradient, more):
-    found = rehearse(seed(), optimizer, **SIZES)
+    found = measure_memory(seed(), optimizer, **SIZES)
     # The recurrent kernel is never read: it gets no gradient, and the optimiser keeps nothing of it.
     assert found.network == NETWORK
     assert found.gradients == NETWORK - RECURRENT
@@ -57,7 +57,7 @@ def test_what_is_kept_by_hand(optimizer, per_gradient, more):
 
 
 def test_buffers_count():
-    assert rehearse(seed(normalise=True), KerasRMSprop, **SIZES).network == NETWORK + 4 * (7 + 1)
+    assert measure_memory(seed(normalise=True), KerasRMSprop, **SIZES).network == NETWORK + 4 * (7 + 1)
 
 
 class Squares(Network):
@@ -76,46 +76,50 @@ class Squares(Network):
 
 def test_the_work_of_a_step_by_hand():
     sizes = SIZES | {"points": 1000, "batch_size": 1, "windows": 1, "cells": 1}
-    found = rehearse(Squares, partial(torch.optim.SGD, lr=0.1, foreach=False), **sizes)
+    found = measure_memory(Squares, partial(torch.optim.SGD, lr=0.1, foreach=False), **sizes)
     assert (found.network, found.gradients, found.optimizer) == (4000, 4000, 0)
     # Vectors of 1000 floats: at least batch, s w, its square and the gradient of that, at most twice as many.
     assert 4 * 4000 <= found.working <= 8 * 4000
-    assert rehearse(Squares, partial(torch.optim.SGD, lr=0.1), **sizes | {"batch_size": 1000}).working > 1000 * 4000
+    assert (
+        measure_memory(Squares, partial(torch.optim.SGD, lr=0.1), **sizes | {"batch_size": 1000}).working > 1000 * 4000
+    )
 
 
 def test_mixed_precision_adds_a_copy_of_the_weights_and_halves_activations():
     def working(mixed, **changes):
-        return rehearse(seed(hidden=64), partial(torch.optim.SGD, lr=0.1), **SIZES | {"mixed": mixed} | changes).working
+        return measure_memory(
+            seed(hidden=64), partial(torch.optim.SGD, lr=0.1), **SIZES | {"mixed": mixed} | changes
+        ).working
 
     assert working(mixed=True) > working(mixed=False)
     assert working(mixed=True, batch_size=10**5) < working(mixed=False, batch_size=10**5)
 
 
 def test_a_rehearsal_allocates_nothing():
-    rehearse(seed(), KerasRMSprop, **SIZES)  # imports
+    measure_memory(seed(), KerasRMSprop, **SIZES)  # imports
     before = psutil.Process().memory_info().rss
-    found = rehearse(seed(hidden=100_000), KerasRMSprop, **SIZES)
+    found = measure_memory(seed(hidden=100_000), KerasRMSprop, **SIZES)
     assert found.network > 160 * GB
     assert found.building > 1.15 * found.network  # its orthogonal part, a Gram matrix and a factor of it
     assert psutil.Process().memory_info().rss - before < 5e7
 
 
-REHEARSAL = Rehearsal(network=4 * GB, building=9 * GB, gradients=2 * GB, optimizer=3 * GB, working=GB)
+REHEARSAL = MemoryUse(network=4 * GB, building=9 * GB, gradients=2 * GB, optimizer=3 * GB, working=GB)
 
 
 def test_the_table_by_hand():
     found = Preflight(REHEARSAL, False, {"host": 20 * GB, "GPU": 0, "disk": 15 * GB}, program=GB)
     later = preflight.LATER
-    assert found.needs == {
+    assert found.required == {
         "host": 11 * GB + later,
         "GPU": 0,
         "disk": 29 * GB,
     }  # best and its copy, and three of the others
-    assert found.short == ["disk"]
-    assert found.room == {"GPU": 0, "host": (20 * GB - 11 * GB - later) // 2}
+    assert found.insufficient == ["disk"]
+    assert found.window_budget == {"GPU": 0, "host": (20 * GB - 11 * GB - later) // 2}
     holding = replace(found, held={"host": 2 * GB})
-    assert holding.needs["host"] == 13 * GB + later
-    assert holding.room == found.room
+    assert holding.required["host"] == 13 * GB + later
+    assert holding.window_budget == found.window_budget
     lines = [line.split() for line in str(holding).splitlines()]
     assert lines[0] == ["host", "disk"]
     assert ["parameters", "4", "GB"] in lines
@@ -124,30 +128,30 @@ def test_the_table_by_hand():
     assert lines[-1] == ["there", "is", "20", "GB", "15", "GB"]
     # Where building takes more than all of training, that is the most.
     large = replace(found, rehearsal=REHEARSAL._replace(building=30 * GB))
-    assert large.needs["host"] == 31 * GB + later
-    assert large.short == ["host", "disk"]
-    assert large.room["host"] == 0
+    assert large.required["host"] == 31 * GB + later
+    assert large.insufficient == ["host", "disk"]
+    assert large.window_budget["host"] == 0
 
 
 def test_the_table_of_a_gpu_by_hand():
     found = Preflight(REHEARSAL, True, {"host": 20 * GB, "GPU": 10 * GB, "disk": 50 * GB}, program=GB)
     found = replace(found, held={"host": 2 * GB})
     # The network is built on the host, and trained on the GPU.
-    assert found.needs["host"] == 10 * GB + preflight.LATER
-    assert found.needs["GPU"] == 10 * GB + preflight.CUDA
-    assert found.short == ["GPU"]
+    assert found.required["host"] == 10 * GB + preflight.LATER
+    assert found.required["GPU"] == 10 * GB + preflight.CUDA
+    assert found.insufficient == ["GPU"]
     assert str(found).splitlines()[0].split() == ["host", "GPU", "disk"]
-    assert replace(found, free=found.free | {"GPU": 21 * GB}).room["GPU"] == (11 * GB - preflight.CUDA) // 2
+    assert replace(found, free=found.free | {"GPU": 21 * GB}).window_budget["GPU"] == (11 * GB - preflight.CUDA) // 2
 
 
 def test_the_table_of_several_processes_by_hand():
     one = Preflight(REHEARSAL, False, {"host": 50 * GB, "GPU": 0, "disk": 50 * GB}, program=GB)
     four = replace(one, processes=4)
-    assert four.needs == {"host": 4 * one.needs["host"], "GPU": 0, "disk": 29 * GB}
+    assert four.required == {"host": 4 * one.required["host"], "GPU": 0, "disk": 29 * GB}
     # Sharded, the 9 GB of network, gradients and optimiser state count a quarter each; building does not.
     sharded = replace(four, shards=4, rehearsal=REHEARSAL._replace(building=GB))
-    assert sharded.needs["host"] == 4 * (GB + preflight.LATER + 9 * GB // 4 + GB)
-    assert sharded.room["host"] == (50 * GB - sharded.needs["host"]) // 2 // 4
+    assert sharded.required["host"] == 4 * (GB + preflight.LATER + 9 * GB // 4 + GB)
+    assert sharded.window_budget["host"] == (50 * GB - sharded.required["host"]) // 2 // 4
 
 
 @pytest.fixture
@@ -161,9 +165,9 @@ def job(tmp_path, monkeypatch):
     trainer = partial(make_trainer, max_epochs=1, **ALONE)
     model = partial(LSTMNetwork, samples=1000, hidden=2000)
     job = TrainingJob(
-        model, KerasRMSprop, inputs=5, points=1000, windows=3, batch_size=4096, trainer=trainer, folder=tmp_path
+        model, KerasRMSprop, inputs=5, output_samples=1000, windows=3, batch_size=4096, trainer=trainer, folder=tmp_path
     )
-    assert job.misfit() is None
+    assert job.shortfall_message() is None
     return SimpleNamespace(machine=machine, job=job)
 
 

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 
 from cardioemu import UserError
-from cardioemu.runtime.locks import held
+from cardioemu.runtime.locks import folder_lock
 from cardioemu.tracking import Server, Sqlite
-from cardioemu.tracking.child_runs import children
+from cardioemu.tracking.child_runs import tabulate_child_runs
 from cardioemu.tracking.outbox import Outbox
 from cardioemu.tracking.recorder import Recorder
 from cardioemu.tracking.run import Run
@@ -65,7 +65,7 @@ def test_what_still_waits_at_the_end_is_told(recorded, tmp_path, capsys):
     run.end("FINISHED")
     assert "tracking: 2 records of the run wait in " in capsys.readouterr().err
     recorded.up = True
-    Run(recorded).send()
+    Run(recorded).sync()
     assert [call for call, _ in recorded.calls] == ["begin", "metrics", "end"]
 
 
@@ -112,18 +112,18 @@ def test_two_threads(recorded, tmp_path):
 def test_what_a_live_run_keeps_is_not_sent_beside_it(tmp_path):
     runs = Sqlite(database=tmp_path / "mlflow.db", artifacts=tmp_path / "artifacts", experiment="e")
     Outbox(tmp_path / "run").keep("begin", {"tags": {}, "time_ms": 0})
-    with held(tmp_path / "run", "trained", "runs_dir"):
+    with folder_lock(tmp_path / "run", "trained", "runs_dir"):
         with pytest.raises(UserError, match=r"^runs_dir: \S+/run is in use by process \d+ on "):
-            runs.send(tmp_path / "run")
+            runs.sync(tmp_path / "run")
         assert len(Outbox(tmp_path / "run")) == 1
-    assert runs.send(tmp_path / "run")[0] == 1
+    assert runs.sync(tmp_path / "run")[0] == 1
     assert len(Outbox(tmp_path / "run")) == 0
 
 
 def test_where_a_run_is_once_the_server_has_gone(tmp_path):
     server = Server(uri="http://127.0.0.1:9", experiment="e")
     (tmp_path / "mlflow_run_id").write_text("r")
-    assert server.where(server.reopened(tmp_path)) == "http://127.0.0.1:9"
+    assert server.ui_location(server.resume_run(tmp_path)) == "http://127.0.0.1:9"
 
 
 def test_a_finished_job_that_a_sweep_takes_over_has_its_name_there(tmp_path):
@@ -133,10 +133,10 @@ def test_a_finished_job_that_a_sweep_takes_over_has_its_name_there(tmp_path):
         with replace(sweeps[0], run_name=name).run("n", {"x": 1}, tmp_path / job, job=job):
             pass
     for sweep, job in ((sweeps[1], "second"), (replace(sweeps[1], run_name="x=1,y=3"), "first")):
-        assert sweep.finished(job)
+        assert sweep.find_finished(job)
     client, experiment = one.connect()
-    assert children(client, experiment, "b")["name"].tolist() == ["x=1,y=3", "x=1,y=2"]
-    assert children(client, experiment, "b")["y"].tolist() == ["3", "2"]
+    assert tabulate_child_runs(client, experiment, "b")["name"].tolist() == ["x=1,y=3", "x=1,y=2"]
+    assert tabulate_child_runs(client, experiment, "b")["y"].tolist() == ["3", "2"]
 
 
 def test_more_params_tags_and_metrics_than_mlflow_takes_at_once(tmp_path):

@@ -7,7 +7,7 @@ from trace_shapes import recording_of, s_inverse, trace_of
 
 from cardioemu.simulation import design, load_cell, simulate
 from cardioemu.simulation.pacing import Pacing
-from cardioemu.traces import Recording, downward_crossings, highest, lowest, steepest, upward_crossings
+from cardioemu.traces import Recording, downward_crossings, max_slope, maximum, minimum, upward_crossings
 
 # A stimulus current: 0 until 10 ms, falls from -52 to -50 while it is on, 0 from 12 ms on.
 STIMULUS = recording_of([0, 10, 10, 12, 12, 20], [0, 0, -52, -50, 0, 0], [0, 0, 1, 1, 0, 0])
@@ -58,15 +58,15 @@ def test_crossings_at_a_jump(values, up, down):
 
 
 def test_extremes_take_what_lies_inside_an_interval_that_ends_at_a_jump():
-    assert lowest(STIMULUS, 0, 10) == (0, 0)
-    assert lowest(STIMULUS, 0, 10.5) == (10, -52)
-    assert lowest(STIMULUS, 10, 20) == (10, -52)
-    assert lowest(STIMULUS, 12, 20) == (12, 0)
-    assert highest(STIMULUS, 10, 12) == (12, -50)
-    assert highest(STIMULUS, 10, 20) == (12, 0)
-    assert highest(STIMULUS, 10, 10) == (10, -52)
-    assert steepest(STIMULUS, 0, 10) == (0, 0)
-    assert steepest(STIMULUS, 0, 20) == (10, 1)
+    assert minimum(STIMULUS, 0, 10) == (0, 0)
+    assert minimum(STIMULUS, 0, 10.5) == (10, -52)
+    assert minimum(STIMULUS, 10, 20) == (10, -52)
+    assert minimum(STIMULUS, 12, 20) == (12, 0)
+    assert maximum(STIMULUS, 10, 12) == (12, -50)
+    assert maximum(STIMULUS, 10, 20) == (12, 0)
+    assert maximum(STIMULUS, 10, 10) == (10, -52)
+    assert max_slope(STIMULUS, 0, 10) == (0, 0)
+    assert max_slope(STIMULUS, 0, 20) == (10, 1)
 
 
 # A current that is NaN at 2 ms, in the model's units: 1, 3, NaN, 3, 1 with slope 2 up and -2 down.
@@ -87,10 +87,10 @@ def test_events_know_nothing_of_what_is_nan():
     assert downward_crossings(BROKEN, 2) == pytest.approx([3.5])
     across = recording_of([0, 1, 2, 3], [1, 1, np.nan, 3])
     assert upward_crossings(across, 2).size == 0
-    assert highest(BROKEN, 0, 1) == (1, 3)
-    assert highest(BROKEN, 3, 4) == lowest(BROKEN, 3, 3) == (3, 3)
-    assert steepest(BROKEN, 0, 1) == (0, 2)
-    for find in (highest, lowest, steepest):
+    assert maximum(BROKEN, 0, 1) == (1, 3)
+    assert maximum(BROKEN, 3, 4) == minimum(BROKEN, 3, 3) == (3, 3)
+    assert max_slope(BROKEN, 0, 1) == (0, 2)
+    for find in (maximum, minimum, max_slope):
         for interval in ((0, 4), (0.5, 1.5), (1.2, 1.4), (2, 2), (2.5, 3.5)):
             assert np.isnan(find(BROKEN, *interval).value)
 
@@ -107,14 +107,14 @@ def test_one_bad_step_hides_the_crossing_beside_it_and_no_other(bad, which):
     assert np.isnan(recording.at([1.5, 2.5])).all()
     assert recording.at([0, 1, 3, 4, 5]).tolist() == [-1, 1, 1, -1, 1]
     np.testing.assert_array_equal(recording.at(2), values[2].astype(np.float32))
-    assert not np.isfinite(highest(recording, 0, 5).value)
+    assert not np.isfinite(maximum(recording, 0, 5).value)
 
 
 def test_all_nan():
     recording = recording_of([0, 1, 2], [np.nan] * 3, [np.nan] * 3)
     assert np.isnan(recording.at([0, 0.5, 2])).all()
     assert upward_crossings(recording, 0).size == downward_crossings(recording, 0).size == 0
-    assert np.isnan(highest(recording, 0, 2).value)
+    assert np.isnan(maximum(recording, 0, 2).value)
 
 
 def test_recording_of_a_cell_that_failed():
@@ -123,7 +123,7 @@ def test_recording_of_a_cell_that_failed():
     assert np.isnan(recording.at([2, 3, 3.001, 100])).tolist() == [False, False, True, True]
     assert upward_crossings(recording, 0.5) == pytest.approx([2])
     with pytest.raises(ValueError, match=r"an interval must lie in \[0, 3\] ms"):
-        highest(recording, 0, 4)
+        maximum(recording, 0, 4)
 
 
 def test_steps_that_make_no_recording():
@@ -154,11 +154,11 @@ def test_events_on_states_and_currents_of_a_simulated_cell(tmp_path):
     x, stimulus = trace.recorded["x"], trace.recorded["m.i_stim"]
     assert downward_crossings(x, 0.5) == pytest.approx([7 * np.log(2)], abs=1e-6)
     assert upward_crossings(x, 0.5).size == 0
-    assert steepest(x, 0, 30) == pytest.approx((30, -np.exp(-30 / 7) / 7), rel=1e-5)
+    assert max_slope(x, 0, 30) == pytest.approx((30, -np.exp(-30 / 7) / 7), rel=1e-5)
     assert downward_crossings(stimulus, -1) == pytest.approx([5, 25], abs=1e-12)
     assert upward_crossings(stimulus, -1) == pytest.approx([7, 27], abs=1e-12)
-    assert lowest(stimulus, 0, 30) == pytest.approx((5, -5 - np.exp(-5 / 7)), rel=1e-6)
-    assert highest(stimulus, 5, 7) == pytest.approx((7, -5 - np.exp(-1)), rel=1e-6)
+    assert minimum(stimulus, 0, 30) == pytest.approx((5, -5 - np.exp(-5 / 7)), rel=1e-6)
+    assert maximum(stimulus, 5, 7) == pytest.approx((7, -5 - np.exp(-1)), rel=1e-6)
 
 
 QUARTERS = np.array([[0.25], [0.5], [0.75]])

@@ -136,7 +136,7 @@ def test_on_the_akwaboah_model(solver):
 def test_jacobian_of_the_akwaboah_model():
     cell = load_cell("akwaboah2021")
     state, scale = cell.initial_state, np.array([1, 0.5, 2, 1, 1.0])
-    J = jacobian_function(cell)(0.0, state, scale * cell.equations.controls, np.zeros(len(cell.equations.inputs)))
+    J = jacobian_function(cell)(0.0, state, scale * cell.equations.control_values, np.zeros(len(cell.equations.inputs)))
     steps = 1e-5 * np.maximum(np.abs(state), 1e-3)
     np.testing.assert_allclose(J, differences(cell, state, scale, steps), rtol=1e-4, atol=1e-7)
 

@@ -12,13 +12,13 @@ from small_cells import small_cell
 from tiny_job import JOBS, ROOT, TINY, run_cli
 
 from cardioemu import UserError
-from cardioemu.config.config import check, composed
-from cardioemu.simulation import Engine, Pacing, Solver, campaign, design, load_cell, simulate
+from cardioemu.config.config import compose_config, validate_command_line
+from cardioemu.simulation import Executor, Pacing, SolverSettings, campaign, design, load_cell, simulate
 from cardioemu.simulation.solvers.rodas import compiler
 from cardioemu.tracking import job_key, provenance
 
 train = runpy.run_path(str(ROOT / "train.py"))["train"]
-SEARCH = ["sweep=seed_lstm", "trials=2"]
+SEARCH = ["sweep=lstm", "trials=2"]
 REFUSED = [
     ("train", ["schedule=step", "schedule.step_size=0"], "schedule: torch does not take these settings ("),
     ("train", ["schedule=cosine", "schedule.T_max=0"], "schedule: torch does not take these settings ("),
@@ -59,14 +59,14 @@ REFUSED = [
 @pytest.mark.parametrize(("program", "arguments", "sentence"), REFUSED)
 def test_settings(program, arguments, sentence):
     with pytest.raises(UserError) as error:
-        check(ROOT / "conf", program, arguments, False, JOBS[program])
+        validate_command_line(ROOT / "conf", program, arguments, False, JOBS[program])
     assert str(error.value).startswith(sentence)
     assert "hidden" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["constant", "cosine", "step", "exponential", "plateau"])
 def test_every_schedule_as_it_comes_is_taken(name):
-    assert check(ROOT / "conf", "train", [f"schedule={name}"], False, JOBS["train"])
+    assert validate_command_line(ROOT / "conf", "train", [f"schedule={name}"], False, JOBS["train"])
 
 
 def test_a_config_that_is_only_shown(tmp_path):
@@ -104,13 +104,13 @@ def test_traces_that_may_not_be_read(monkeypatch, tmp_path):
 
     monkeypatch.setattr(import_module("cardioemu.simulation.campaigns.folder"), "refuse_foreign", forbidden)
     with pytest.raises(UserError, match=rf"^data_dir: {tmp_path}/traces cannot be read \(Permission denied\); "):
-        campaign(load_cell("akwaboah2021"), np.ones((1, 5)), 10.0, Solver(), tmp_path / "traces")
+        campaign(load_cell("akwaboah2021"), np.ones((1, 5)), 10.0, SolverSettings(), tmp_path / "traces")
 
 
 def test_a_scheduler_that_wants_certificates(tmp_path):
-    engine = Engine(engine="dask", cluster="tls://127.0.0.1:9")
+    engine = Executor(executor="dask", cluster="tls://127.0.0.1:9")
     with pytest.raises(UserError, match=r"^campaign.cluster: there is no Dask scheduler at tls://127.0.0.1:9"):
-        campaign(load_cell("akwaboah2021"), np.ones((1, 5)), 10.0, Solver(), tmp_path / "traces", engine)
+        campaign(load_cell("akwaboah2021"), np.ones((1, 5)), 10.0, SolverSettings(), tmp_path / "traces", engine)
 
 
 def test_a_table_whose_names_are_not_utf_8(tmp_path):
@@ -139,7 +139,7 @@ def test_a_design_that_changes_below_a_run(monkeypatch, tmp_path):
     table.to_csv(tmp_path / "cells.csv", index=False)
     monkeypatch.chdir(tmp_path)
     own = ["design=file", "design.path=cells.csv", *(o for o in TINY if not o.startswith("design"))]
-    config = composed(ROOT / "conf", "train", [*own, "trainer.max_epochs=1"])
+    config = compose_config(ROOT / "conf", "train", [*own, "trainer.max_epochs=1"])
     keys = [job_key({}, ROOT / "train.py", scales=table.to_numpy())]
     train(config, tmp_path / "run")
     table.iloc[0, 0] += 0.01

@@ -7,9 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardioemu.common.registration import EDGE_MS, NODE_COUNT, node_times_ms
-from cardioemu.models.targets.registered_cycle import LEAST, WEIGHTS, Beating, RegisteredCycle, unrolled
+from cardioemu.models.targets.registered_cycle import (
+    MIN_COMPONENT_WEIGHT,
+    WEIGHTS,
+    CycleParameters,
+    RegisteredCycle,
+    concatenate_cycles,
+)
 from cardioemu.simulation import design, load_cell, simulate
-from cardioemu.windowing import CycleRule, registered_row
+from cardioemu.windowing import CycleRule, registered_cycle_vector
 
 torch.set_num_threads(1)
 SETTLE_MS = 50.0
@@ -21,7 +27,9 @@ MARKS = slice(NODE_COUNT, NODE_COUNT + 3)
 def beating():
     """Cells that beat steadily, by their traces and registered rows."""
     traces = simulate(load_cell("akwaboah2021"), design("sobol", n=20), 4000.0, threads=1, transient_ms=20_000.0)
-    found = [(trace, registered_row(trace, CycleRule(SETTLE_MS))) for trace in traces if trace.label == "fires"]
+    found = [
+        (trace, registered_cycle_vector(trace, CycleRule(SETTLE_MS))) for trace in traces if trace.label == "fires"
+    ]
     found = [(trace, row) for trace, row in found if row is not None]
     assert len(found) > 10
     return [trace for trace, _ in found], torch.from_numpy(np.array([row for _, row in found]))
@@ -62,7 +70,11 @@ def test_encoded_numbers_are_standard_and_weighted(beating):
     np.testing.assert_allclose(middle, 1 / 3, rtol=1e-4)
     other = torch.randn(2, *numbers.shape, dtype=torch.float64)
     spread = np.linalg.svd(rows[:, :NODE_COUNT] - rows[:, :NODE_COUNT].mean(0))[1][:6]
-    weight = [*np.maximum(spread / spread[0], LEAST), *[WEIGHTS["landmarks"]] * 3, *[WEIGHTS["gains"]] * 3]
+    weight = [
+        *np.maximum(spread / spread[0], MIN_COMPONENT_WEIGHT),
+        *[WEIGHTS["landmarks"]] * 3,
+        *[WEIGHTS["gains"]] * 3,
+    ]
     expected = (((other.numpy() - numbers) * [*weight, WEIGHTS["beats"]]) ** 2).sum(-1)
     np.testing.assert_allclose(target.squared_error(other, rows), expected, rtol=1e-4)
     assert target.squared_error(target.encode(rows), rows).max() == 0
@@ -73,7 +85,7 @@ def cells(gains=0.0, landmarks_ms=LANDMARKS_MS, dtype=torch.float64):
     part = torch.linspace(0, 1, NODE_COUNT, dtype=torch.float64)
     nodes_mV = -60 + torch.stack([70 * torch.sin(3 * part), 90 * torch.sin(6 * part) * part])
     nodes_mV[:, -1] = nodes_mV[:, 0]
-    return Beating(*(x.to(dtype) for x in (nodes_mV, landmarks_ms.log(), torch.full_like(landmarks_ms, gains))))
+    return CycleParameters(*(x.to(dtype) for x in (nodes_mV, landmarks_ms.log(), torch.full_like(landmarks_ms, gains))))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +94,7 @@ def cells(gains=0.0, landmarks_ms=LANDMARKS_MS, dtype=torch.float64):
 @pytest.mark.parametrize("gain", [0.0, 0.02, -0.05])
 def test_cycles_follow_each_other_by_hand(begin_ms, end_ms, first, gain):
     beating = cells(gain)
-    times_ms, voltages_mV = unrolled(beating, float(begin_ms), float(end_ms))
+    times_ms, voltages_mV = concatenate_cycles(beating, float(begin_ms), float(end_ms))
     assert times_ms.shape == voltages_mV.shape
     assert (times_ms.diff() > 0).all()
     assert (times_ms[:, 0] <= begin_ms).all()
@@ -107,8 +119,8 @@ def test_cycles_follow_each_other_by_hand(begin_ms, end_ms, first, gain):
 @pytest.mark.parametrize(("more_ms", "cycles"), [(-1.0, 3 + 4), (1.0, 4 + 5)])
 def test_as_many_cycles_as_are_needed(gain, more_ms, cycles):
     cl_ms = 400 * np.exp(gain * np.arange(-3, 4))
-    beating = Beating(*(x[:1] for x in cells(gain)))
-    times_ms, _ = unrolled(beating, -cl_ms[:3].sum() - more_ms, cl_ms[3:].sum() + more_ms)
+    beating = CycleParameters(*(x[:1] for x in cells(gain)))
+    times_ms, _ = concatenate_cycles(beating, -cl_ms[:3].sum() - more_ms, cl_ms[3:].sum() + more_ms)
     assert times_ms.shape == (1, cycles * (NODE_COUNT - 1) + 1)
 
 
@@ -129,7 +141,7 @@ def test_landmarks_are_moved_from_the_time_of_the_row_to_the_ap_start():
     beats = torch.tensor([[7.25], [3.0]], dtype=torch.float64)
     rows = torch.cat([cells().nodes_mV, LANDMARKS_MS.log(), gains, beats], 1)
     target = target_of(rows, components=2)
-    found = target.beating(target.encode(rows))
+    found = target.cycle_parameters(target.encode(rows))
     expected = LANDMARKS_MS.log() + torch.tensor([[0.75], [0.0]]) * gains
     torch.testing.assert_close(found.log_landmarks, expected, rtol=0, atol=1e-6)
     torch.testing.assert_close(found.gains, gains, rtol=1e-6, atol=1e-9)
@@ -143,7 +155,7 @@ def test_wild_gains_are_bounded():
     numbers = torch.tensor([[1e6], [-1e6], [0.0]], dtype=torch.float64).expand(3, target.size)
     # Three times the usual gain of 0.01, times the hyperbolic sine of twice 5.
     expected = 0.03 * np.sinh(10) * np.array([1, -1, 0])
-    np.testing.assert_allclose(target.beating(numbers).gains[:, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(target.cycle_parameters(numbers).gains[:, 0], expected, rtol=1e-6)
 
 
 @given(
@@ -153,7 +165,7 @@ def test_wild_gains_are_bounded():
 )
 def test_landmarks_out_of_order_are_put_apart(logarithms, gain, dtype):
     beating = cells(gain, torch.tensor([logarithms, [4.0, 5.0, 6.0]], dtype=torch.float64).exp(), dtype)
-    times_ms, voltages_mV = unrolled(beating, -50.0, 450.0)
+    times_ms, voltages_mV = concatenate_cycles(beating, -50.0, 450.0)
     assert times_ms.isfinite().all()
     assert voltages_mV.isfinite().all()
     starts_ms = times_ms[0, :: NODE_COUNT - 1]

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardioemu.evaluation import BIOMARKERS, firing
-from cardioemu.evaluation import report_plots as plots
+from cardioemu.evaluation import BIOMARKERS, firing_metrics
+from cardioemu.evaluation.report import error_plots as plots
 from cardioemu.evaluation.report.html import biomarker_table, error_table, firing_table, phase_table, worst_table
 
 RNG = np.random.default_rng(0)
@@ -83,7 +83,7 @@ def test_biomarkers_of_cells_that_have_both_are_drawn():
 def test_the_confusion_is_drawn_simulated_by_predicted():
     fires = np.array([True] * 7 + [False] * 5)
     said = np.array([1.0] * 4 + [0.0] * 3 + [1.0] * 2 + [0.0] * 3)
-    (axis,) = plots.confusion({"a": firing(np.arange(12.0)[:, None], fires, said)}).axes
+    (axis,) = plots.confusion({"a": firing_metrics(np.arange(12.0)[:, None], fires, said)}).axes
     numbers = {text.get_position(): text.get_text() for text in axis.texts}
     # (column: predicted, row: simulated), "fires" first.
     assert numbers == {(0, 0): "4", (1, 0): "3", (0, 1): "2", (1, 1): "3"}

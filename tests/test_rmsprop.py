@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from cardioemu.training import rmsprop
+from cardioemu.training.optimizers import rmsprop
 from cardioemu.training.optimizers.rmsprop import KerasRMSprop
 
 torch.set_num_threads(1)

@@ -46,6 +46,6 @@ def without(package, script, *arguments, cwd):
 
 def test_a_missing_package(tmp_path):
     assert without("optuna", "train.py", "dry_run=true", *TINY, cwd=tmp_path).returncode == 0
-    told = without("optuna", "tune.py", "sweep=seed_lstm", cwd=tmp_path)
+    told = without("optuna", "tune.py", "sweep=lstm", cwd=tmp_path)
     assert told.returncode != 0
     assert "optuna" in told.stderr.splitlines()[-1]

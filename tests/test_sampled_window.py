@@ -8,7 +8,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit
 from trace_shapes import LogisticAPs
 
-from cardioemu.evaluation import PHASES, SampledWindow, cell_errors, summary, timing_and_shape
+from cardioemu.evaluation import PHASES, SampledWindow, cell_errors, summarise_errors, timing_and_shape
 
 TIME_MS = np.arange(0, 1500.5, 0.5) - 50  # 0 at the AP start
 TIMES = ("apd50", "apd75", "apd90", "cl")
@@ -23,7 +23,7 @@ def biomarkers_of(time_ms, voltage_mV):
 
 
 def evaluate(time_ms, windows, predicted):
-    return summary(cell_errors(time_ms, [(windows, predicted)]))
+    return summarise_errors(cell_errors(time_ms, [(windows, predicted)]))
 
 
 def ap(length=100.0, cycle=600.0, count=3):
@@ -96,7 +96,7 @@ def test_a_window_that_begins_within_an_ap_does_not_have_it(cut_ms):
     window, _ = ap()
     begin = np.searchsorted(TIME_MS, cut_ms)
     found = SampledWindow(TIME_MS[begin:] - cut_ms, window[begin:])
-    assert found.own is None
+    assert found.aligned_ap is None
     assert found.starts_ms.tolist() == pytest.approx([600 - cut_ms, 1200 - cut_ms], abs=1e-3)
 
 
@@ -196,7 +196,7 @@ def test_what_stands_before_the_first_ap_start_belongs_to_the_ap_before():
 def test_without_an_ap_all_is_rest():
     flat = SampledWindow(TIME_MS, np.full(TIME_MS.shape, -75, np.float32))
     assert set(flat.phases) == {0}
-    assert flat.own is None
+    assert flat.aligned_ap is None
     assert len(flat.landmarks_ms) == 0
 
 

@@ -18,7 +18,7 @@ from cardioemu.simulation import simulate
 from cardioemu.simulation.solvers import SOLVERS, rodas
 from cardioemu.simulation.solvers.rodas.compiler import ARITHMETIC, NATIVE
 from cardioemu.simulation.solvers.rodas.solve import FIRST_STEP_MS, MAX_STEP_MS, STATUS
-from cardioemu.simulation.solvers.rodas.source import unknowns
+from cardioemu.simulation.solvers.rodas.source import system_size
 from cardioemu.traces import SPACING_MS
 
 MAIN = Path(__file__).with_name("sanitized.c")
@@ -84,7 +84,7 @@ def prepared(make, folder):
 def write(problem, path):
     """As `rodas.solve` fills its job; a low step limit, which the program is too slow for otherwise."""
     cells, width = problem.initial.shape
-    size = unknowns(problem.cell.equations)
+    size = system_size(problem.cell.equations)
     states, atol = np.zeros((cells, size)), np.ones(size)
     states[:, :width], atol[:width] = problem.initial, problem.atol
     integers = np.array([cells, len(problem.schedule.edges_ms), 20_000, THREADS])

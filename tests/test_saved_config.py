@@ -7,26 +7,26 @@ import pytest
 from tiny_job import ROOT, TINY
 
 from cardioemu import UserError
-from cardioemu.config.config import build, composed, plain, reopen, save
+from cardioemu.config.config import build, compose_config, open_run_to_resume, resolved_dict, save_run_config
 from cardioemu.settings.train import TrainSettings
 
 
 @pytest.fixture
 def begun(tmp_path):
     """The folder of a run that has begun."""
-    save(composed(ROOT / "conf", "train", TINY), tmp_path / "run")
+    save_run_config(compose_config(ROOT / "conf", "train", TINY), tmp_path / "run")
     return tmp_path / "run"
 
 
 def test_the_saved_config_builds_the_same_settings(begun):
-    config, folder = reopen(str(begun), [])
+    config, folder = open_run_to_resume(str(begun), [])
     assert folder == begun
-    assert plain(config) == plain(composed(ROOT / "conf", "train", TINY))
+    assert resolved_dict(config) == resolved_dict(compose_config(ROOT / "conf", "train", TINY))
     assert "${" not in (begun / "config.yaml").read_text()
 
 
 def test_what_a_begun_run_may_change(begun):
-    config, _ = reopen(str(begun), ["trainer.max_epochs=9", "tracking.database=other.db"])
+    config, _ = open_run_to_resume(str(begun), ["trainer.max_epochs=9", "tracking.database=other.db"])
     settings = build(config, TrainSettings)
     assert settings.trainer.keywords["max_epochs"] == 9
     assert settings.tracking.database == Path("other.db")
@@ -38,20 +38,20 @@ def test_what_a_begun_run_may_not_change(begun, override):
     with pytest.raises(
         UserError, match=rf"^{re.escape(address)}: a run that has begun takes changes of single settings"
     ):
-        reopen(str(begun), [override])
+        open_run_to_resume(str(begun), [override])
 
 
 def test_what_was_null_may_be_given(begun):
-    config, _ = reopen(str(begun), ["trainer.patience=20", "tracking.run_name=other"])
+    config, _ = open_run_to_resume(str(begun), ["trainer.patience=20", "tracking.run_name=other"])
     assert (config.trainer.patience, config.tracking.run_name) == (20, "other")
 
 
 @pytest.mark.parametrize("override", ["tracking.run_name=[a", "trainer.max_epochs=${nothing}"])
 def test_what_cannot_be_read(begun, override):
     with pytest.raises(UserError, match=rf"^{re.escape(override)}: this is no setting=value that can be read"):
-        reopen(str(begun), [override])
+        open_run_to_resume(str(begun), [override])
 
 
 def test_the_folder_is_the_same_wherever_it_is_asked_from(begun, monkeypatch):
     monkeypatch.chdir(begun.parent)
-    assert reopen("run", [])[1] == begun
+    assert open_run_to_resume("run", [])[1] == begun

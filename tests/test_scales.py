@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import checked_scales, distinct, is_first
+from cardioemu.simulation import first_occurrence, unique_rows, validate_scales
 
 CURRENTS = ("ICaL", "IK1", "IKr", "IKur", "INa")
 
@@ -26,7 +26,7 @@ CURRENTS = ("ICaL", "IK1", "IKr", "IKur", "INa")
     ],
 )
 def test_scales_in_any_form(given):
-    scales = checked_scales(given, CURRENTS)
+    scales = validate_scales(given, CURRENTS)
     assert scales.dtype == np.float64
     assert scales.tolist() == [[1, 2, 0, 0.5, 1]]
 
@@ -53,20 +53,20 @@ def test_scales_in_any_form(given):
 )
 def test_scales_that_are_refused(given, message):
     with pytest.raises(UserError, match=message):
-        checked_scales(given, CURRENTS)
+        validate_scales(given, CURRENTS)
 
 
 def test_distinct_rows_by_hand():
     rows = np.array([[1.0, 1], [0, 2], [1, 1], [0, 1], [0, 2]])
-    number, first = distinct(rows)
+    number, first = unique_rows(rows)
     assert number.tolist() == [0, 1, 0, 2, 1]
     assert first.tolist() == [0, 1, 3]
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, 2.0]), st.sampled_from([0.5, 1.0])), min_size=1, max_size=20))
 def test_distinct_rows(rows):
-    number, first = distinct(np.array(rows))
+    number, first = unique_rows(np.array(rows))
     seen = list(dict.fromkeys(rows))
     assert number.tolist() == [seen.index(row) for row in rows]
     assert first.tolist() == [rows.index(row) for row in seen]
-    assert is_first(np.array(rows)).tolist() == [rows.index(row) == i for i, row in enumerate(rows)]
+    assert first_occurrence(np.array(rows)).tolist() == [rows.index(row) == i for i, row in enumerate(rows)]

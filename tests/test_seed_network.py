@@ -9,9 +9,9 @@ from small_training import assert_same
 from tiny_job import SPLIT, specification
 
 from cardioemu import Emulator
-from cardioemu.comparison.measure import SEED, with_seed_network
-from cardioemu.comparison.published_lstm import is_seed_network, seed_network
-from cardioemu.data import WindowData
+from cardioemu.comparison.measure import PUBLISHED_LSTM, add_published_lstm
+from cardioemu.comparison.published_lstm import is_published_lstm, train_published_lstm
+from cardioemu.data import WindowDataModule
 from cardioemu.models import LSTMNetwork
 
 module = import_module("cardioemu.comparison.published_lstm")
@@ -34,41 +34,41 @@ def said(data):
 
 def test_which_network_is_the_seeds():
     sizes = {"samples": 200, "inputs": 5, "hidden": 12000}
-    assert is_seed_network(specification(settings=sizes))
-    assert is_seed_network(specification(settings=sizes | {"lstm_layers": 1, "dead_weights": "drop"}))
-    assert not is_seed_network(specification(settings=sizes | {"lstm_layers": 2}))
-    assert not is_seed_network(specification(settings=sizes | {"dense_layers": 3}))
+    assert is_published_lstm(specification(network_arguments=sizes))
+    assert is_published_lstm(specification(network_arguments=sizes | {"lstm_layers": 1, "dead_weights": "drop"}))
+    assert not is_published_lstm(specification(network_arguments=sizes | {"lstm_layers": 2}))
+    assert not is_published_lstm(specification(network_arguments=sizes | {"dense_layers": 3}))
 
 
 def test_it_is_trained_once(data, said, tmp_path, monkeypatch):
-    emulator = seed_network(data, said, tmp_path)
-    assert is_seed_network(emulator.specification)
-    assert emulator.specification.settings == {"samples": 200, "inputs": 5, "hidden": 256}
+    emulator = train_published_lstm(data, said, tmp_path)
+    assert is_published_lstm(emulator.specification)
+    assert emulator.specification.network_arguments == {"samples": 200, "inputs": 5, "hidden": 256}
     assert emulator.specification.sigma_points == 0
     assert emulator.specification.interval_factors == {}
-    assert emulator.specification.windows == data.windows.key
+    assert emulator.specification.windows_key == data.windows.key
     (folder,) = tmp_path.iterdir()
     assert sorted(path.name for path in folder.iterdir()) == [".holder", ".lock", "network.ckpt"]
     monkeypatch.setattr(module, "fit", None)
-    assert_same(seed_network(data, said, tmp_path).state_dict(), emulator.state_dict())
+    assert_same(train_published_lstm(data, said, tmp_path).state_dict(), emulator.state_dict())
 
 
 def test_another_split_is_another_network(data, said, tmp_path):
-    other = WindowData(data.windows, replace(data.rule, seed=SPLIT.seed + 1))
-    trained = [seed_network(each, said, tmp_path) for each in (data, other)]
+    other = WindowDataModule(data.windows, replace(data.rule, seed=SPLIT.seed + 1))
+    trained = [train_published_lstm(each, said, tmp_path) for each in (data, other)]
     assert len([*tmp_path.iterdir()]) == 2
     assert [each.specification.split["seed"] for each in trained] == [SPLIT.seed, SPLIT.seed + 1]
 
 
 def test_its_batches_are_its_own(data, said, tmp_path):
-    emulator = seed_network(WindowData(data.windows, replace(data.rule, batch_size=500)), said, tmp_path)
+    emulator = train_published_lstm(WindowDataModule(data.windows, replace(data.rule, batch_size=500)), said, tmp_path)
     assert emulator.specification.split["batch_size"] == 32
-    assert_same(emulator.state_dict(), seed_network(data, said, tmp_path).state_dict())
+    assert_same(emulator.state_dict(), train_published_lstm(data, said, tmp_path).state_dict())
     assert len([*tmp_path.iterdir()]) == 1
 
 
 def test_after_a_kill_it_goes_on_to_the_same_network(data, said, tmp_path, monkeypatch):
-    whole = seed_network(data, said, tmp_path / "whole")
+    whole = train_published_lstm(data, said, tmp_path / "whole")
     fit, make_trainer = module.fit, module.make_trainer
 
     def killed(*arguments):
@@ -79,17 +79,17 @@ def test_after_a_kill_it_goes_on_to_the_same_network(data, said, tmp_path, monke
         patch.setattr(module, "make_trainer", lambda folder, max_epochs: make_trainer(folder, max_epochs=1))
         patch.setattr(module, "fit", killed)
         with pytest.raises(KeyboardInterrupt, match=r"^stopped; the same command goes on from the last whole epoch$"):
-            seed_network(data, said, tmp_path / "killed")
+            train_published_lstm(data, said, tmp_path / "killed")
     assert not [*tmp_path.glob("killed/*/network.ckpt")]
     begun = []
     monkeypatch.setattr(module, "fit", lambda *arguments: (begun.append(arguments[-1]), fit(*arguments)))
-    assert_same(seed_network(data, said, tmp_path / "killed").state_dict(), whole.state_dict())
+    assert_same(train_published_lstm(data, said, tmp_path / "killed").state_dict(), whole.state_dict())
     assert [path.name for path in begun] == ["last.ckpt"]
 
 
 def test_it_stands_beside_others_only(data, said, tmp_path):
     torch.manual_seed(0)
     other = Emulator(LSTMNetwork(**said.settings), said)
-    beside = with_seed_network({"emulator": other}, data, tmp_path, "cpu")
-    assert list(beside) == ["emulator", SEED]
-    assert with_seed_network(beside, data, tmp_path, "cpu") == beside
+    beside = add_published_lstm({"emulator": other}, data, tmp_path, "cpu")
+    assert list(beside) == ["emulator", PUBLISHED_LSTM]
+    assert add_published_lstm(beside, data, tmp_path, "cpu") == beside

@@ -4,33 +4,35 @@ import numpy as np
 import pytest
 from small_cells import small_cell
 
-from cardioemu.simulation import Simulator, Solver, simulate
+from cardioemu.simulation import CellSettings, SolverSettings, simulate
 
 
 def test_simulator_refuses_a_wrong_model_when_it_is_made():
-    assert Simulator("akwaboah2021", 10.0).cell().variant == "program"
+    assert CellSettings("akwaboah2021", 10.0).cell().variant == "program"
     with pytest.raises(ValueError, match="neither a bundled model"):
-        Simulator("akwaboah", 10.0)
+        CellSettings("akwaboah", 10.0)
     for duration in (0, -1, float("inf")):
         with pytest.raises(ValueError, match="duration_ms"):
-            Simulator(model="akwaboah2021", duration_ms=duration)
+            CellSettings(model="akwaboah2021", duration_ms=duration)
 
 
 def test_simulator_sets_parameters_states_and_pacing(tmp_path):
     small_cell(tmp_path, {"V": 0}, {"V": "a * pace - V"}, "a = 1\npace = 0 bind pace")
     facts = {"model": str(tmp_path / "small.mmt"), "duration_ms": 10.0, "parameters": {"m.a": 3.0}}
-    cell = Simulator(**facts, initial_state={"V": -2.0}, pacing={"period_ms": 4.0, "amplitude": 5.0, "count": 1}).cell()
+    cell = CellSettings(
+        **facts, initial_state={"V": -2.0}, pacing={"period_ms": 4.0, "amplitude": 5.0, "count": 1}
+    ).cell()
     (trace,) = simulate(cell, [], 1.0, rtol=1e-8)
     assert trace.voltage_mV(1.0) == pytest.approx(15 - 17 * np.exp(-1), rel=1e-6)
     with pytest.raises(ValueError, match="no constant of the model"):
-        Simulator(**facts | {"parameters": {"m.b": 1.0}})
+        CellSettings(**facts | {"parameters": {"m.b": 1.0}})
     with pytest.raises(ValueError, match=r"give pacing\.period_ms"):
-        Simulator(**facts, pacing={"amplitude": 2.0})
+        CellSettings(**facts, pacing={"amplitude": 2.0})
     with pytest.raises(ValueError, match="cannot be paced"):
-        Simulator("akwaboah2021", 10.0, pacing={"period_ms": 4.0})
+        CellSettings("akwaboah2021", 10.0, pacing={"period_ms": 4.0})
 
 
 @pytest.mark.parametrize("wrong", [{"name": "euler"}, {"rtol": 0}, {"rtol": 1}, {"threads": 0}])
 def test_solver_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Solver(**wrong)
+        SolverSettings(**wrong)

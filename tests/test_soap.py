@@ -9,7 +9,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from cardioemu.training import SOAP
-from cardioemu.training import soap as soap_module
+from cardioemu.training.optimizers import soap as soap_module
 
 DEFAULTS = {"lr": 2e-3, "beta1": 0.95, "beta2": 0.95, "every": 10, "warmup": 200}
 SETTINGS = {"lr": 0.05, "beta1": 0.8, "beta2": 0.9, "every": 3, "warmup": 4}

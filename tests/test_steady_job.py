@@ -78,11 +78,14 @@ def test_prediction(steady):
 
 
 def test_it_is_measured_after_its_own_transient(steady, tmp_path, run_inside):
-    where = (f"checkpoint={steady / 'best.ckpt'}", f"data_dir={steady.parents[2] / 'data'}", "seed_network=false")
+    where = (f"checkpoint={steady / 'best.ckpt'}", f"data_dir={steady.parents[2] / 'data'}", "published_lstm=false")
     told = run_inside(*where, "design=sobol", "design.n=24", "design.seed=1", cwd=tmp_path, script="evaluate.py")
     assert "24 unseen cells of akwaboah2021 (variant program), 2.5 s each after 1 s: " in told.stdout, told.stderr
     stores = [TraceStore(path) for path in (steady.parents[2] / "data" / "traces").iterdir()]
-    assert sorted((store.facts["cells"], store.facts["transient_ms"]) for store in stores) == [(24, 1000), (48, 1000)]
+    assert sorted((store.metadata["cells"], store.metadata["transient_ms"]) for store in stores) == [
+        (24, 1000),
+        (48, 1000),
+    ]
 
 
 def test_a_killed_run_resumes_as_if_nothing_had_been(steady, begin, tmp_path):

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from cardioemu.runtime.files import atomic, stage_key
+from cardioemu.runtime.files import atomic_write, content_key
 
 
 def names(folder):
@@ -16,7 +16,7 @@ def names(folder):
 
 
 def test_atomic_writes_a_new_file_into_a_new_folder(tmp_path):
-    with atomic(tmp_path / "a" / "b" / "file.txt") as temporary:
+    with atomic_write(tmp_path / "a" / "b" / "file.txt") as temporary:
         temporary.write_text("new")
         assert not (tmp_path / "a" / "b" / "file.txt").exists()
     assert (tmp_path / "a" / "b" / "file.txt").read_text() == "new"
@@ -28,7 +28,7 @@ def test_an_exception_leaves_the_old_file(tmp_path, error):
     (tmp_path / "file").write_text("old")
 
     def write():
-        with atomic(tmp_path / "file") as temporary:
+        with atomic_write(tmp_path / "file") as temporary:
             temporary.write_text("half of the n")
             raise error
 
@@ -40,7 +40,7 @@ def test_an_exception_leaves_the_old_file(tmp_path, error):
 
 def test_a_block_that_writes_nothing_leaves_the_old_file(tmp_path):
     (tmp_path / "file").write_text("old")
-    with pytest.raises(FileNotFoundError), atomic(tmp_path / "file"):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "file"):
         pass
     assert (tmp_path / "file").read_text() == "old"
 
@@ -56,13 +56,13 @@ def test_a_kill_during_the_write_leaves_the_old_file(tmp_path):
     assert child.wait() == -signal.SIGKILL
     assert (tmp_path / "file").read_text() == "old"
     assert len(names(tmp_path)) == 2  # the torn file lies beside it, hidden, and in nobody's way
-    with atomic(tmp_path / "file") as temporary:
+    with atomic_write(tmp_path / "file") as temporary:
         temporary.write_text("new")
     assert (tmp_path / "file").read_text() == "new"
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
-    with atomic(tmp_path / "file") as one, atomic(tmp_path / "file") as other:
+    with atomic_write(tmp_path / "file") as one, atomic_write(tmp_path / "file") as other:
         assert one != other
         one.write_text("one")
         other.write_text("other")
@@ -82,19 +82,19 @@ CHANGES = [
 
 
 def test_the_order_of_facts_does_not_matter():
-    assert stage_key("s", **FACTS) == stage_key("s", **dict(reversed(FACTS.items())))
-    assert stage_key("s", **FACTS) == stage_key("s", **{**FACTS, "array": np.arange(12.0)[::2] / 2})
+    assert content_key("s", **FACTS) == content_key("s", **dict(reversed(FACTS.items())))
+    assert content_key("s", **FACTS) == content_key("s", **{**FACTS, "array": np.arange(12.0)[::2] / 2})
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_every_fact_counts(change):
-    assert stage_key("s", **FACTS) != stage_key("s", **{**FACTS, **change})
+    assert content_key("s", **FACTS) != content_key("s", **{**FACTS, **change})
 
 
 def test_the_stage_counts():
-    assert stage_key("s 1", **FACTS) != stage_key("s 2", **FACTS)
+    assert content_key("s 1", **FACTS) != content_key("s 2", **FACTS)
 
 
 def test_what_is_no_plain_value_is_refused(tmp_path):
     with pytest.raises(TypeError, match="is no plain value"):
-        stage_key("s", folder=tmp_path)
+        content_key("s", folder=tmp_path)

@@ -16,7 +16,7 @@ COPIED = ("train.py", "evaluate.py", "conf", "benchmarks", "experiments")
 # In which file what is replaced by what. Whatever is not there any more fails the test.
 EVERYWHERE = {
     "conf/design/rays.yaml": {r"levels: \[.*\]": "levels: [0.4, 0.8, 1.2]"},
-    "conf/model/seed_lstm.yaml": {"hidden: 256": "hidden: 8"},
+    "conf/model/lstm.yaml": {"hidden: 256": "hidden: 8"},
     "conf/trainer/cpu.yaml": {"max_epochs: 600": "max_epochs: 2"},
 }
 SMALLER = {
@@ -53,7 +53,7 @@ SMALLER = {
             r"validate_every=\d+": "validate_every=1",
             r"data\.(validation|test)=0\.\d+": r"data.\1=0.2",
             "hidden=2048": "hidden=8",
-            r"python evaluate\.py": "python evaluate.py seed_network=false",
+            r"python evaluate\.py": "python evaluate.py published_lstm=false",
             "width=128": "width=16",
             "=[39]0000": "=1000",
             r"best\.ckpt 40": "best.ckpt 4",
@@ -83,9 +83,9 @@ SMALLER = {
     "quickstart": {"experiments/quickstart/README.md": {"design.n=500": "design.n=32"}},
     "seed": {
         "conf/experiment/seed.yaml": {"hidden: 12000": "hidden: 8"},
-        "experiments/seed/README.md": {r"benchmarks/training\.py": "benchmarks/training.py 512"},
+        "experiments/published/README.md": {r"benchmarks/training\.py": "benchmarks/training.py 512"},
     },
-    "seed_literal": {},
+    "published_literal": {},
     "solver": {
         "benchmarks/solver.py": {
             "CELLS, REPEATS, HALVINGS = .*": "CELLS, REPEATS, HALVINGS = 2, 1, 1",
@@ -102,7 +102,7 @@ LEFT = {
     "epoch_sweep": ["runs/*/*/metrics.json", "runs/sweeps/*/errors.png"],
     "quickstart": ["runs/quickstart/bare/figures/test.png", "evaluations/*/*/report.html"],
     "seed": ["runs/seed/drop/best.ckpt", "runs/seed/256/metrics.json"],
-    "seed_literal": ["runs/*/*/figures/test.png"],
+    "published_literal": ["runs/*/*/figures/test.png"],
 }
 PRINTED = {
     "data_volume": "| 64 | 2 |",

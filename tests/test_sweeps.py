@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from tiny_job import TINY, client, metrics_of, own_metrics, run_cli, runs, share_data
 
-from cardioemu.config.overrides import at_once
-from cardioemu.tracking.child_runs import settings_of
+from cardioemu.config.overrides import parallel_jobs
+from cardioemu.tracking.child_runs import parse_run_name
 
 pytestmark = pytest.mark.xdist_group("sweeps")  # one sweep for several
 
@@ -195,7 +195,7 @@ def test_one_long_run_gives_the_same_curve(job, tmp_path):
     ],
 )
 def test_names_of_runs_are_settings(name, expected):
-    assert settings_of(name) == expected
+    assert parse_run_name(name) == expected
 
 
 @pytest.mark.parametrize(
@@ -209,4 +209,4 @@ def test_names_of_runs_are_settings(name, expected):
     ],
 )
 def test_jobs_at_once(overrides, jobs, expected):
-    assert at_once(overrides, jobs, cores=16) == expected
+    assert parallel_jobs(overrides, jobs, cores=16) == expected

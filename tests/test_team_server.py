@@ -123,11 +123,11 @@ def test_a_server_that_is_killed_while_a_run_trains(server, team, begin, tmp_pat
     assert "test RMSE" in out
 
     # Nothing is lost while it is down, and all is there once it is back.
-    failed = run_cli("tracking.uri=" + server.uri, cwd=tmp_path, check=False, script="send.py")
+    failed = run_cli("tracking.uri=" + server.uri, cwd=tmp_path, check=False, script="sync.py")
     assert failed.returncode == 2
     assert "does not answer" in failed.stderr
     server.start()
-    sent = run_cli("tracking.uri=" + server.uri, team[-1], cwd=tmp_path, script="send.py")
+    sent = run_cli("tracking.uri=" + server.uri, team[-1], cwd=tmp_path, script="sync.py")
     assert sent.stdout.splitlines()[-1] == f"{waiting} records of 1 runs were sent"
     client, (run,) = runs_of(server, team)
     assert run.info.status == "FINISHED"
@@ -150,7 +150,7 @@ def test_a_server_that_is_killed_while_a_sweep_runs(server, team, begin, tmp_pat
     assert process.returncode == 0, err
     assert len([*tmp_path.glob("runs/*/*/*/metrics.json")]) == 3
     server.start()
-    run_cli("tracking.uri=" + server.uri, team[-1], cwd=tmp_path, script="send.py")
+    run_cli("tracking.uri=" + server.uri, team[-1], cwd=tmp_path, script="sync.py")
     client, runs = runs_of(server, team)
     assert [run.info.status for run in runs] == ["FINISHED"] * 4
     (parent,) = (run for run in runs if run.info.run_name.startswith("sweep"))
@@ -195,7 +195,7 @@ def test_a_server_that_is_down_at_the_start(server, team, tmp_path):
     run_cli(*offline, "trainer.max_epochs=2", cwd=tmp_path)
     run_cli("-m", *offline, "trainer.max_epochs=2,3", cwd=tmp_path)
     server.start()
-    sent = run_cli("tracking.uri=" + server.uri, team[-1], cwd=tmp_path, script="send.py")
+    sent = run_cli("tracking.uri=" + server.uri, team[-1], cwd=tmp_path, script="sync.py")
     assert re.search(r"\d+ records of 4 runs were sent", sent.stdout)
     client, runs = runs_of(server, team)
     assert [r.info.status for r in runs] == ["FINISHED"] * 4

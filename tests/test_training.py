@@ -11,11 +11,11 @@ from small_training import assert_same, make_module, training, weights
 from tiny_job import RULE, SPLIT, whole
 
 from cardioemu import UserError, load_emulator
-from cardioemu.data import TEST, TRAIN, VALIDATION, WindowData
+from cardioemu.data import TEST, TRAIN, VALIDATION, WindowDataModule
 from cardioemu.evaluation import rmse_mV
 from cardioemu.runtime import progress
-from cardioemu.training import BEST, LAST, PREVIOUS, Figures
-from cardioemu.windowing import CycleRule, WindowRule, window_set
+from cardioemu.training import BEST, LAST, PREVIOUS, PredictionPlots
+from cardioemu.windowing import CycleRule, WindowRule, build_window_set
 
 # As training/trainer.py has it; pytest puts its own filters over them.
 pytestmark = [
@@ -209,7 +209,7 @@ def easiest_and_hardest(data):
 )
 def test_figures_are_drawn_when_due(data, tmp_path, every, epochs, drawn):
     shown = {}
-    figures = Figures(data, RULE.time_ms, lambda figure, epoch: shown.update({epoch: figure}), 2, every)
+    figures = PredictionPlots(data, RULE.time_ms, lambda figure, epoch: shown.update({epoch: figure}), 2, every)
     run = training(data, tmp_path, epochs, callbacks=[figures])
     assert list(shown) == drawn
     rows = easiest_and_hardest(data)
@@ -223,17 +223,17 @@ def test_figures_are_drawn_when_due(data, tmp_path, every, epochs, drawn):
 
 
 def test_more_cells_wanted_than_there_are(data, tmp_path):
-    figures = Figures(data, RULE.time_ms, lambda figure, epoch: None, 50, 1)
+    figures = PredictionPlots(data, RULE.time_ms, lambda figure, epoch: None, 50, 1)
     drawn = figures.figure(make_module(data))
     assert len([axis for axis in drawn.axes if axis.get_visible()]) == len(data.rows[TEST])
 
 
 def test_training_cells_without_windows_are_nobodys_neighbours(traces, tmp_path):
     rule = WindowRule(length_ms=1700.0, samples=200, count=1, offset_ms=50.0, settle_ms=500.0)
-    windows, cycles = (window_set(traces, each, tmp_path) for each in (rule, CycleRule(500.0)))
-    data, fewer = WindowData(windows, SPLIT, cycles), WindowData(windows, SPLIT)
+    windows, cycles = (build_window_set(traces, each, tmp_path) for each in (rule, CycleRule(500.0)))
+    data, fewer = WindowDataModule(windows, SPLIT, cycles), WindowDataModule(windows, SPLIT)
     assert set(data.rows[TRAIN]) > set(fewer.rows[TRAIN])
-    of, like = (Figures(each, rule.time_ms, lambda figure, epoch: None, 4, 1).rows for each in (data, fewer))
+    of, like = (PredictionPlots(each, rule.time_ms, lambda figure, epoch: None, 4, 1).rows for each in (data, fewer))
     np.testing.assert_array_equal(of, like)
 
 
@@ -260,8 +260,8 @@ def test_gpu_is_cpu_to_rounding(data, tmp_path, precision, held_on):
     place = {"cuda": {"GPU": 2**30}, "cpu": {"host": 2**30}, None: {}}[held_on]
     on = {}
     for accelerator in ("cpu", "gpu"):
-        run_data = WindowData(data.windows, data.rule)
-        run_data.room = place if accelerator == "gpu" else {}
+        run_data = WindowDataModule(data.windows, data.rule)
+        run_data.memory_budget = place if accelerator == "gpu" else {}
         run = training(run_data, tmp_path / accelerator, 2, accelerator=accelerator, precision=precision)
         on[accelerator] = load_emulator(tmp_path / accelerator / LAST).predict(data.windows.scales).voltage_mV
     held = run.trainer.train_dataloader.dataset.held

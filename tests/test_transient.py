@@ -9,14 +9,14 @@ from small_cells import small_cell
 from trace_shapes import dyadic_steps, recording_of, smooth_steps, trace_of
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import Pacing, Simulator, campaign, design, load_cell, simulate
+from cardioemu.simulation import CellSettings, Pacing, campaign, design, load_cell, simulate
 
 
 @given(dyadic_steps(), st.floats(0, 1), st.floats(0, 1))
 def test_since_is_the_same_curve(steps, begin, where):
     trace = trace_of(*steps)
     from_ms = begin * trace.duration_ms
-    rest = trace.since(from_ms)
+    rest = trace.trim_before(from_ms)
     assert rest.duration_ms == trace.duration_ms - from_ms
     time_ms = where * rest.duration_ms
     # The first cubic is part of the one before, made anew from values in float32.
@@ -27,7 +27,7 @@ def test_since_is_the_same_curve(steps, begin, where):
 
 def test_since_a_step_keeps_the_steps():
     trace = trace_of([0, 1, 3, 7], [0, 1, 5, 2], [1, 2, 3, 4])
-    rest = trace.since(1)
+    rest = trace.trim_before(1)
     assert rest.step_time_ms.tolist() == [0, 2, 6]
     assert rest.step_value.tolist() == [1, 5, 2]
     assert rest.step_slope.tolist() == [2, 3, 4]
@@ -35,31 +35,31 @@ def test_since_a_step_keeps_the_steps():
 
 def test_since_a_jump_begins_on_its_right():
     stimulus = recording_of([0, 10, 10, 12, 12, 20], [0, 0, -52, -50, 0, 0], [0, 0, 1, 1, 0, 0])
-    assert stimulus.since(10).step_value.tolist() == [-52, -50, 0, 0]
+    assert stimulus.trim_before(10).step_value.tolist() == [-52, -50, 0, 0]
 
 
 def test_starts_are_counted_from_there():
     trace = smooth_steps((0, -80), (100, -80), (102, 20), (300, -80), (500, -80), (502, 20), (700, -80), (900, -80))
     assert len(trace.starts_ms) == 2
-    rest = trace.since(400)
+    rest = trace.trim_before(400)
     assert rest.starts_ms == pytest.approx([trace.starts_ms[1] - 400])
-    assert (rest.starts_before, rest.since(300).starts_before) == (1, 2)
-    assert rest.since(300).label == "stops"
+    assert (rest.aps_before_start, rest.trim_before(300).aps_before_start) == (1, 2)
+    assert rest.trim_before(300).label == "stops"
 
 
 def test_a_cell_that_failed_before_keeps_its_last_step():
-    rest = trace_of([0, 1, 2], [0, 1, 5], [1, 1, 1], duration=10, status="not finite").since(6)
+    rest = trace_of([0, 1, 2], [0, 1, 5], [1, 1, 1], duration=10, status="not finite").trim_before(6)
     assert (rest.step_time_ms.tolist(), rest.step_value.tolist()) == ([0], [5])
     assert (rest.duration_ms, rest.status, rest.label) == (4, "not finite", None)
 
 
 def test_a_cell_that_never_fired_is_quiescent():
-    assert smooth_steps((0, -80), (500, -60), (900, -80)).since(600).label == "quiescent"
+    assert smooth_steps((0, -80), (500, -60), (900, -80)).trim_before(600).label == "quiescent"
 
 
 def test_time_outside():
     with pytest.raises(ValueError, match=r"times must lie in \[0, 2\] ms, got 3"):
-        trace_of([0, 2], [0, 1], [0, 0]).since(3)
+        trace_of([0, 2], [0, 1], [0, 0]).trim_before(3)
 
 
 def test_simulate_leaves_the_transient_out():
@@ -93,20 +93,20 @@ def test_campaign_keeps_what_comes_after(cell, tmp_path, small_shards):
     whole = campaign(cell, SCALES, DURATION, SOLVER, tmp_path)
     assert store.key != whole.key
     assert store.duration_ms == DURATION - 600
-    assert store.facts["transient_ms"] == 600
+    assert store.metadata["transient_ms"] == 600
     assert len(store.shards) == len(whole.shards)  # of equal work
     time_ms = np.linspace(0, store.duration_ms, 200)
     for number in set(range(len(SCALES))) - {FAILING}:
         found, expected = store.trace(number), whole.trace(number)
         np.testing.assert_allclose(found.voltage_mV(time_ms), expected.voltage_mV(600 + time_ms), atol=1e-3)
-        assert found.starts_before + len(found.starts_ms) == len(expected.starts_ms)
+        assert found.aps_before_start + len(found.starts_ms) == len(expected.starts_ms)
         assert found.label == expected.label
     assert store.trace(FAILING).status.startswith(whole.trace(FAILING).status.partition(" at")[0])
 
 
 def test_simulator_knows_the_setting():
     with pytest.raises(ValueError, match="transient_ms"):
-        Simulator("akwaboah2021", 10.0, transient_ms=-1.0)
+        CellSettings("akwaboah2021", 10.0, transient_ms=-1.0)
 
 
 @pytest.mark.parametrize(("transient_ms", "duration_ms"), [(3192.3, 5000.0), (1100.0, 1000.7)])

@@ -14,11 +14,15 @@ from optuna.trial import TrialState
 from pydantic import ValidationError
 from tiny_job import TINY, client, command, run_cli, runs, share_data
 
-from cardioemu.common.errors import Stopped, UserError
-from cardioemu.runtime.machine import this_process
-from cardioemu.sweeps.search import Part, Search, report, settings
+from cardioemu.common.errors import TrialPruned, UserError
+from cardioemu.runtime.machine import process_identity
+from cardioemu.sweeps.search import Dimension, Search, report_epoch, trial_overrides
 
-SPACE = {"lr": Part(low=1e-4, high=1e-2, log=True), "n": Part(low=2, high=9), "kind": Part(choices=["a", "b"])}
+SPACE = {
+    "lr": Dimension(low=1e-4, high=1e-2, log=True),
+    "n": Dimension(low=2, high=9),
+    "kind": Dimension(choices=["a", "b"]),
+}
 
 
 def search(folder, seed=0):
@@ -33,11 +37,11 @@ def test_one_process_tries_the_same_whether_it_is_interrupted_or_not(tmp_path):
         for number in range(count):
             if number in interruptions:
                 study = search(tmp_path / name)
-            trial, values = study.claim(count)
+            trial, values = study.next_trial(count)
             found.append(values)
-            with study.trying(trial) as result:
+            with study.record_trial(trial) as result:
                 result["val/rmse_mV"] = values["lr"]
-        assert study.claim(count) is None
+        assert study.next_trial(count) is None
         assert study.best().value == min(values["lr"] for values in found)
         tried.append(found)
     assert tried[0] == tried[1]
@@ -47,16 +51,16 @@ def test_one_process_tries_the_same_whether_it_is_interrupted_or_not(tmp_path):
 
 def test_what_a_dead_process_left_is_taken_up(tmp_path):
     study = search(tmp_path)
-    trial, values = study.claim(2)
-    assert study.claim(2)[0].number == 1  # another one: the first has a living owner
-    assert study.claim(2) is None
-    host, pid, began_s = this_process().split()
+    trial, values = study.next_trial(2)
+    assert study.next_trial(2)[0].number == 1  # another one: the first has a living owner
+    assert study.next_trial(2) is None
+    host, pid, began_s = process_identity().split()
     for left, owner in enumerate((f"{host} {pid} {int(began_s) - 100}", f"elsewhere {pid} 0")):
         study.storage.set_trial_user_attr(study.trials()[left]._trial_id, "process", owner)
     # The first was of a process that had the same number before; of another machine's nothing is known.
-    again, same = search(tmp_path).claim(2)
+    again, same = search(tmp_path).next_trial(2)
     assert (again.number, same) == (trial.number, values)
-    assert search(tmp_path).claim(2) is None
+    assert search(tmp_path).next_trial(2) is None
 
 
 def test_a_lock_that_a_kill_has_left(tmp_path, monkeypatch):
@@ -64,27 +68,27 @@ def test_a_lock_that_a_kill_has_left(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # folders of sweeps are given from where the user is
     Path("sweep").mkdir()
     search(Path("sweep")).storage._backend._lock.acquire()
-    assert search(Path("sweep")).claim(1)[0].number == 0
+    assert search(Path("sweep")).next_trial(1)[0].number == 0
 
 
 def test_how_trials_end(tmp_path):
     study = search(tmp_path)
     for error in (1.0, 2.0, 3.0, 4.0, 5.0):
-        trial, _ = study.claim(9)
-        with study.trying(trial) as found:
+        trial, _ = study.next_trial(9)
+        with study.record_trial(trial) as found:
             for epoch in range(4):
-                report(trial, error, epoch)
+                report_epoch(trial, error, epoch)
             found["val/rmse_mV"] = error
-    trial, _ = study.claim(9)
-    with study.trying(trial):
+    trial, _ = study.next_trial(9)
+    with study.record_trial(trial):
         for epoch in range(4):
             if epoch == 2:  # the warm-up is over, and more than half did better by then
-                with pytest.raises(Stopped, match="given up after epoch 3"):
-                    report(trial, 4.5, epoch)
-                raise Stopped
-            report(trial, 4.5, epoch)
-    trial, _ = study.claim(9)
-    with study.trying(trial):
+                with pytest.raises(TrialPruned, match="given up after epoch 3"):
+                    report_epoch(trial, 4.5, epoch)
+                raise TrialPruned
+            report_epoch(trial, 4.5, epoch)
+    trial, _ = study.next_trial(9)
+    with study.record_trial(trial):
         raise UserError("it cannot be")
     states = [trial.state for trial in study.trials()]
     assert states == [TrialState.COMPLETE] * 5 + [TrialState.PRUNED, TrialState.FAIL]
@@ -106,16 +110,16 @@ def test_how_trials_end(tmp_path):
 )
 def test_parts_that_are_none(part):
     with pytest.raises(ValidationError, match=r"sweep: got "):
-        Part(**part)
+        Dimension(**part)
 
 
 def test_settings_are_overrides():
-    assert settings({"a.b": True, "c": 1e-05, "d": "x"}) == ["a.b=true", "c=1e-05", "d=x"]
+    assert trial_overrides({"a.b": True, "c": 1e-05, "d": "x"}) == ["a.b=true", "c=1e-05", "d=x"]
 
 
 def told(job, cwd):
     arguments = [o for o in share_data(job, cwd) if not o.startswith("model.hidden")]
-    return (*arguments, "sweep=seed_lstm", "trials=8", "workers=2", "trainer.max_epochs=6", "warmup_epochs=2")
+    return (*arguments, "sweep=lstm", "trials=8", "workers=2", "trainer.max_epochs=6", "warmup_epochs=2")
 
 
 def test_a_search_that_is_killed_and_resumed(job, begin, tmp_path):
@@ -179,7 +183,7 @@ def number(folder, run):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("sweep=none",), "sweep: got 'none'; it must be one of networks, seed_lstm"),
+        (("sweep=none",), "sweep: got 'none'; it must be one of networks, lstm"),
         (("trials=0",), r"trials: got 0"),
         (("model=lstm2", "optimizer=adam"), "optimizer: got 'adam'"),
         (("workers=0",), "workers: got 0"),

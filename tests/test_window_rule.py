@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trace_shapes import LogisticAPs
 
-from cardioemu.windowing import WindowRule, about_starts, choose, one_after_another, places
+from cardioemu.windowing import WindowRule, aligned_positions, consecutive_positions, find_positions, select_positions
 
 STARTS = np.array([100.0, 600.0, 1100.0, 1600.0, 2100.0])
 
@@ -36,7 +36,7 @@ def test_two_of_three_say_the_third(given):
 
 def test_points_of_a_window_that_is_resampled_and_trimmed():
     followup = WindowRule(length_ms=600.0, samples=12000, resample_to=5000, trim=50)
-    assert followup.points == len(followup.time_ms) == 4900
+    assert followup.output_samples == len(followup.time_ms) == 4900
     assert followup.time_ms[[0, -1]] == pytest.approx([-50 + 50 * 0.12, -50 + 4949 * 0.12])
     assert rule(trim=100).time_ms[[0, -1]].tolist() == [50, 150]
 
@@ -87,10 +87,10 @@ def test_settings_that_contradict_each_other(given, sentence):
 )
 def test_what_fits_about_ap_starts(changes, duration, chosen):
     window_rule = rule(**changes)
-    found = about_starts(STARTS, duration, window_rule)
+    found = aligned_positions(STARTS, duration, window_rule)
     assert (found.begin_ms + window_rule.offset_ms).tolist() == chosen
     assert found.length_ms.tolist() == [window_rule.length_ms] * len(chosen)
-    assert about_starts(np.array([]), duration, window_rule).begin_ms.tolist() == []
+    assert aligned_positions(np.array([]), duration, window_rule).begin_ms.tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_what_fits_about_ap_starts(changes, duration, chosen):
 )
 def test_whole_cycles(changes, starts, expected):
     cycle = WindowRule(**{"length_ms": "cycle", "samples": 100, "offset_ms": 0.0, "settle_ms": 500.0} | changes)
-    found = about_starts(np.array(starts, dtype=float), 1700.0, cycle)
+    found = aligned_positions(np.array(starts, dtype=float), 1700.0, cycle)
     assert list(zip(found.begin_ms, found.length_ms, strict=True)) == expected
     assert cycle.one_cycle
     with pytest.raises(ValueError, match="no times in common"):
@@ -124,7 +124,7 @@ def test_whole_cycles(changes, starts, expected):
 )
 def test_windows_one_after_another(length, settle, duration, begin):
     window_rule = rule(length=length, settle=settle, align="none")
-    assert one_after_another(duration, window_rule).begin_ms.tolist() == begin
+    assert consecutive_positions(duration, window_rule).begin_ms.tolist() == begin
     assert bool(begin) == (duration >= window_rule.shortest_trace_ms)
 
 
@@ -143,8 +143,8 @@ def test_windows_one_after_another(length, settle, duration, begin):
     ],
 )
 def test_which_of_four_are_chosen(how, count, chosen):
-    assert choose(4, rule(count=count, choose=how)).tolist() == chosen
-    assert choose(0, rule(count=count, choose=how)).tolist() == []
+    assert select_positions(4, rule(count=count, choose=how)).tolist() == chosen
+    assert select_positions(0, rule(count=count, choose=how)).tolist() == []
 
 
 def test_spread_is_exact_whatever_the_numbers():
@@ -153,18 +153,18 @@ def test_spread_is_exact_whatever_the_numbers():
             # Even places from first to last, each rounded to a whole one, half down.
             even = [Fraction(i * (fit - 1), count - 1) for i in range(count)]
             whole = [int(place) + (place % 1 > Fraction(1, 2)) for place in even]
-            assert choose(fit, rule(count=count)).tolist() == whole, (fit, count)
+            assert select_positions(fit, rule(count=count)).tolist() == whole, (fit, count)
 
 
 def test_random_choice_hangs_on_seed_and_cell():
     first, again, other = (rule(count=3, choose="random", seed=seed) for seed in (0, 0, 1))
-    draws = [choose(10, first, cell).tolist() for cell in range(2000)]
-    assert draws == [choose(10, again, cell).tolist() for cell in range(2000)]
-    assert draws != [choose(10, other, cell).tolist() for cell in range(2000)]
+    draws = [select_positions(10, first, cell).tolist() for cell in range(2000)]
+    assert draws == [select_positions(10, again, cell).tolist() for cell in range(2000)]
+    assert draws != [select_positions(10, other, cell).tolist() for cell in range(2000)]
     assert all(sorted(set(draw)) == draw and len(draw) == 3 for draw in draws)
     # Each of ten in 3 of 10 draws: 600 of 2000, with a standard deviation of 20.
     assert np.bincount(np.concatenate(draws), minlength=10) == pytest.approx(600, abs=100)
-    assert choose(2, first, 5).tolist() == [0, 1]
+    assert select_positions(2, first, 5).tolist() == [0, 1]
 
 
 def test_places_are_those_chosen_of_those_that_fit():
@@ -173,11 +173,11 @@ def test_places_are_those_chosen_of_those_that_fit():
         window_rule = rule(count=2, choose="last", settle=0.0, **more)
         of = trace.upstrokes_ms if "start" in more else trace.starts_ms
         fit = (
-            one_after_another(1900.0, window_rule)
+            consecutive_positions(1900.0, window_rule)
             if more.get("align") == "none"
-            else about_starts(of, 1900.0, window_rule)
+            else aligned_positions(of, 1900.0, window_rule)
         )
-        found = places(trace, window_rule)
+        found = find_positions(trace, window_rule)
         assert found.begin_ms.tolist() == fit.begin_ms[-2:].tolist()
         assert found.length_ms.tolist() == [301, 301]
 
@@ -188,7 +188,7 @@ def test_places_are_those_chosen_of_those_that_fit():
     st.floats(0, 100),
 )
 def test_windows_that_fit_lie_in_the_trace(starts, settle, offset):
-    found = about_starts(np.array(starts, dtype=float), 5000.0, rule(offset=offset, settle=settle))
+    found = aligned_positions(np.array(starts, dtype=float), 5000.0, rule(offset=offset, settle=settle))
     fit = [s for s in starts if s >= settle and s - offset >= 0 and s - offset + 300 <= 5000]
     assert found.begin_ms == pytest.approx(np.subtract(fit, offset))
 
@@ -197,6 +197,6 @@ def test_the_shortest_trace_holds_one_window_and_no_shorter_one_does():
     for settle, offset in ((1000.0, 50.0), (0.0, 50.0), (20.0, 50.0), (0.0, 0.0)):
         r = rule(settle=settle, offset=offset)
         best = np.array([max(settle, offset)])
-        assert len(about_starts(best, r.shortest_trace_ms, r).begin_ms) == 1
+        assert len(aligned_positions(best, r.shortest_trace_ms, r).begin_ms) == 1
         for start in (*best, *(best + 1), *(best - 1)):
-            assert len(about_starts(np.array([start]), r.shortest_trace_ms - 1e-6, r).begin_ms) == 0
+            assert len(aligned_positions(np.array([start]), r.shortest_trace_ms - 1e-6, r).begin_ms) == 0

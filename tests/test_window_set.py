@@ -14,8 +14,8 @@ from small_campaign import DURATION, MANY, SOLVER, wait_for
 from tiny_job import RULE, environment
 
 from cardioemu import UserError
-from cardioemu.simulation import Solver, campaign, design, load_cell
-from cardioemu.windowing import WindowRule, cut, window_set
+from cardioemu.simulation import SolverSettings, campaign, design, load_cell
+from cardioemu.windowing import WindowRule, build_window_set, extract_windows
 
 cutting = import_module("cardioemu.windowing.build_set")
 SMALL_RULE = WindowRule(length_ms=50.0, samples=100, count=2, offset_ms=10.0, settle_ms=0.0)
@@ -32,20 +32,20 @@ def times(folder):
 
 
 def cut_one_by_one(store, rule):
-    return {cell: cut(trace, rule, cell) for shard in store.shards for cell, trace in store.traces(shard)}
+    return {cell: extract_windows(trace, rule, cell) for shard in store.shards for cell, trace in store.traces(shard)}
 
 
 def test_windows_on_disk_are_those_of_their_traces(store, tmp_path, monkeypatch):
     monkeypatch.setattr(cutting, "cores", lambda: 2)
     for rule in (SMALL_RULE, replace(SMALL_RULE, choose="random"), replace(SMALL_RULE, resample_to=30, trim=3)):
-        found, expected = window_set(store, rule, tmp_path / "windows"), cut_one_by_one(store, rule)
+        found, expected = build_window_set(store, rule, tmp_path / "windows"), cut_one_by_one(store, rule)
         assert found.cells["cell"].tolist() == sorted(expected)
         np.testing.assert_array_equal(found.scales, store.cells()[list(store.scaled)])
         assert found.cells["outcome"].tolist() == [expected[cell].outcome for cell in sorted(expected)]
         rows = np.flatnonzero(found.windowed)
         assert len(rows) > 4
         windows = found.windows(rows)
-        assert windows.shape == (len(rows), 2, rule.points)
+        assert windows.shape == (len(rows), 2, rule.output_samples)
         assert (found.count, found.bytes_per_cell) == (2, windows[0].nbytes)
         np.testing.assert_array_equal(windows, [expected[row].windows for row in rows])
         for column in ("begin_ms", "length_ms"):
@@ -65,9 +65,9 @@ def test_windows_come_in_the_order_asked_for(windows):
 
 
 def test_a_window_set_is_cut_once(traces, tmp_path):
-    first = window_set(traces, RULE, tmp_path)
+    first = build_window_set(traces, RULE, tmp_path)
     before = times(tmp_path)
-    again = window_set(traces, RULE, tmp_path)
+    again = build_window_set(traces, RULE, tmp_path)
     assert times(tmp_path) == before
     assert again.key == first.key
     assert not [path for path in before if path.suffix == ".tmp"]
@@ -80,14 +80,14 @@ def test_what_another_process_cut_while_this_one_waited_is_not_cut_again(store, 
     def waiting(folder, doing):
         with held(folder, doing):
             monkeypatch.setattr(cutting, "held", lambda *_: nullcontext())
-            window_set(store, SMALL_RULE, tmp_path)
+            build_window_set(store, SMALL_RULE, tmp_path)
         before.update({path: at for path, at in times(folder).items() if path.suffix != ""})
         with held(folder, doing):
             yield
 
     before = {}
     monkeypatch.setattr(cutting, "held", waiting)
-    found = window_set(store, SMALL_RULE, tmp_path)
+    found = build_window_set(store, SMALL_RULE, tmp_path)
     assert len(before) == 12
     assert before.items() <= times(found.folder).items()
     assert len(found.cells) == 12
@@ -95,7 +95,7 @@ def test_what_another_process_cut_while_this_one_waited_is_not_cut_again(store, 
 
 @pytest.mark.parametrize("fault", ["no table", "torn", "no windows", "no header"])
 def test_only_what_is_torn_or_gone_is_cut_again(store, tmp_path, fault):
-    first = window_set(store, SMALL_RULE, tmp_path)
+    first = build_window_set(store, SMALL_RULE, tmp_path)
     rows = np.flatnonzero(first.windowed)
     windows = first.windows(rows)
     before = times(first.folder)
@@ -106,7 +106,7 @@ def test_only_what_is_torn_or_gone_is_cut_again(store, tmp_path, fault):
         shard.unlink()
     else:
         os.truncate(shard, 10 if fault == "no header" else shard.stat().st_size - 1)
-    again = window_set(store, SMALL_RULE, tmp_path)
+    again = build_window_set(store, SMALL_RULE, tmp_path)
     changed = {path.stem for path, at in times(first.folder).items() if before.get(path) != at}
     assert changed - {".holder", ".lock"} == {shard.stem}
     np.testing.assert_array_equal(again.windows(rows), windows)
@@ -125,12 +125,12 @@ def test_a_cut_that_stops_keeps_its_finished_shards(store, tmp_path, monkeypatch
 
     monkeypatch.setattr(cutting, "_cut_shard", failing)
     with pytest.raises(RuntimeError, match="stopped"):
-        window_set(store, SMALL_RULE, tmp_path)
+        build_window_set(store, SMALL_RULE, tmp_path)
     (folder,) = (path for path in tmp_path.iterdir() if path.name != "traces")
     finished = {path: at for path, at in times(folder).items() if path.stem in shards}
     assert len(finished) == 6
     monkeypatch.setattr(cutting, "_cut_shard", whole)
-    found = window_set(store, SMALL_RULE, tmp_path)
+    found = build_window_set(store, SMALL_RULE, tmp_path)
     assert finished.items() <= times(folder).items()
     assert len(found.cells) == 12
 
@@ -163,7 +163,7 @@ def test_a_cut_that_is_killed_goes_on(cell, small_shards, begin, tmp_path):
     subprocess.run(arguments, env=environment(), check=True, stderr=subprocess.DEVNULL)
     assert before.items() <= times(tmp_path / "windows").items()
     rule = replace(SMALL_RULE, samples=20000, interval_ms=None)
-    found = window_set(store, rule, tmp_path / "windows")
+    found = build_window_set(store, rule, tmp_path / "windows")
     rows = np.flatnonzero(found.windowed)
     expected = cut_one_by_one(store, rule)
     np.testing.assert_array_equal(found.windows(rows), [expected[row].windows for row in rows])
@@ -174,18 +174,18 @@ def test_a_disk_too_small_is_told_before(store, tmp_path, monkeypatch):
     fire = int(store.cells()["label"].eq("fires").sum())
     monkeypatch.setattr(cutting, "free_disk", lambda folder: fire * 2 * 100 * 4 - 1)
     with pytest.raises(UserError, match=r"^data_dir: the windows will take .* GB, but .* free; make room"):
-        window_set(store, SMALL_RULE, tmp_path / "windows")
+        build_window_set(store, SMALL_RULE, tmp_path / "windows")
     assert not list(tmp_path.glob("windows/*/windows"))
     monkeypatch.setattr(cutting, "free_disk", lambda folder: fire * 2 * 100 * 4)
-    assert len(window_set(store, SMALL_RULE, tmp_path / "windows").cells) == 12
+    assert len(build_window_set(store, SMALL_RULE, tmp_path / "windows").cells) == 12
 
 
 def test_a_damaged_table_is_told_in_a_sentence(store, tmp_path):
-    first = window_set(store, SMALL_RULE, tmp_path)
+    first = build_window_set(store, SMALL_RULE, tmp_path)
     table = next((first.folder / "cells").iterdir())
     table.write_bytes(b"PAR1 not really")
     with pytest.raises(UserError, match=r"cells is damaged \(.*\); delete .* and run the same command again"):
-        window_set(store, SMALL_RULE, tmp_path)
+        build_window_set(store, SMALL_RULE, tmp_path)
 
 
 def test_a_damaged_shard_of_the_traces_is_told_in_a_sentence(store, tmp_path):
@@ -194,7 +194,7 @@ def test_a_damaged_shard_of_the_traces_is_told_in_a_sentence(store, tmp_path):
     damaged[len(damaged) // 2] ^= 1
     shard.write_bytes(damaged)
     with pytest.raises(UserError, match=rf"{shard.name} is damaged or gone \(.*\); run its campaign again"):
-        window_set(store, SMALL_RULE, tmp_path)
+        build_window_set(store, SMALL_RULE, tmp_path)
     assert not list(tmp_path.glob(f"*/cells/{shard.stem}*"))
 
 
@@ -216,27 +216,27 @@ CHANGES = {
 
 def test_every_field_of_the_rule_changes_the_key(traces, windows, tmp_path):
     assert set(CHANGES) == {field.name for field in fields(RULE)}
-    keys = {name: window_set(traces, replace(RULE, **change), tmp_path).key for name, change in CHANGES.items()}
+    keys = {name: build_window_set(traces, replace(RULE, **change), tmp_path).key for name, change in CHANGES.items()}
     assert keys["samples"] == keys["interval_ms"]  # 250 points in 500 ms, said in two ways
     assert len({windows.key, *keys.values()}) == len(CHANGES)
 
 
 def test_traces_and_version_change_the_key(traces, windows, tmp_path, monkeypatch):
-    other = campaign(load_cell("akwaboah2021"), design("sobol", n=4), 2500.0, Solver(threads=1), tmp_path)
-    assert window_set(other, RULE, tmp_path).key != windows.key
+    other = campaign(load_cell("akwaboah2021"), design("sobol", n=4), 2500.0, SolverSettings(threads=1), tmp_path)
+    assert build_window_set(other, RULE, tmp_path).key != windows.key
     monkeypatch.setattr(cutting, "VERSION", -1)
-    assert window_set(traces, RULE, tmp_path).key != windows.key
+    assert build_window_set(traces, RULE, tmp_path).key != windows.key
 
 
 def test_shards_of_which_no_cell_fires(cell, small_shards, tmp_path):
     """The first, too: its table has the columns of the others."""
     silent, firing = np.array([[0.0, 0.0], [0.1, 0.0], [0.2, 0.0]]), MANY[::20]
     store = campaign(cell, np.concatenate([silent, firing]), DURATION, SOLVER, tmp_path / "traces")
-    found = window_set(store, SMALL_RULE, tmp_path / "windows")
+    found = build_window_set(store, SMALL_RULE, tmp_path / "windows")
     assert found.cells["outcome"].tolist()[:3] == ["stops"] * 3
     assert found.windowed[3:].all()
     assert [len(begin) for begin in found.cells["begin_ms"]] == [0] * 3 + [2] * 4
-    again = window_set(store, SMALL_RULE, tmp_path / "windows")
+    again = build_window_set(store, SMALL_RULE, tmp_path / "windows")
     np.testing.assert_array_equal(again.windows(np.arange(3, 7)), found.windows(np.arange(3, 7)))
 
 

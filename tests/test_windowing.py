@@ -6,7 +6,7 @@ from scipy.optimize import brentq, minimize_scalar
 from tiny_job import RULE
 from trace_shapes import LogisticAPs, smooth_steps, trace_of
 
-from cardioemu.windowing import WINDOWED, Cut, WindowRule, cut
+from cardioemu.windowing import WINDOWED, ExtractedWindows, WindowRule, extract_windows
 
 # The interpolation and rounding errors of LogisticAPs, with the slope of 25 mV/ms times 1e-6 ms.
 CLOSE_mV = 2e-4
@@ -19,7 +19,7 @@ def rule(**changes):
 
 
 def windows_of(window_rule, shape=SHAPE):
-    found = cut(shape.trace(), window_rule)
+    found = extract_windows(shape.trace(), window_rule)
     assert found.outcome == WINDOWED
     assert found.windows.dtype == np.float32
     return found.windows
@@ -32,7 +32,7 @@ def test_interpolated_windows_are_v_in_closed_form():
 
 
 def test_windows_aligned_to_the_upstroke():
-    found = cut(SHAPE.trace(), rule(start="upstroke"))
+    found = extract_windows(SHAPE.trace(), rule(start="upstroke"))
     for begin_ms, up in zip(found.places.begin_ms, SHAPE.ups[1:], strict=True):
         steepest = minimize_scalar(lambda t: -float(SHAPE.dVdt(t)), bounds=(up - 1, up + 1), method="bounded").x
         assert begin_ms + 50 == pytest.approx(steepest, abs=1e-3)
@@ -55,7 +55,9 @@ def test_windows_without_alignment_follow_each_other():
 
 
 def test_a_window_of_one_cycle_ends_where_the_next_begins():
-    found = cut(SHAPE.trace(), rule(length_ms="cycle", interval_ms=None, samples=700, offset_ms=20.0, settle_ms=0.0))
+    found = extract_windows(
+        SHAPE.trace(), rule(length_ms="cycle", interval_ms=None, samples=700, offset_ms=20.0, settle_ms=0.0)
+    )
     np.testing.assert_allclose(found.places.length_ms, np.diff(RISES), atol=1e-6)
     for window, begin, length in zip(found.windows, np.subtract(RISES, 20), np.diff(RISES), strict=False):
         np.testing.assert_allclose(window, SHAPE.V(begin + length / 700 * np.arange(700)), atol=CLOSE_mV)
@@ -64,7 +66,9 @@ def test_a_window_of_one_cycle_ends_where_the_next_begins():
 def test_overlapping_windows_hold_the_same_v_where_they_overlap():
     # AP starts 500 ms apart, in windows of 600 ms from 50 ms before each: 100 ms are in two of them.
     shape = LogisticAPs([200, 700, 1200], duration=1900.0)
-    found = cut(shape.trace(), rule(length_ms=600.0, samples=6000, interval_ms=None, count=3, settle_ms=0.0))
+    found = extract_windows(
+        shape.trace(), rule(length_ms=600.0, samples=6000, interval_ms=None, count=3, settle_ms=0.0)
+    )
     apart = np.diff(found.places.begin_ms)
     np.testing.assert_allclose(apart, 500, atol=1e-6)
     for first, second in zip(found.windows, found.windows[1:], strict=False):
@@ -88,7 +92,7 @@ def test_fourier_resampling_and_trimming():
 def test_a_window_may_reach_both_ends():
     trace = LogisticAPs([60.0], duration=360.0).trace()
     reach = WindowRule(samples=11, interval_ms=trace.duration_ms / 10, offset_ms=trace.starts_ms[0], settle_ms=0.0)
-    (window,) = cut(trace, reach).windows
+    (window,) = extract_windows(trace, reach).windows
     np.testing.assert_allclose(window, LogisticAPs([60.0], duration=360.0).V(np.linspace(0, 360, 11)), atol=CLOSE_mV)
 
 
@@ -106,7 +110,7 @@ AP = [(100, -80), (102, 0), (200, 0), (220, -80)]
     ],
 )
 def test_reasons_for_no_windows(trace, outcome):
-    assert cut(trace, rule(settle_ms=0.0)) == Cut(outcome)
+    assert extract_windows(trace, rule(settle_ms=0.0)) == ExtractedWindows(outcome)
 
 
 def test_real_windows_are_aligned(windows):

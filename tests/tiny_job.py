@@ -15,7 +15,7 @@ from cardioemu.data import SplitRule
 from cardioemu.emulator import Specification
 from cardioemu.settings.evaluate import EvaluateSettings
 from cardioemu.settings.simulate import SimulateSettings
-from cardioemu.settings.sync import SendSettings
+from cardioemu.settings.sync import SyncSettings
 from cardioemu.settings.train import TrainSettings
 from cardioemu.settings.tune import TuneSettings
 from cardioemu.windowing import WindowRule
@@ -27,7 +27,7 @@ JOBS = {
     "simulate": SimulateSettings,
     "evaluate": EvaluateSettings,
     "tune": TuneSettings,
-    "send": SendSettings,
+    "sync": SyncSettings,
 }
 TINY = (
     "design=sobol",

@@ -29,13 +29,13 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from cardioemu import load_emulator  # noqa: E402
-from cardioemu.comparison.measure import Subject, measure, unseen, with_windows  # noqa: E402
-from cardioemu.config.config import build, changed, composed  # noqa: E402
-from cardioemu.runtime.files import atomic  # noqa: E402
-from cardioemu.runtime.machine import cores  # noqa: E402
-from cardioemu.runtime.progress import tell  # noqa: E402
+from cardioemu.comparison.measure import Candidate, exclude_training_cells, measure, rows_with_windows  # noqa: E402
+from cardioemu.config.config import build, compose_config, with_overrides  # noqa: E402
+from cardioemu.runtime.files import atomic_write  # noqa: E402
+from cardioemu.runtime.machine import available_cores  # noqa: E402
+from cardioemu.runtime.progress import log_message  # noqa: E402
 from cardioemu.settings.train import TrainSettings  # noqa: E402
-from cardioemu.windowing import CycleRule, window_set  # noqa: E402
+from cardioemu.windowing import CycleRule, build_window_set  # noqa: E402
 from train import train  # noqa: E402
 
 CELLS, MIDDLE, MINUTES = (256, 1024, 4096, 16384), 4096, 2.0
@@ -48,7 +48,7 @@ NETWORKS = {
     "mlp, samples": ["model=mlp"],
     "decoder": ["model=decoder"],
     "coordinate": ["model=coordinate"],
-    "seed_lstm": ["model=seed_lstm", *LSTM],
+    "lstm": ["model=lstm", *LSTM],
     "lstm2": ["model=lstm2", *LSTM],
     "lstm3": ["model=lstm3", *LSTM],
 }
@@ -94,7 +94,7 @@ class Stopwatch(pl.Callback):
 def config_of(folder: Path, network: str, *design_of_cells: str) -> DictConfig:
     """Composes the training of a network on a Sobol design."""
     given = [*design_of_cells, "data.validation=0.1", "data.test=0.02", f"data_dir={folder / 'data'}"]
-    return composed(ROOT / "conf", "train", ["experiment=steady", *NETWORKS[network], *given])
+    return compose_config(ROOT / "conf", "train", ["experiment=steady", *NETWORKS[network], *given])
 
 
 def simulated(folder: Path) -> None:
@@ -103,7 +103,7 @@ def simulated(folder: Path) -> None:
         settings = build(config_of(folder, "registered", *of_cells), TrainSettings)
         traces = settings.traces()
         for rule in (settings.windowing, CycleRule(settings.windowing.settle_ms)):
-            window_set(traces, rule, settings.data_dir / "windows")
+            build_window_set(traces, rule, settings.data_dir / "windows")
 
 
 def trained(folder: Path, network: str, cells: int, minutes: float) -> tuple[Path, float]:
@@ -118,7 +118,7 @@ def trained(folder: Path, network: str, cells: int, minutes: float) -> tuple[Pat
             "tracking.run_name": "-".join(here.parts[-2:]),
         }
         shutil.rmtree(here, ignore_errors=True)
-        train(changed(config, own), here, [watch])
+        train(with_overrides(config, own), here, [watch])
         return here / "best.ckpt", watch.minutes
 
     tried = max(1, round(TRIED_STEPS * config.data.batch_size / cells))
@@ -131,10 +131,10 @@ def trained(folder: Path, network: str, cells: int, minutes: float) -> tuple[Pat
 def measured(folder: Path, checkpoint: Path) -> dict[str, float]:
     """Measures an emulator on the test cells."""
     emulator, settings = load_emulator(checkpoint), build(config_of(folder, "registered", *TEST), TrainSettings)
-    windows = window_set(settings.traces(), settings.windowing, settings.data_dir / "windows")
-    cells = unseen(windows, [emulator])
-    subjects = {"": Subject(emulator, windows, emulator.window.time_ms)}
-    found = measure(subjects, cells, with_windows(cells, [windows]), emulator.specification.design.numpy())
+    windows = build_window_set(settings.traces(), settings.windowing, settings.data_dir / "windows")
+    cells = exclude_training_cells(windows, [emulator])
+    subjects = {"": Candidate(emulator, windows, emulator.window.time_ms)}
+    found = measure(subjects, cells, rows_with_windows(cells, [windows]), emulator.specification.design.numpy())
     return found.metrics[""]
 
 
@@ -175,20 +175,20 @@ def main(folder: Path, others: list[float]) -> None:
     budgets = [(cells, MINUTES) for cells in CELLS] + [(MIDDLE, minutes) for minutes in others]
     jobs = [(network, *budget) for budget in budgets for network in NETWORKS if (network, *budget) not in done]
     simulated(folder)
-    at_once = cores()
+    at_once = available_cores()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that train
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(at_once, spawn, max_tasks_per_child=1) as pool:
         rows: dict[Future, tuple[str, int, float]] = {pool.submit(row_of, folder, *job): job for job in jobs}
         for row in as_completed(rows):
             if error := row.exception():
-                tell(f"{rows[row]} failed: {error!r}")
+                log_message(f"{rows[row]} failed: {error!r}")
                 continue
             table = pd.concat([table, pd.DataFrame([row.result()])], ignore_index=True)
-            with atomic(file) as part:
+            with atomic_write(file) as part:
                 table.to_csv(part, index=False, float_format="%.4g")
     table = table.sort_values(list(JOB)[1:], kind="stable")
-    with atomic(folder / "networks.png") as part:
+    with atomic_write(folder / "networks.png") as part:
         draw(table).savefig(part, format="png")
     print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
 

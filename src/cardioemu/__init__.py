@@ -28,9 +28,9 @@ def load_emulator(path: str | Path) -> "Emulator":
     from cardioemu import emulator
 
     if str(path).startswith(("runs:", "models:")):
-        from cardioemu.tracking.registry.uris import checkpoint_of
+        from cardioemu.tracking.registry.uris import resolve_checkpoint
 
-        path = checkpoint_of(str(path))
+        path = resolve_checkpoint(str(path))
     return emulator.load_emulator(path)
 
 

@@ -14,7 +14,7 @@ class UserError(ValueError):
     """Something the user gave cannot be used; the message is one sentence: what, what it got, what is allowed."""
 
 
-class Stopped(Exception):  # noqa: N818
+class TrialPruned(Exception):  # noqa: N818
     """A job that is ended before its time on purpose; the message says why."""
 
 
@@ -23,7 +23,7 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+def suggest_name(name: str, known: Iterable[str], prefix: str = "") -> str:
     """Asks whether another name was meant: those that it is the last part of, or the nearest in whatever case.
 
     Returns:
@@ -35,13 +35,13 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     return f"did you mean {' or '.join(prefix + folded[other] for other in close)}?" if close else ""
 
 
-def hint(name: str, known: Collection[str], prefix: str = "") -> str:
+def name_hint(name: str, known: Collection[str], prefix: str = "") -> str:
     """Ends a sentence about an unknown name: with the nearest known one, or else with all, or as many as one reads."""
     more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
-    return nearest(name, known, prefix) or f"known are {', '.join(islice(known, SHOWN)) or 'none'}{more}"
+    return suggest_name(name, known, prefix) or f"known are {', '.join(islice(known, SHOWN)) or 'none'}{more}"
 
 
-def said(finding: Any, address: str) -> str:
+def format_validation_error(finding: Any, address: str) -> str:
     """Puts one of pydantic's findings into a sentence; our own sentences pass as they are.
 
     Args:
@@ -59,7 +59,7 @@ def said(finding: Any, address: str) -> str:
     return f"{where}: got {finding['input']!r}; {what}"
 
 
-def made(target: Any, arguments: Mapping[str, Any], address: str) -> Any:
+def construct(target: Any, arguments: Mapping[str, Any], address: str) -> Any:
     """Calls a constructor; what it finds wrong in its arguments is the user's.
 
     Args:
@@ -73,4 +73,4 @@ def made(target: Any, arguments: Mapping[str, Any], address: str) -> Any:
     try:
         return target(**arguments)
     except ValidationError as error:
-        raise UserError("\n".join(said(finding, address) for finding in error.errors())) from error
+        raise UserError("\n".join(format_validation_error(finding, address) for finding in error.errors())) from error

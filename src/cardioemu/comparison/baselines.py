@@ -29,7 +29,7 @@ Corners = Iterator[tuple[int, np.ndarray, np.ndarray]]  # a cell, the known ones
 
 
 @dataclass(frozen=True)
-class Known:
+class TrainingCells:
     """The simulated cells that a baseline knows.
 
     Attributes:
@@ -60,7 +60,7 @@ class Baseline(ABC):
 class NearestCell(Baseline):
     """Says of a cell what the nearest known one does, by the distance of the scales."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: TrainingCells) -> None:
         self.known = known
         self.windowed, self.all = KDTree(known.scales), KDTree(known.all_scales)
 
@@ -81,7 +81,7 @@ class LinearInterpolation(Baseline):
     chosen from their order.
     """
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: TrainingCells) -> None:
         self.known, self.nearest = known, NearestCell(known)
 
     def voltage_mV(self, scales: Scales) -> Predicted:
@@ -96,11 +96,11 @@ class LinearInterpolation(Baseline):
 
     @cached_property
     def _windowed(self) -> Callable[[Scales], Corners]:
-        return _triangulated(self.known.scales)
+        return _triangulate(self.known.scales)
 
     @cached_property
     def _all(self) -> Callable[[Scales], Corners]:
-        return _triangulated(self.known.all_scales)
+        return _triangulate(self.known.all_scales)
 
     @staticmethod
     def _interpolated(
@@ -115,7 +115,7 @@ class LinearInterpolation(Baseline):
         return result
 
 
-def _triangulated(known: np.ndarray) -> Callable[[Scales], Corners]:
+def _triangulate(known: np.ndarray) -> Callable[[Scales], Corners]:
     """Triangulates cells, or so many as there is room for; of too many inputs, or no volume, none has corners."""
     rows = np.linspace(0, len(known) - 1, min(len(known), MOST_CELLS)).astype(int)
     used, inputs = known[rows], known.shape[1]
@@ -152,7 +152,7 @@ class PCARidge(Baseline):
     Whether a cell fires is told by a logistic regression on the same polynomial.
     """
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: TrainingCells) -> None:
         cells = len(known.scales)
         samples = known.windows(np.arange(1)).shape[1]
         self.pca = IncrementalPCA(min(COMPONENTS, cells, samples))
@@ -186,7 +186,7 @@ def _batches(cells: int) -> Iterator[np.ndarray]:
     yield from np.array_split(np.arange(cells), max(1, cells // AT_ONCE))
 
 
-BASELINES: Mapping[str, Callable[[Known], Baseline]] = {
+BASELINES: Mapping[str, Callable[[TrainingCells], Baseline]] = {
     "nearest_cell": NearestCell,
     "linear_interpolation": LinearInterpolation,
     "pca_ridge": PCARidge,

@@ -6,26 +6,26 @@ from typing import Any
 import numpy as np
 
 from cardioemu.common.arrays import Scales
-from cardioemu.common.errors import UserError, made
-from cardioemu.data import TEST, SplitRule, WindowData
+from cardioemu.common.errors import UserError, construct
+from cardioemu.data import TEST, SplitRule, WindowDataModule
 from cardioemu.emulator import Emulator
-from cardioemu.simulation import Cell, Engine, Simulator, Solver, TraceStore, campaign
-from cardioemu.windowing import window_set
+from cardioemu.simulation import Cell, CellSettings, Executor, SolverSettings, TraceStore, campaign
+from cardioemu.windowing import build_window_set
 
 ADDRESS = "checkpoint"  # where a user finds what is wrong with any of this
 
 
-def cell_of(emulator: Emulator) -> Cell:
+def load_training_cell(emulator: Emulator) -> Cell:
     """Loads the cell model whose traces an emulator was trained on.
 
     Raises:
         UserError: it is not there any more, or is another one by now.
     """
     said = emulator.specification
-    cell = made(Simulator, said.cell, ADDRESS).cell()
+    cell = construct(CellSettings, said.simulator_arguments, ADDRESS).cell()
     if cell.digest != said.cell_sha256:
         raise UserError(
-            f"checkpoint: it was trained on another {said.cell['model']} than that of today; put the file back as it "
+            f"checkpoint: it was trained on another {said.simulator_arguments['model']} than that of today; put the file back as it "
             "was, or train again"
         )
     return cell
@@ -39,8 +39,8 @@ def check_same_cell(one: Emulator, other: Emulator) -> None:
     """
     if one.specification.cell_sha256 != other.specification.cell_sha256:
         raise UserError(
-            f"compare: got an emulator of {named(other)}, beside one of "
-            f"{named(one)}{_alike(named(one), named(other))}; give emulators of the same cell"
+            f"compare: got an emulator of {cell_model_name(other)}, beside one of "
+            f"{cell_model_name(one)}{_alike(cell_model_name(one), cell_model_name(other))}; give emulators of the same cell"
         )
     if transient_s(one) != transient_s(other):
         raise UserError(
@@ -49,14 +49,14 @@ def check_same_cell(one: Emulator, other: Emulator) -> None:
         )
 
 
-def check_store(store: TraceStore, emulator: Emulator) -> None:
+def check_trace_store(store: TraceStore, emulator: Emulator) -> None:
     """Sees to it that a trace store holds cells of an emulator's own kind.
 
     Raises:
         UserError: they are of another cell model, variant, pacing, or set of scaled conductances, or begin earlier or
             later in the life of the cells.
     """
-    said, facts = emulator.specification, store.facts
+    said, facts = emulator.specification, store.metadata
     if list(store.scaled) != said.scaled:
         raise UserError(
             f"traces: got {store.folder}, whose cells are scaled in {', '.join(store.scaled)}, but the emulator was "
@@ -66,7 +66,7 @@ def check_store(store: TraceStore, emulator: Emulator) -> None:
         stored = _name(facts["cell"], facts["variant"])
         raise UserError(
             f"traces: got {store.folder} of {stored}, but the emulator was trained on "
-            f"{named(emulator)}{_alike(stored, named(emulator))}; give traces of that cell, or leave traces null to "
+            f"{cell_model_name(emulator)}{_alike(stored, cell_model_name(emulator))}; give traces of that cell, or leave traces null to "
             "have them simulated"
         )
     begin_s, learnt_s = facts["transient_ms"] / 1000, transient_s(emulator)
@@ -80,16 +80,16 @@ def check_store(store: TraceStore, emulator: Emulator) -> None:
 
 def transient_s(emulator: Emulator) -> float:
     """Returns how long the cells of an emulator had been simulated when their traces began."""
-    return float(emulator.specification.cell["transient_ms"]) / 1000
+    return float(emulator.specification.simulator_arguments["transient_ms"]) / 1000
 
 
 def _alike(one: str, other: str) -> str:
     return " with other parameters, pacing or scaled constants" if one == other else ""
 
 
-def named(emulator: Emulator) -> str:
+def cell_model_name(emulator: Emulator) -> str:
     """Names the cell model of an emulator."""
-    said = emulator.specification.cell
+    said = emulator.specification.simulator_arguments
     return _name(Path(said["model"]).stem, said["variant"])
 
 
@@ -97,22 +97,22 @@ def _name(cell: str, variant: str | None) -> str:
     return f"{cell} (variant {variant})" if variant else cell
 
 
-def seen(emulator: Emulator, scales: Scales) -> np.ndarray:
+def in_training_design(emulator: Emulator, scales: Scales) -> np.ndarray:
     """Returns whether each cell (cells,) has the scales of one that the emulator was trained or chosen on."""
     said = emulator.specification
     design = said.design.numpy()
-    used = made(SplitRule, said.split, ADDRESS).parts(design) != TEST
+    used = construct(SplitRule, said.split, ADDRESS).parts(design) != TEST
     known = {row.tobytes() for row in np.unique(design[used], axis=0)}
     return np.array([row.tobytes() in known for row in scales], dtype=bool)
 
 
-def kept_of(emulator: Emulator) -> dict[str, Any]:
+def trace_settings(emulator: Emulator) -> dict[str, Any]:
     """Returns what `campaign` was told beside cells and length of the traces that an emulator was trained on."""
-    said = emulator.specification.cell
+    said = emulator.specification.simulator_arguments
     return {"record": said["record"], "transient_ms": said["transient_ms"]}
 
 
-def trained_on(emulator: Emulator, cell: Cell, data_dir: Path, engine: Engine) -> WindowData:
+def training_windows(emulator: Emulator, cell: Cell, data_dir: Path, engine: Executor) -> WindowDataModule:
     """Opens the windows that an emulator was trained on, simulated and cut again where they are not there.
 
     Args:
@@ -122,7 +122,7 @@ def trained_on(emulator: Emulator, cell: Cell, data_dir: Path, engine: Engine) -
         engine: where cells are simulated.
     """
     said = emulator.specification
-    solver, split = made(Solver, said.solver, ADDRESS), made(SplitRule, said.split, ADDRESS)
-    where, duration_ms, kept = data_dir / "traces", said.cell["duration_ms"], kept_of(emulator)
+    solver, split = construct(SolverSettings, said.solver, ADDRESS), construct(SplitRule, said.split, ADDRESS)
+    where, duration_ms, kept = data_dir / "traces", said.simulator_arguments["duration_ms"], trace_settings(emulator)
     traces = campaign(cell, said.design.numpy(), duration_ms, solver, where, engine, **kept)
-    return WindowData(window_set(traces, emulator.window, data_dir / "windows"), split)
+    return WindowDataModule(build_window_set(traces, emulator.window, data_dir / "windows"), split)

@@ -8,12 +8,12 @@ from typing import Any
 import pytorch_lightning as pl
 
 from cardioemu import emulator as checkpoint
-from cardioemu.data import WindowData
+from cardioemu.data import WindowDataModule
 from cardioemu.emulator import Emulator, Specification, load_emulator
 from cardioemu.models import LSTMNetwork
-from cardioemu.runtime.files import stage_key
-from cardioemu.runtime.locks import held, writable
-from cardioemu.training.checkpoints import BEST, LAST, PREVIOUS, resumable
+from cardioemu.runtime.files import content_key
+from cardioemu.runtime.locks import disk_errors_as_user_error, folder_lock
+from cardioemu.training.checkpoints import BEST, LAST, PREVIOUS, find_resume_checkpoint
 from cardioemu.training.module import EmulatorModule
 from cardioemu.training.optimizers.rmsprop import KerasRMSprop
 from cardioemu.training.trainer import fit, make_trainer
@@ -25,13 +25,13 @@ FINISHED = "network.ckpt"
 LAYERS = {"lstm_layers": 1, "dense_layers": 2}
 
 
-def is_seed_network(specification: Specification) -> bool:
+def is_published_lstm(specification: Specification) -> bool:
     """Returns whether an emulator is the seed network itself, whatever its width."""
-    layers = {name: specification.settings.get(name, count) for name, count in LAYERS.items()}
+    layers = {name: specification.network_arguments.get(name, count) for name, count in LAYERS.items()}
     return specification.network == LSTMNetwork.__name__ and layers == LAYERS
 
 
-def seed_network(data: WindowData, of: Specification, folder: Path, **trainer: Any) -> Emulator:
+def train_published_lstm(data: WindowDataModule, of: Specification, folder: Path, **trainer: Any) -> Emulator:
     """Trains the seed network on the windows of another emulator, or opens the one trained on them before.
 
     256 wide, Keras' RMSprop, 12 000 steps of 32 windows to the last whole epoch or one more, the best by val/rmse_mV.
@@ -43,29 +43,29 @@ def seed_network(data: WindowData, of: Specification, folder: Path, **trainer: A
         folder: where such networks are kept, each in a folder named by its key.
         trainer: further arguments of `make_trainer`.
     """
-    data = WindowData(data.windows, replace(data.rule, batch_size=BATCH_SIZE))
+    data = WindowDataModule(data.windows, replace(data.rule, batch_size=BATCH_SIZE))
     windows, split = data.windows.key, asdict(data.rule)
     version = f"seed network {VERSION}.{checkpoint.VERSION}"
-    here = folder / stage_key(version, windows=windows, split=split)
-    settings = {"samples": of.settings["samples"], "inputs": of.settings["inputs"], "hidden": HIDDEN}
+    here = folder / content_key(version, windows=windows, split=split)
+    settings = {"samples": of.network_arguments["samples"], "inputs": of.network_arguments["inputs"], "hidden": HIDDEN}
     said = replace(
         of,
         network=LSTMNetwork.__name__,
-        settings=settings,
-        windows=windows,
+        network_arguments=settings,
+        windows_key=windows,
         split=split,
         sigma_points=0.0,
         interval_factors={},
     )
     epochs = -(-STEPS // len(data.train_dataloader()))
-    with writable(here), held(here, "trained"):
+    with disk_errors_as_user_error(here), folder_lock(here, "trained"):
         if not (here / FINISHED).exists():
             pl.seed_everything(0, verbose=False)
             network = LSTMNetwork(**settings)
             network.fit_target(data.training_rows())
             module = EmulatorModule(network, partial(KerasRMSprop, lr=0.001), said)
             try:
-                fit(make_trainer(here, max_epochs=epochs, **trainer), module, data, resumable(here))
+                fit(make_trainer(here, max_epochs=epochs, **trainer), module, data, find_resume_checkpoint(here))
             except KeyboardInterrupt as error:
                 raise KeyboardInterrupt("stopped; the same command goes on from the last whole epoch") from error
             (here / BEST).replace(here / FINISHED)

@@ -19,9 +19,10 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from yaml import YAMLError
 
-from cardioemu.common.errors import UserError, first_line, hint, made, said
+from cardioemu.common.errors import UserError, construct, first_line, format_validation_error, name_hint
+from cardioemu.common.old_names import update_config
 from cardioemu.config import overrides as command_line
-from cardioemu.runtime.files import atomic
+from cardioemu.runtime.files import atomic_write
 
 VERSION_BASE = "1.3"
 CONFIG = "config.yaml"
@@ -29,7 +30,9 @@ CHANGEABLE = ("trainer", "evaluation", "tracking", "memory_check")
 Schema = TypeVar("Schema")
 
 
-def check(conf: Path, name: str, overrides: Sequence[str], sweep: bool, schema: type[Schema]) -> list[Schema]:
+def validate_command_line(
+    conf: Path, name: str, overrides: Sequence[str], sweep: bool, schema: type[Schema]
+) -> list[Schema]:
     """Composes and builds the settings of every job that a command line asks for: one, or all of a sweep.
 
     Raises:
@@ -38,12 +41,12 @@ def check(conf: Path, name: str, overrides: Sequence[str], sweep: bool, schema: 
     parsed = command_line.parse(overrides, sweep)
     with _configs(conf):
         try:
-            problems = command_line.unknown(conf, name, parsed)
+            problems = command_line.unknown_overrides(conf, name, parsed)
         except HydraException as error:
             raise UserError(f"config: {first_line(error)}") from error
-        known = [o for o in parsed if command_line.text(o) not in problems]
+        known = [o for o in parsed if command_line.raw_text(o) not in problems]
         sentences, settings = list(problems.values()), []
-        for job in command_line.jobs(known) if sweep else [[command_line.text(o) for o in known]]:
+        for job in command_line.expand_sweep(known) if sweep else [[command_line.raw_text(o) for o in known]]:
             try:
                 settings.append(build(hydra.compose(name, overrides=job), schema))
             except UserError as error:
@@ -55,7 +58,7 @@ def check(conf: Path, name: str, overrides: Sequence[str], sweep: bool, schema: 
     return settings
 
 
-def composed(conf: Path, name: str, overrides: Sequence[str]) -> DictConfig:
+def compose_config(conf: Path, name: str, overrides: Sequence[str]) -> DictConfig:
     """Composes the config of one job."""
     with _configs(conf):
         return hydra.compose(name, overrides=list(overrides))
@@ -79,16 +82,16 @@ def build(config: DictConfig, schema: type[Schema]) -> Schema:
     problems: list[str] = []
     parts: dict[str, Any] = {}
     broken = set()
-    for key, node in plain(config).items():
+    for key, node in resolved_dict(config).items():
         try:
             parts[key] = _build_part(key, node)
         except UserError as error:
             problems += str(error).splitlines()
             broken.add(key)
-    problems += _mistakes(schema, parts, "")
+    problems += _validation_errors(schema, parts, "")
     if problems or broken:
         raise UserError("\n".join(problems))
-    return made(schema, parts, "")
+    return construct(schema, parts, "")
 
 
 def _build_part(address: str, node: Any) -> Any:
@@ -102,27 +105,27 @@ def _build_part(address: str, node: Any) -> Any:
     if not callable(target):
         raise UserError(f"{address}._target_: got {node['_target_']!r}, which is no class and no function")
     arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    if problems := _mistakes(target, arguments, f"{address}."):
+    if problems := _validation_errors(target, arguments, f"{address}."):
         raise UserError("\n".join(problems))
     annotations = _annotations(target)
-    checked = {key: _validated(annotations[key], value) for key, value in arguments.items()}
+    checked = {key: _validate(annotations[key], value) for key, value in arguments.items()}
     if node.get("_partial_"):
         return hydra.utils.instantiate({"_target_": node["_target_"], "_partial_": True, "_convert_": "all"}, **checked)
-    return made(target, checked, address)
+    return construct(target, checked, address)
 
 
-def _mistakes(target: Any, arguments: Mapping[str, Any], prefix: str) -> list[str]:
+def _validation_errors(target: Any, arguments: Mapping[str, Any], prefix: str) -> list[str]:
     """Tells what is wrong with the arguments of a constructor or function, one sentence each."""
     annotations = _annotations(target)
     problems = []
     for key, value in arguments.items():
         if key not in annotations:
-            problems.append(f"{prefix}{key}: there is no such setting; {hint(key, annotations, prefix)}")
+            problems.append(f"{prefix}{key}: there is no such setting; {name_hint(key, annotations, prefix)}")
             continue
         try:
-            _validated(annotations[key], value)
+            _validate(annotations[key], value)
         except ValidationError as error:
-            problems.append(said(error.errors()[0], f"{prefix}{key}"))
+            problems.append(format_validation_error(error.errors()[0], f"{prefix}{key}"))
     return problems
 
 
@@ -134,7 +137,7 @@ def _annotations(target: Any) -> dict[str, Any]:
     return {name: hints.get(name, Any) for name in parameters}
 
 
-def _validated(annotation: Any, value: Any) -> Any:
+def _validate(annotation: Any, value: Any) -> Any:
     """Returns a value as its annotation has it; raises pydantic's ValidationError."""
     try:
         adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
@@ -143,14 +146,14 @@ def _validated(annotation: Any, value: Any) -> Any:
     return adapter.validate_python(value)
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
+def resolved_dict(config: DictConfig) -> dict[str, Any]:
     """Returns the resolved config as plain containers."""
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
 
 
-def changed(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
+def with_overrides(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
     """Returns a copy of a config with other values at some addresses; a value replaces a whole node."""
     copy = config.copy()
     for address, value in values.items():
@@ -158,9 +161,9 @@ def changed(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
     return copy
 
 
-def save(config: DictConfig, folder: Path) -> None:
+def save_run_config(config: DictConfig, folder: Path) -> None:
     """Writes the resolved config as `config.yaml` of a run folder, which it makes."""
-    with atomic(folder / CONFIG) as file:
+    with atomic_write(folder / CONFIG) as file:
         file.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
 
 
@@ -172,7 +175,9 @@ def check_same_run(config: DictConfig, folder: Path) -> None:
     """
     if not (folder / CONFIG).is_file():
         return
-    begun, now = ({k: v for k, v in plain(c).items() if k not in CHANGEABLE} for c in (_begun(folder), config))
+    begun, now = (
+        {k: v for k, v in resolved_dict(c).items() if k not in CHANGEABLE} for c in (load_run_config(folder), config)
+    )
     for address, was, is_now in _differences(begun, now, ""):
         raise UserError(
             f"{address}: got {is_now!r}, but the run in {folder} was begun with {was!r}; give another folder, or "
@@ -188,13 +193,14 @@ def _differences(one: Any, other: Any, address: str) -> Iterator[tuple[str, Any,
         yield address, one, other
 
 
-def _begun(folder: Path) -> DictConfig:
-    config = OmegaConf.load(folder / CONFIG)
+def load_run_config(folder: Path) -> DictConfig:
+    """Return the config of a run folder, its old names renamed."""
+    config = OmegaConf.create(update_config(OmegaConf.to_container(OmegaConf.load(folder / CONFIG))))
     assert isinstance(config, DictConfig)
     return config
 
 
-def reopen(folder: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
+def open_run_to_resume(folder: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     """Returns the config a run was begun with, changed where a run may change on its way, and its folder.
 
     Raises:
@@ -203,7 +209,7 @@ def reopen(folder: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise UserError(f"resume: got {folder}, which is no run folder (it has no {CONFIG})")
-    config = _begun(path.parent)
+    config = load_run_config(path.parent)
     for override in overrides:
         address = override.partition("=")[0]
         known = OmegaConf.select(config, address, default=config)
@@ -213,7 +219,7 @@ def reopen(folder: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
             )
         try:
             config.merge_with_dotlist([override])
-            plain(config)
+            resolved_dict(config)
         except (OmegaConfBaseException, YAMLError) as error:
             raise UserError(f"{override}: this is no setting=value that can be read ({first_line(error)})") from error
     return config, path.parent.absolute()

@@ -17,9 +17,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from cardioemu.common.errors import UserError, first_line
-from cardioemu.config.config import VERSION_BASE, build, check
-from cardioemu.config.overrides import at_once
-from cardioemu.runtime.machine import cores, rank
+from cardioemu.config.config import VERSION_BASE, build, validate_command_line
+from cardioemu.config.overrides import parallel_jobs
+from cardioemu.runtime.machine import available_cores, rank
 
 Job = Callable[[DictConfig, Path], Any]
 Sweep = Callable[[Any, Sequence[str]], AbstractContextManager[Sequence[str]]]
@@ -68,10 +68,12 @@ def launch(
             build(config, schema)
             job(config, folder)
         else:
-            settings: list[Any] = check(conf, job.__name__, arguments.overrides, arguments.multirun, schema)
-            if (together := at_once(arguments.overrides, len(settings), cores())) > 1:
+            settings: list[Any] = validate_command_line(
+                conf, job.__name__, arguments.overrides, arguments.multirun, schema
+            )
+            if (together := parallel_jobs(arguments.overrides, len(settings), available_cores())) > 1:
                 # Joblib itself shares the cores out among as many processes as there are cores, needed or not.
-                os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // together)))
+                os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // together)))
             with sweep(settings[0], arguments.overrides) if arguments.multirun else nullcontext([]) as more:
                 sys.argv += more
                 _run_under_hydra(job, conf)

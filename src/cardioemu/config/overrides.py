@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from cardioemu.common.errors import UserError, first_line, nearest
+from cardioemu.common.errors import UserError, first_line, suggest_name
 
 
 def parse(overrides: Sequence[str], sweep: bool) -> list[Override]:
@@ -26,24 +26,24 @@ def parse(overrides: Sequence[str], sweep: bool) -> list[Override]:
             parsed += OverridesParser.create().parse_overrides([line])
         except HydraException as error:
             raise UserError(f"{line}: this is no setting=value that Hydra understands ({first_line(error)})") from error
-    swept = [text(o) for o in parsed if o.is_sweep_override()]
+    swept = [raw_text(o) for o in parsed if o.is_sweep_override()]
     if swept and not sweep:
         raise UserError(f"{', '.join(swept)}: several values are a sweep; add -m, or write a list as [a,b]")
     return parsed
 
 
-def text(override: Override) -> str:
+def raw_text(override: Override) -> str:
     """Returns an override as it was typed."""
     return str(override.input_line)
 
 
-def jobs(overrides: Sequence[Override]) -> list[list[str]]:
+def expand_sweep(overrides: Sequence[Override]) -> list[list[str]]:
     """Returns the overrides of every job of a sweep: all combinations of the swept values, the last fastest."""
     split: list[list[str]] = BasicSweeper.split_arguments(list(overrides), max_batch_size=None)[0]
     return split
 
 
-def at_once(overrides: Sequence[str], jobs: int, cores: int) -> int:
+def parallel_jobs(overrides: Sequence[str], jobs: int, cores: int) -> int:
     """Returns how many jobs of a sweep run at once: one, or with joblib what it is told, else as many as cores."""
     chosen = dict(override.partition("=")[::2] for override in overrides)
     if chosen.get("hydra/launcher") != "joblib":
@@ -52,23 +52,23 @@ def at_once(overrides: Sequence[str], jobs: int, cores: int) -> int:
     return min(jobs, int(told) if told.isdigit() and int(told) > 0 else cores)
 
 
-def quoted(value: str) -> str:
+def quote_value(value: str) -> str:
     """Writes a text so that Hydra takes it as it stands."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def swept(overrides: Sequence[str]) -> Iterator[str]:
+def sweep_overrides(overrides: Sequence[str]) -> Iterator[str]:
     """Yields the overrides that make a command line a sweep."""
-    yield from (text(o) for o in parse(overrides, sweep=True) if o.is_sweep_override())
+    yield from (raw_text(o) for o in parse(overrides, sweep=True) if o.is_sweep_override())
 
 
-def fixed(overrides: Sequence[str]) -> Iterator[str]:
+def fixed_addresses(overrides: Sequence[str]) -> Iterator[str]:
     """Yields the addresses that a command line sets alike in all jobs of a sweep."""
     addresses = {str(o.key_or_group): o.is_sweep_override() for o in parse(overrides, sweep=True)}  # the last counts
     yield from (address for address, is_swept in addresses.items() if not is_swept)
 
 
-def unknown(conf: Path, name: str, overrides: Sequence[Override]) -> dict[str, str]:
+def unknown_overrides(conf: Path, name: str, overrides: Sequence[Override]) -> dict[str, str]:
     """Finds every override that addresses no option or setting: as typed -> a sentence with the nearest known name."""
     groups = {str(p.relative_to(conf)): sorted(o.stem for o in p.glob("*.yaml")) for p in conf.rglob("*") if p.is_dir()}
     problems = {}
@@ -78,16 +78,16 @@ def unknown(conf: Path, name: str, overrides: Sequence[Override]) -> dict[str, s
             options = groups[o.key_or_group]
             wrong = [value for value in _values(o) if value not in options]
             if wrong:
-                problems[text(o)] = f"{o.key_or_group}: got {wrong[0]!r}; it must be one of {', '.join(options)}"
+                problems[raw_text(o)] = f"{o.key_or_group}: got {wrong[0]!r}; it must be one of {', '.join(options)}"
             elif not o.is_sweep_override():
-                chosen.append(text(o))
+                chosen.append(raw_text(o))
     known = _addresses(hydra.compose(name, overrides=chosen))
     for o in overrides:
         address = o.key_or_group
         if address in groups or address in known or address.startswith(("hydra.", "hydra/")) or o.is_add():
             continue
-        meant = nearest(address, known) or "--cfg job shows all settings"
-        problems[text(o)] = f"{address}: there is no such setting; {meant}"
+        meant = suggest_name(address, known) or "--cfg job shows all settings"
+        problems[raw_text(o)] = f"{address}: there is no such setting; {meant}"
     return problems
 
 

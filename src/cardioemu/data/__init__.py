@@ -1,6 +1,6 @@
 """Windows split by simulation, and their batches."""
 
-from cardioemu.data.datamodule import SplitRule, WindowData
+from cardioemu.data.datamodule import SplitRule, WindowDataModule
 from cardioemu.data.split import TEST, TRAIN, VALIDATION, split
 from cardioemu.data.training_set import Share, TrainingSet
 
@@ -11,6 +11,6 @@ __all__ = [
     "Share",
     "SplitRule",
     "TrainingSet",
-    "WindowData",
+    "WindowDataModule",
     "split",
 ]

@@ -15,7 +15,7 @@ from cardioemu.common.errors import UserError
 from cardioemu.data.split import TEST, TRAIN, VALIDATION, split
 from cardioemu.data.training_set import Batch, EpochBatches, TrainingSet
 from cardioemu.runtime.progress import progress_bar
-from cardioemu.simulation import is_first
+from cardioemu.simulation import first_occurrence
 from cardioemu.windowing import CELLS_AT_ONCE, WindowSet
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -51,7 +51,7 @@ class SplitRule:
         return split(scales, self.validation, self.test, self.seed)
 
 
-class WindowData(pl.LightningDataModule):
+class WindowDataModule(pl.LightningDataModule):
     """Windows split by simulation.
 
     Args:
@@ -72,61 +72,61 @@ class WindowData(pl.LightningDataModule):
 
     def __init__(self, windows: WindowSet, rule: SplitRule, cycles: WindowSet | None = None) -> None:
         super().__init__()
-        self.windows, self.rule, self.trained = windows, rule, cycles or windows
-        self.room: Mapping[str, int] = {}
+        self.windows, self.rule, self.training_windows = windows, rule, cycles or windows
+        self.memory_budget: Mapping[str, int] = {}
         scales = windows.scales
         self.part = rule.parts(scales)
-        once = is_first(scales)
+        once = first_occurrence(scales)
         kept = {TRAIN: once if rule.duplicates == "once" else np.ones_like(once), VALIDATION: once, TEST: once}
-        given = {TRAIN: self.trained.windowed, VALIDATION: windows.windowed, TEST: windows.windowed}
+        given = {TRAIN: self.training_windows.windowed, VALIDATION: windows.windowed, TEST: windows.windowed}
         self.rows = {name: np.flatnonzero(given[name] & (self.part == name) & kept[name]) for name in kept}
         for name, rows in self.rows.items():
             if len(rows) == 0:
                 if name == TRAIN and cycles is not None and windows.windowed[self.part == TRAIN].any():
                     raise UserError(
-                        f"model: no cell of the train part has a cycle that can be registered ({cycles.outcomes()}), "
+                        f"model: no cell of the train part has a cycle that can be registered ({cycles.count_outcomes()}), "
                         "which takes three AP starts after windowing.settle_ms and an APD50 of 10 ms; simulate longer, "
                         "or take model=mlp"
                     )
                 raise UserError(
-                    f"data: no cell of the {name} part gave windows ({windows.outcomes()}); use a larger design, "
+                    f"data: no cell of the {name} part gave windows ({windows.count_outcomes()}); use a larger design, "
                     "other fractions or another seed"
                 )
 
     @property
     def unregistered(self) -> int:
         """How many cells have windows, but nothing that the network can be trained on."""
-        return int((self.windows.windowed & ~self.trained.windowed).sum())
+        return int((self.windows.windowed & ~self.training_windows.windowed).sum())
 
     @property
     def largest_batch(self) -> int:
         """Windows of the largest training batch there is."""
-        return min(self.rule.batch_size, len(self.rows[TRAIN]) * self.trained.count)
+        return min(self.rule.batch_size, len(self.rows[TRAIN]) * self.training_windows.count)
 
     @property
-    def held(self) -> dict[str, int]:
+    def cached_bytes(self) -> dict[str, int]:
         """Bytes of the training windows in the place that holds them: all or nothing."""
-        nbytes = len(self.rows[TRAIN]) * self.trained.bytes_per_cell
-        return dict.fromkeys([place for place, room in self.room.items() if nbytes <= room][:1], nbytes)
+        nbytes = len(self.rows[TRAIN]) * self.training_windows.bytes_per_cell
+        return dict.fromkeys([place for place, room in self.memory_budget.items() if nbytes <= room][:1], nbytes)
 
     def firing(self, part: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns scales (cells, scaled) of the distinct cells of a part that are sound, and 1 for those that fire."""
         cells = self.windows.cells
-        sound = (self.part == part) & is_first(self.windows.scales) & cells["status"].eq("ok").to_numpy()
+        sound = (self.part == part) & first_occurrence(self.windows.scales) & cells["status"].eq("ok").to_numpy()
         fires = cells["label"].eq("fires").to_numpy()[sound]
         return torch.tensor(self.windows.scales[sound], dtype=torch.float32), torch.from_numpy(fires).float()
 
     @property
     def training_scales(self) -> torch.Tensor:
         """Scale vectors of `training_rows` (rows, scaled)."""
-        scales = self.windows.scales[self.rows[TRAIN]].repeat(self.trained.count, axis=0)
+        scales = self.windows.scales[self.rows[TRAIN]].repeat(self.training_windows.count, axis=0)
         return torch.tensor(scales, dtype=torch.float32)
 
     def training_rows(self) -> Iterator[torch.Tensor]:
         """Reads all that the network is trained on once, (rows, numbers) at a time, with a progress bar."""
         rows = self.rows[TRAIN]
         with progress_bar(len(rows), "normalise", "cell") as bar:
-            for windows in self.trained.batches(rows):
+            for windows in self.training_windows.batches(rows):
                 yield torch.from_numpy(windows).flatten(0, 1)
                 bar.update(len(windows))
 
@@ -136,7 +136,9 @@ class WindowData(pl.LightningDataModule):
         Of several processes that train together each gets its shares of every batch.
         """
         devices = {"GPU": self.trainer.strategy.root_device if self.trainer else None, "host": torch.device("cpu")}
-        dataset = TrainingSet(self.trained, self.rows[TRAIN], next((devices[place] for place in self.held), None))
+        dataset = TrainingSet(
+            self.training_windows, self.rows[TRAIN], next((devices[place] for place in self.cached_bytes), None)
+        )
         together = (
             {
                 "parts": self.trainer.accumulate_grad_batches,
@@ -146,7 +148,7 @@ class WindowData(pl.LightningDataModule):
             if self.trainer
             else {}
         )
-        batches = EpochBatches(len(dataset), self.rule.batch_size, self.rule.seed, dataset.expect, **together)
+        batches = EpochBatches(len(dataset), self.rule.batch_size, self.rule.seed, dataset.prefetch, **together)
         # A generator of its own: the loader draws from one when an epoch begins, and not always when a run is resumed.
         return DataLoader(dataset, sampler=batches, batch_size=None, generator=torch.Generator())
 

@@ -25,7 +25,7 @@ class Share(NamedTuple):
     """
 
     indices: list[int]
-    rows: float
+    divisor: float
 
 
 class TrainingSet(Dataset[SharedBatch]):
@@ -47,18 +47,22 @@ class TrainingSet(Dataset[SharedBatch]):
 
     def __getitem__(self, share: Share) -> SharedBatch:
         """Returns scales (batch, scaled), windows (batch, points) and the share's rows."""
-        indices, rows = torch.tensor(share.indices, dtype=torch.int64), share.rows
+        indices, rows = torch.tensor(share.indices, dtype=torch.int64), share.divisor
         if self.held is not None:
             indices = indices.to(self.held.device, non_blocking=True)
             return self.scales[indices // self.count], self.held[indices], rows
         cells, numbers = np.divmod(indices.numpy(), self.count)
-        return self.scales[indices // self.count], torch.from_numpy(self.windows.pick(self.rows[cells], numbers)), rows
+        return (
+            self.scales[indices // self.count],
+            torch.from_numpy(self.windows.read_windows(self.rows[cells], numbers)),
+            rows,
+        )
 
-    def expect(self, indices: list[int]) -> None:
+    def prefetch(self, indices: list[int]) -> None:
         """Has the system begin to read what will be asked for soon."""
         if self.held is None:
             cells, numbers = np.divmod(np.array(indices, dtype=int), self.count)
-            self.windows.expect(self.rows[cells], numbers)
+            self.windows.prefetch(self.rows[cells], numbers)
 
 
 class EpochBatches(Sampler[Share]):
@@ -84,19 +88,19 @@ class EpochBatches(Sampler[Share]):
         seed: int,
         expect: Callable[[list[int]], None] | None = None,
         *,
-        parts: int = 1,
-        processes: int = 1,
+        accumulate: int = 1,
+        world_size: int = 1,
         rank: int = 0,
     ) -> None:
         self.size, self.batch_size, self.seed, self.epoch = size, batch_size, seed, 0
-        self.expect, self.parts, self.processes, self.rank = expect, parts, processes, rank
+        self.expect, self.accumulate, self.world_size, self.rank = expect, accumulate, world_size, rank
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before every epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.size // self.batch_size) * self.parts
+        return -(-self.size // self.batch_size) * self.accumulate
 
     def __iter__(self) -> Iterator[Share]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)
@@ -106,11 +110,11 @@ class EpochBatches(Sampler[Share]):
                 ahead.append(share)
                 if self.expect:
                     self.expect(share.indices)
-            while len(ahead) > BATCHES_AHEAD * self.parts:
+            while len(ahead) > BATCHES_AHEAD * self.accumulate:
                 yield ahead.popleft()
         yield from ahead
 
     def _shares(self, batch: np.ndarray) -> Iterator[Share]:
-        total = self.processes * self.parts
-        for part in range(self.parts):
-            yield Share(batch[self.rank * self.parts + part :: total].tolist(), len(batch) / total)
+        total = self.world_size * self.accumulate
+        for part in range(self.accumulate):
+            yield Share(batch[self.rank * self.accumulate + part :: total].tolist(), len(batch) / total)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from cardioemu.common.errors import UserError
+from cardioemu.common.old_names import SPECIFICATION, rename_keys
 from cardioemu.emulator.emulator import Emulator
 from cardioemu.emulator.specification import VERSION, Specification
 
@@ -58,7 +59,7 @@ def load_emulator(path: str | Path) -> Emulator:
 
 
 def _from_checkpoint(content: dict[str, Any]) -> Emulator:
-    specification = Specification(**content[CHECKPOINT_KEY])
+    specification = Specification(**rename_keys(content[CHECKPOINT_KEY], SPECIFICATION))
     with torch.device("meta"):  # the weights come from the file: no initialisation, no second copy
         network = specification.build()
     weights = {key.removeprefix("network."): value for key, value in content["state_dict"].items()}

@@ -14,9 +14,9 @@ from cardioemu.common.arrays import Predicted, SampleTimes, Scales, Windows
 from cardioemu.common.errors import UserError
 from cardioemu.common.tensors import ScaleBatch, VoltageBatch
 from cardioemu.emulator.specification import Specification
-from cardioemu.emulator.threads import for_each
-from cardioemu.models import Network, Told, gaussian_smoothed
-from cardioemu.simulation import checked_scales
+from cardioemu.emulator.threads import map_threads
+from cardioemu.models import Network, NetworkOutput, gaussian_filter1d
+from cardioemu.simulation import validate_scales
 from cardioemu.windowing import WindowRule, WindowSet
 
 CELLS_AT_ONCE = {"cpu": 256, "cuda": 1024}  # fewer would cost more in calls, more would not stay in a cache
@@ -78,7 +78,7 @@ class Emulator(nn.Module):
 
     def forward(self, scales: ScaleBatch) -> VoltageBatch:
         """Returns the windows (batch, samples) in mV of scale vectors (batch, scaled), differentiable."""
-        return gaussian_smoothed(self.network(scales), self.specification.sigma_points)
+        return gaussian_filter1d(self.network(scales), self.specification.sigma_points)
 
     def predict(self, scales: ArrayLike) -> Prediction:
         """Predicts the window of each scale vector.
@@ -92,9 +92,9 @@ class Emulator(nn.Module):
         Warns:
             UserWarning: a scale outside the range of the training part, naming the column and the range.
         """
-        table = checked_scales(scales, self.specification.scaled)
-        self.warn_outside(table)
-        voltage_mV, logit, cycle_length_ms = self._batched(self._told, table)
+        table = validate_scales(scales, self.specification.scaled)
+        self.warn_extrapolation(table)
+        voltage_mV, logit, cycle_length_ms = self._batched(self._network_outputs, table)
         assert voltage_mV is not None
         if logit is None:
             return Prediction(self.window.time_ms, voltage_mV, cycle_length_ms=cycle_length_ms)
@@ -114,16 +114,16 @@ class Emulator(nn.Module):
         Raises:
             UserError: a ValueError, as of `predict`; or the network is no ensemble, or not yet calibrated.
         """
-        table = checked_scales(scales, self.specification.scaled)
-        self.warn_outside(table)
-        if (margin_mV := self.margin_mV(table)) is None:
+        table = validate_scales(scales, self.specification.scaled)
+        self.warn_extrapolation(table)
+        if (margin_mV := self.interval_half_width_mV(table)) is None:
             raise UserError(
                 "model: this emulator has no members that could disagree; train one with model.members=4"
-                if self.spread_mV(table[:1]) is None
+                if self.ensemble_std_mV(table[:1]) is None
                 else "checkpoint: its intervals are not calibrated; give best.ckpt of a run that has ended"
             )
         around = [_around(self.voltage_mV(table), margin_mV)]
-        lengths_ms, margin_ms = self.cycle_length_ms(table), self.cycle_length_margin_ms(table)
+        lengths_ms, margin_ms = self.cycle_length_ms(table), self.cycle_length_half_width_ms(table)
         if lengths_ms is not None and margin_ms is not None:
             around.append(_around(lengths_ms, margin_ms))
         return Intervals(self.window.time_ms, *(end for ends in around for end in ends))
@@ -143,33 +143,33 @@ class Emulator(nn.Module):
         """Predicts the cycle length of each cell (cells,), as if it fired; None where the network does not tell."""
         return self._each(self.network.cycle_length_ms, scales)
 
-    def spread_mV(self, scales: Scales) -> np.ndarray | None:
+    def ensemble_std_mV(self, scales: Scales) -> np.ndarray | None:
         """Returns the standard deviation of the members' windows (cells, samples); None without members."""
         return self._each(lambda some: _spread(self.network.member_windows(some)), scales)
 
-    def cycle_length_spread_ms(self, scales: Scales) -> np.ndarray | None:
+    def cycle_length_std_ms(self, scales: Scales) -> np.ndarray | None:
         """Returns the standard deviation of the members' cycle lengths (cells,); None without such outputs."""
         return self._each(lambda some: _spread(self.network.member_cycle_lengths_ms(some)), scales)
 
-    def margin_mV(self, scales: Scales) -> np.ndarray | None:
+    def interval_half_width_mV(self, scales: Scales) -> np.ndarray | None:
         """Returns half the width of the intervals of V (cells, samples); None without members."""
-        return self._scaled(self.spread_mV(scales), VOLTAGE)
+        return self._scaled(self.ensemble_std_mV(scales), VOLTAGE)
 
-    def cycle_length_margin_ms(self, scales: Scales) -> np.ndarray | None:
+    def cycle_length_half_width_ms(self, scales: Scales) -> np.ndarray | None:
         """Returns half the width of the intervals of the cycle length (cells,); None where there are none."""
-        return self._scaled(self.cycle_length_spread_ms(scales), CYCLE_LENGTH)
+        return self._scaled(self.cycle_length_std_ms(scales), CYCLE_LENGTH)
 
     def _scaled(self, spread: np.ndarray | None, name: str) -> np.ndarray | None:
         factor = self.specification.interval_factors.get(name)
         return None if spread is None or factor is None else factor * spread
 
-    def disagreement(self, scales: Scales) -> np.ndarray | None:
+    def epistemic_std(self, scales: Scales) -> np.ndarray | None:
         """Tells how far the members of an ensemble are from their mean (cells,); None where the network is none."""
-        return self._each(self.network.disagreement, scales)
+        return self._each(self.network.epistemic_std, scales)
 
-    def _told(self, scales: ScaleBatch) -> Told:
-        told = self.network.told(scales)
-        return told._replace(voltage_mV=gaussian_smoothed(told.voltage_mV, self.specification.sigma_points))
+    def _network_outputs(self, scales: ScaleBatch) -> NetworkOutput:
+        told = self.network.outputs(scales)
+        return told._replace(voltage_mV=gaussian_filter1d(told.voltage_mV, self.specification.sigma_points))
 
     def _each(self, predict: Callable[[ScaleBatch], torch.Tensor | None], scales: Scales) -> np.ndarray | None:
         (found,) = self._batched(lambda some: (predict(some),), scales)
@@ -193,10 +193,12 @@ class Emulator(nn.Module):
                     whole[begin:][: len(part)] = part.cpu()
 
         tell(0)  # before the others, which fill what it makes
-        for_each(range(size, len(cells), size), tell, device)
+        map_threads(range(size, len(cells), size), tell, device)
         return found
 
-    def against(self, windows: WindowSet, rows: np.ndarray, doing: str = "test") -> Iterator[tuple[Windows, Predicted]]:
+    def iter_predictions(
+        self, windows: WindowSet, rows: np.ndarray, doing: str = "test"
+    ) -> Iterator[tuple[Windows, Predicted]]:
         """Predicts some windowed cells and reads what was simulated, a few cells at a time, with a progress bar.
 
         Args:
@@ -207,11 +209,11 @@ class Emulator(nn.Module):
         Yields:
             Simulated (cells, windows, points) and predicted (cells, points), in mV.
         """
-        self.warn_outside(windows.scales[rows])
-        for simulated, predicted in windows.beside(rows, {"": self.voltage_mV}, doing):
+        self.warn_extrapolation(windows.scales[rows])
+        for simulated, predicted in windows.iter_with_predictions(rows, {"": self.voltage_mV}, doing):
             yield simulated, predicted[""]
 
-    def warn_outside(self, scales: Scales) -> None:
+    def warn_extrapolation(self, scales: Scales) -> None:
         """Warns of cells outside the range of the training part."""
         s = self.specification
         for column, name, low, high in zip(scales.T, s.scaled, s.lowest, s.highest, strict=True):

@@ -38,16 +38,16 @@ class Specification:
     """
 
     network: str
-    settings: dict[str, Any]
+    network_arguments: dict[str, Any]
     scaled: list[str]
     lowest: list[float]
     highest: list[float]
     window: dict[str, Any]
-    cell: dict[str, Any]
+    simulator_arguments: dict[str, Any]
     cell_sha256: str
     solver: dict[str, Any]
     split: dict[str, Any]
-    windows: str
+    windows_key: str
     design: torch.Tensor
     sigma_points: float = 0.0
     interval_factors: dict[str, float] = field(default_factory=dict)
@@ -62,8 +62,8 @@ class Specification:
 
     def build(self) -> Network:
         """Builds the network, initialised as its constructor does."""
-        return NETWORKS[self.network](**self.settings)
+        return NETWORKS[self.network](**self.network_arguments)
 
-    def as_plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Returns plain containers and the tensor, which a weights-only load accepts."""
         return asdict(self)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 
-def for_each(numbers: Iterable[int], do: Callable[[int], None], device: torch.device) -> None:
+def map_threads(numbers: Iterable[int], do: Callable[[int], None], device: torch.device) -> None:
     """Does something for each number, on a CPU in as many threads as torch may use, each of them working alone.
 
     An operation on a few hundred cells is too small to be shared out: by torch's own threads it takes longer.

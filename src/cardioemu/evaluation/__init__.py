@@ -1,55 +1,62 @@
 """Metrics, baselines, plots, reports and the biomarkers, in the quantities electrophysiologists use."""
 
-from cardioemu.evaluation.metrics.beats import by_beat
+from cardioemu.evaluation.metrics.beats import summarise_beats
 from cardioemu.evaluation.metrics.cell_errors import (
-    Errors,
+    CellErrors,
     cell_errors,
-    errors_of_all,
+    compare_predictions,
     rmse_floor_mV,
     rmse_mV,
     timing_and_shape,
 )
-from cardioemu.evaluation.metrics.firing import calibration, firing
-from cardioemu.evaluation.metrics.nearest_cell import distance, neighbour_rmse_mV
+from cardioemu.evaluation.metrics.firing import firing_metrics, reliability_table
+from cardioemu.evaluation.metrics.nearest_cell import nearest_cell_rmse_mV, nearest_distance
 from cardioemu.evaluation.metrics.population import sample_cells, summarise_population
 from cardioemu.evaluation.metrics.sampled_window import BIOMARKERS, PHASES, SampledWindow
-from cardioemu.evaluation.metrics.summary import headline, intervals, summary
-from cardioemu.evaluation.report.findings import Findings, sections
-from cardioemu.evaluation.report.html import Section, error_table, html
-from cardioemu.evaluation.report.plots import cell_name, cell_title, evenly, overlay, sample_traces, swept_errors
+from cardioemu.evaluation.metrics.summary import bootstrap_intervals, format_headline, summarise_errors
+from cardioemu.evaluation.report.html import Section, error_table, render_html
+from cardioemu.evaluation.report.sections import EvaluationResult, report_sections
+from cardioemu.evaluation.report.trace_plots import (
+    cell_name,
+    cell_title,
+    evenly_spaced,
+    plot_overlay,
+    plot_sweep,
+    plot_traces,
+)
 from cardioemu.traces import biomarkers, rhythm
 
 __all__ = [
     "BIOMARKERS",
     "PHASES",
-    "Errors",
-    "Findings",
+    "CellErrors",
+    "EvaluationResult",
     "SampledWindow",
     "Section",
     "biomarkers",
-    "by_beat",
-    "calibration",
+    "bootstrap_intervals",
     "cell_errors",
     "cell_name",
     "cell_title",
-    "distance",
+    "compare_predictions",
     "error_table",
-    "errors_of_all",
-    "evenly",
-    "firing",
-    "headline",
-    "html",
-    "intervals",
-    "neighbour_rmse_mV",
-    "overlay",
+    "evenly_spaced",
+    "firing_metrics",
+    "format_headline",
+    "nearest_cell_rmse_mV",
+    "nearest_distance",
+    "plot_overlay",
+    "plot_sweep",
+    "plot_traces",
+    "reliability_table",
+    "render_html",
+    "report_sections",
     "rhythm",
     "rmse_floor_mV",
     "rmse_mV",
     "sample_cells",
-    "sample_traces",
-    "sections",
+    "summarise_beats",
+    "summarise_errors",
     "summarise_population",
-    "summary",
-    "swept_errors",
     "timing_and_shape",
 ]

@@ -1,8 +1,8 @@
 """Networks from scale vectors to windows: bare torch modules that know nothing of data, training or tracking."""
 
-from cardioemu.models.layers.gaussian_filter import gaussian_smoothed
+from cardioemu.models.layers.gaussian_filter import gaussian_filter1d
 from cardioemu.models.layers.keras import LSTM, Dense
-from cardioemu.models.network import Network, Told
+from cardioemu.models.network import Network, NetworkOutput
 from cardioemu.models.networks.coordinate import Coordinate
 from cardioemu.models.networks.decoder import Decoder
 from cardioemu.models.networks.gaussian_process import GaussianProcess
@@ -30,8 +30,8 @@ __all__ = [
     "GaussianProcess",
     "LSTMNetwork",
     "Network",
+    "NetworkOutput",
     "Normaliser",
-    "Told",
-    "gaussian_smoothed",
+    "gaussian_filter1d",
     "parameter_table",
 ]

@@ -17,7 +17,7 @@ from cardioemu.common.tensors import (
 )
 
 
-class Told(NamedTuple):
+class NetworkOutput(NamedTuple):
     """All that a network says of some cells, as `forward`, `firing_logit` and `cycle_length_ms` say it."""
 
     voltage_mV: VoltageBatch
@@ -51,21 +51,21 @@ class Network(nn.Module, ABC):
         """
         return
 
-    def summed_error(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
+    def loss(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
         """Return the squared error of each row that training lowers, summed over the batch: here in mV^2."""
         return nn.functional.mse_loss(self(scales), rows, reduction="sum") / rows.shape[1]
 
     @property
-    def tells_firing(self) -> bool:
+    def predicts_firing(self) -> bool:
         """Whether it says which cells fire."""
         return hasattr(self, "firing")
 
     @property
-    def tells_disagreement(self) -> bool:
+    def has_uncertainty(self) -> bool:
         """Whether it says how unsure it is of a cell (`disagreement`)."""
-        return type(self).disagreement is not Network.disagreement
+        return type(self).epistemic_std is not Network.epistemic_std
 
-    def firing_error(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor | None:
+    def firing_loss(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor | None:
         """Return the cross entropy of what is said of the firing of cells, summed; None where nothing is said."""
         return None
 
@@ -73,9 +73,9 @@ class Network(nn.Module, ABC):
         """Return the logarithm of the odds that each cell fires (batch,); None where the network cannot tell."""
         return None
 
-    def told(self, scales: ScaleBatch) -> Told:
+    def outputs(self, scales: ScaleBatch) -> NetworkOutput:
         """Return all of it at once, which may take less than one after the other."""
-        return Told(self(scales), self.firing_logit(scales), self.cycle_length_ms(scales))
+        return NetworkOutput(self(scales), self.firing_logit(scales), self.cycle_length_ms(scales))
 
     def member_windows(self, scales: ScaleBatch) -> MemberWindows | None:
         """Return the window of each member of an ensemble (members, batch, samples) in mV; None where it is none."""
@@ -85,7 +85,7 @@ class Network(nn.Module, ABC):
         """Return the cycle length by each member (members, batch); None without members, or such an output."""
         return None
 
-    def disagreement(self, scales: ScaleBatch) -> CellBatch | None:
+    def epistemic_std(self, scales: ScaleBatch) -> CellBatch | None:
         """Return how far the members of an ensemble are from their mean (batch,), in the root of what training lowers.
 
         None of a network that is no ensemble.

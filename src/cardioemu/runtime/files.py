@@ -14,34 +14,34 @@ TEMPORARY = ".tmp"  # how the names of unfinished files end
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; what was written there takes its name, fsynced, once the block ends well.
 
     A kill at any moment leaves the old file or the new one, never a part of one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_beside(path)
+    temporary = temporary_path(path)
     try:
         yield temporary
-        flush(temporary)
-        put_in_place(temporary, path)
+        fsync_file(temporary)
+        commit_file(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def temporary_beside(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """Returns a hidden name in the folder of `path` that no other process has."""
     # Random, since processes on two machines, or in two containers, may have the same number.
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
 
 
-def flush(path: Path) -> None:
+def fsync_file(path: Path) -> None:
     """Returns once a file is on the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
-def put_in_place(temporary: Path, path: Path) -> None:
+def commit_file(temporary: Path, path: Path) -> None:
     """Gives a flushed file its name."""
     temporary.replace(path)
     if os.name == "posix":  # the new name is in the folder, which is flushed on its own
@@ -50,7 +50,7 @@ def put_in_place(temporary: Path, path: Path) -> None:
         os.close(folder)
 
 
-def stage_key(stage: str, **facts: object) -> str:
+def content_key(stage: str, **facts: object) -> str:
     """Returns the hash of a stage's name with version and of every fact that determines its output.
 
     Arrays count by their shape and bytes; the rest must be plain values.

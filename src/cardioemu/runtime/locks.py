@@ -11,13 +11,13 @@ from filelock import FileLock, Timeout
 
 from cardioemu.common.errors import UserError
 from cardioemu.runtime.files import TEMPORARY
-from cardioemu.runtime.progress import tell
+from cardioemu.runtime.progress import log_message
 
 LOCK, HOLDER = ".lock", ".holder"
 
 
 @contextmanager
-def held(folder: Path, doing: str, setting: str = "data_dir", wait: bool = True) -> Iterator[None]:
+def folder_lock(folder: Path, doing: str, setting: str = "data_dir", wait: bool = True) -> Iterator[None]:
     """Holds a folder, which it makes, against other processes; waits for one that holds it, and says who.
 
     Args:
@@ -31,7 +31,7 @@ def held(folder: Path, doing: str, setting: str = "data_dir", wait: bool = True)
             says itself what it meets.
     """
     with ExitStack() as release:
-        with writable(folder, setting):
+        with disk_errors_as_user_error(folder, setting):
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / LOCK)
             try:
@@ -39,19 +39,19 @@ def held(folder: Path, doing: str, setting: str = "data_dir", wait: bool = True)
             except Timeout as error:
                 if not wait:
                     raise UserError(
-                        f"{setting}: {folder} is in use by {_holder(folder)}; run the same command when that has ended"
+                        f"{setting}: {folder} is in use by {_describe_holder(folder)}; run the same command when that has ended"
                     ) from error
-                tell(f"{folder} is being {doing} by {_holder(folder)}; waiting until that has ended")
+                log_message(f"{folder} is being {doing} by {_describe_holder(folder)}; waiting until that has ended")
                 lock.acquire()
             release.callback(lock.release)
-            release.callback(_tidy, folder)
-            (folder / HOLDER).write_text(_myself(), encoding="utf-8")
-            _tidy(folder)  # after a kill
+            release.callback(_remove_temporary_files, folder)
+            (folder / HOLDER).write_text(_describe_this_process(), encoding="utf-8")
+            _remove_temporary_files(folder)  # after a kill
         yield
 
 
 @contextmanager
-def writable(folder: Path, setting: str = "data_dir") -> Iterator[None]:
+def disk_errors_as_user_error(folder: Path, setting: str = "data_dir") -> Iterator[None]:
     """Turns what the disk refuses into a sentence."""
     try:
         yield
@@ -63,7 +63,7 @@ def writable(folder: Path, setting: str = "data_dir") -> Iterator[None]:
 
 
 @contextmanager
-def readable(folder: Path, setting: str = "data_dir") -> Iterator[None]:
+def permission_errors_as_user_error(folder: Path, setting: str = "data_dir") -> Iterator[None]:
     """Turns what may not be read into a sentence."""
     try:
         yield
@@ -74,16 +74,16 @@ def readable(folder: Path, setting: str = "data_dir") -> Iterator[None]:
         ) from error
 
 
-def _tidy(folder: Path) -> None:
+def _remove_temporary_files(folder: Path) -> None:
     for left_over in folder.rglob(f".*{TEMPORARY}"):
         left_over.unlink(missing_ok=True)
 
 
-def _myself() -> str:
+def _describe_this_process() -> str:
     return f"process {os.getpid()} on {socket.gethostname()} since {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def _holder(folder: Path) -> str:
+def _describe_holder(folder: Path) -> str:
     try:
         return (folder / HOLDER).read_text(encoding="utf-8")
     except OSError:

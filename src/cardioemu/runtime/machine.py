@@ -12,7 +12,7 @@ GROUPS_OF_PROCESS, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 SPARE_FILES = 256  # for what else will be opened
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Returns how many CPU cores this process may use: all it sees, or OMP_NUM_THREADS where that is less.
 
     By that variable whoever starts several processes beside each other shares the cores out among them.
@@ -30,12 +30,12 @@ def rank() -> int:
     return next((int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), 0)
 
 
-def this_process() -> str:
+def process_identity() -> str:
     """Names this process so that it can be told from any other: its machine, its number, when it began."""
     return f"{socket.gethostname()} {os.getpid()} {_began_s(psutil.Process()):.0f}"
 
 
-def alive(process: str) -> bool:
+def process_exists(process: str) -> bool:
     """Returns whether a process with a name of `this_process` runs; one on another machine is taken to."""
     host, _, rest = process.partition(" ")
     if host != socket.gethostname():
@@ -60,7 +60,7 @@ def free_memory() -> int:
     return min([int(psutil.virtual_memory().available), *_left_in_groups()])
 
 
-def resident() -> int:
+def private_memory() -> int:
     """Returns the bytes of memory that this process has for itself: what no file could give back."""
     memory = psutil.Process().memory_info()
     return int(memory.rss - getattr(memory, "shared", 0))
@@ -72,7 +72,7 @@ def free_disk(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def allow_open_files(count: int) -> None:
+def raise_open_file_limit(count: int) -> None:
     """Lets this process hold so many more files open, as far as the system allows; each mapped file is one."""
     with suppress(ImportError):  # Windows has no such limit
         import resource
@@ -83,7 +83,7 @@ def allow_open_files(count: int) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
 
 
-def in_words(size: float | int) -> str:
+def format_bytes(size: float | int) -> str:
     """Writes a number of bytes in GB, with three digits that count."""
     gb = size / 1e9
     return f"{gb:.0f} GB" if gb >= 100 else f"{gb:.3g} GB"

@@ -24,7 +24,7 @@ def progress_bar(total: int, doing: str, unit: str) -> tqdm:
     )
 
 
-def tell(sentence: str) -> None:
+def log_message(sentence: str) -> None:
     """Prints a sentence on the error stream, above a bar that is open, once for all processes."""
     if rank() == 0:
         tqdm.write(sentence, file=sys.stderr)

@@ -11,14 +11,14 @@ from pydantic.dataclasses import dataclass
 
 from cardioemu.common.errors import UserError
 from cardioemu.comparison.baselines import BASELINES
-from cardioemu.comparison.measure import SEED
+from cardioemu.comparison.measure import PUBLISHED_LSTM
 from cardioemu.settings.simulate import PARTS
-from cardioemu.simulation import Engine, Solver, TraceStore
+from cardioemu.simulation import Executor, SolverSettings, TraceStore
 from cardioemu.tracking import Tracking
 from cardioemu.training import Accelerator
 
 NAME = r"\w[\w.-]*"  # it is that of figures and of metrics
-RESERVED = (*BASELINES, SEED)
+RESERVED = (*BASELINES, PUBLISHED_LSTM)
 
 
 @dataclass(frozen=True, config=PARTS)
@@ -27,11 +27,11 @@ class EvaluateSettings:
 
     checkpoint: str | None  # not a Path: it may be a URI of MLflow
     compare: list[str] | dict[str, str] | None
-    seed_network: bool
+    published_lstm: bool
     traces: Path | None
     design: Callable[..., Any]
-    solver: Solver
-    campaign: Engine
+    solver: SolverSettings
+    campaign: Executor
     tracking: Tracking
     duration_ms: PositiveFloat | None
     accelerator: Accelerator
@@ -59,7 +59,7 @@ class EvaluateSettings:
         if isinstance(self.compare, dict):
             return first | self.compare
         paths = self._paths
-        return dict(zip(["emulator"] if len(paths) == 1 else distinguished(paths), paths, strict=True))
+        return dict(zip(["emulator"] if len(paths) == 1 else distinguishing_names(paths), paths, strict=True))
 
     @property
     def _paths(self) -> list[str]:
@@ -81,7 +81,7 @@ class EvaluateSettings:
             ) from error
 
 
-def distinguished(paths: list[str]) -> list[str]:
+def distinguishing_names(paths: list[str]) -> list[str]:
     """Names paths by the parts in which they differ.
 
     ["runs/a/1/best.ckpt", "runs/a/2/best.ckpt"] -> ["1", "2"]

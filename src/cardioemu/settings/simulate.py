@@ -9,7 +9,16 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from cardioemu.common.arrays import Scales
-from cardioemu.simulation import Cell, Engine, Forecast, Simulator, Solver, TraceStore, campaign, expected
+from cardioemu.simulation import (
+    Cell,
+    CellSettings,
+    Executor,
+    Forecast,
+    SolverSettings,
+    TraceStore,
+    campaign,
+    forecast_campaign,
+)
 
 PARTS = ConfigDict(arbitrary_types_allowed=True)
 
@@ -18,10 +27,10 @@ PARTS = ConfigDict(arbitrary_types_allowed=True)
 class SimulateSettings:
     """What `simulate.py` is told; `design` still wants the names of the scaled conductances."""
 
-    simulator: Simulator
+    simulator: CellSettings
     design: Callable[..., Any]
-    solver: Solver
-    campaign: Engine
+    solver: SolverSettings
+    campaign: Executor
     data_dir: Path
     dry_run: bool
 
@@ -42,12 +51,12 @@ class SimulateSettings:
         """Simulates the design, or opens the traces of the same campaign."""
         return campaign(*self._of_campaign, engine=self.campaign, **self._kept)
 
-    def expected(self) -> Forecast | None:
+    def forecast(self) -> Forecast | None:
         """Reckons what that would take; None where the traces are there."""
-        return expected(*self._of_campaign, engine=self.campaign, **self._kept)
+        return forecast_campaign(*self._of_campaign, engine=self.campaign, **self._kept)
 
     @property
-    def _of_campaign(self) -> tuple[Cell, Scales, float, Solver, Path]:
+    def _of_campaign(self) -> tuple[Cell, Scales, float, SolverSettings, Path]:
         return self.cell, self.scales, self.simulator.duration_ms, self.solver, self.data_dir / "traces"
 
     @property

@@ -1,4 +1,4 @@
-"""What `send.py` is told."""
+"""What `sync.py` is told."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from cardioemu.tracking import Tracking
 
 
 @dataclass(frozen=True, config=PARTS)
-class SendSettings:
-    """What `send.py` is told."""
+class SyncSettings:
+    """What `sync.py` is told."""
 
     tracking: Tracking
     runs_dir: Path

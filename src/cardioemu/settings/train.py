@@ -13,13 +13,13 @@ from pydantic.dataclasses import dataclass
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from cardioemu.common.errors import UserError
-from cardioemu.data import TRAIN, SplitRule, WindowData
+from cardioemu.data import TRAIN, SplitRule, WindowDataModule
 from cardioemu.emulator import Specification
 from cardioemu.models import Network
 from cardioemu.settings.simulate import PARTS, SimulateSettings
 from cardioemu.tracking import Tracking
 from cardioemu.training import TrainingJob
-from cardioemu.training.active_learning import CANNOT_CHOOSE, Active
+from cardioemu.training.active_learning import CANNOT_CHOOSE, ActiveLearning
 from cardioemu.windowing import WindowRule
 
 
@@ -39,7 +39,7 @@ class TrainSettings(SimulateSettings):
     runs_dir: Path
     resume: Path | None
     memory_check: Literal["refuse", "warn"]
-    active: Active
+    active: ActiveLearning
     smoothing: bool
     milestones: list[PositiveInt]
 
@@ -50,8 +50,8 @@ class TrainSettings(SimulateSettings):
         self._check_schedule()
         self._check_epochs()
         if self.active.rounds:
-            _ = self.active.sizes(len(self.scales))
-            if not (self.shapes.tells_disagreement and self.shapes.tells_firing):
+            _ = self.active.design_sizes(len(self.scales))
+            if not (self.meta_network.has_uncertainty and self.meta_network.predicts_firing):
                 raise UserError(CANNOT_CHOOSE)
         need_ms, has_ms = self.windowing.shortest_trace_ms, self.simulator.duration_ms
         if need_ms > has_ms:
@@ -123,11 +123,11 @@ class TrainSettings(SimulateSettings):
             )
 
     @property
-    def sizes(self) -> dict[str, Any]:
+    def data_arguments(self) -> dict[str, Any]:
         """What the data tells the model: those of its arguments that hang on inputs and windows."""
         time_ms = self.windowing.time_ms
         known = {
-            "samples": self.windowing.points,
+            "samples": self.windowing.output_samples,
             "inputs": self.scales.shape[1],
             "begin_ms": float(time_ms[0]),
             "interval_ms": float(time_ms[1] - time_ms[0]),
@@ -135,47 +135,48 @@ class TrainSettings(SimulateSettings):
         return {name: value for name, value in known.items() if name in signature(self.model.func).parameters}
 
     @cached_property
-    def shapes(self) -> Network:
+    def meta_network(self) -> Network:
         """The network without memory for its weights."""
         with torch.device("meta"):
-            network: Network = self.model(**self.sizes)
+            network: Network = self.model(**self.data_arguments)
             return network
 
     @property
     def trained_on(self) -> str:
         """What the rows are that the model is trained on."""
-        return self.shapes.trained_on
+        return self.meta_network.trained_on
 
-    def job(self, folder: Path) -> TrainingJob:
+    def training_job(self, folder: Path) -> TrainingJob:
         """Says all that the memory of the training hangs on, whose checkpoints go to `folder`."""
         return TrainingJob(
-            partial(self.model.func, **self.sizes | self.model.keywords),
+            partial(self.model.func, **self.data_arguments | self.model.keywords),
             self.optimizer,
             inputs=self.scales.shape[1],
-            points=self.windowing.points,
+            output_samples=self.windowing.output_samples,
             windows=self.windowing.count,
             batch_size=self.data.batch_size,
             trainer=self.trainer,
             folder=folder,
         )
 
-    def specification(self, data: WindowData) -> Specification:
+    def specification(self, data: WindowDataModule) -> Specification:
         """Notes what the inputs and outputs of the network mean, and where its windows come from."""
         cell, design = self.cell, data.windows.scales
         # Cells that do not fire are seen by networks that tell which do.
-        seen = design[data.part == TRAIN if self.shapes.tells_firing else data.rows[TRAIN]]
+        seen = design[data.part == TRAIN if self.meta_network.predicts_firing else data.rows[TRAIN]]
         return Specification(
             network=self.model.func.__name__,
-            settings=self.sizes | self.model.keywords,
+            network_arguments=self.data_arguments | self.model.keywords,
             scaled=list(cell.scaled),
             lowest=seen.min(axis=0).tolist(),
             highest=seen.max(axis=0).tolist(),
             window=asdict(self.windowing),
-            cell=asdict(self.simulator) | {"variant": cell.variant, "scaled": dict(cell.scaled_constants)},
+            simulator_arguments=asdict(self.simulator)
+            | {"variant": cell.variant, "scaled": dict(cell.scaled_constants)},
             cell_sha256=cell.digest,
             solver=asdict(self.solver),
             split=asdict(self.data),
-            windows=data.windows.key,
+            windows_key=data.windows.key,
             design=torch.tensor(design),
         )
 

@@ -6,14 +6,14 @@ from pydantic.dataclasses import dataclass
 from cardioemu.common.errors import UserError
 from cardioemu.settings.simulate import PARTS
 from cardioemu.settings.train import TrainSettings
-from cardioemu.sweeps.search import Part
+from cardioemu.sweeps.search import Dimension
 
 
 @dataclass(frozen=True, config=PARTS)
 class TuneSettings(TrainSettings):
     """What `tune.py` is told: a training, and what to vary of it."""
 
-    sweep: dict[str, Part]
+    sweep: dict[str, Dimension]
     trials: PositiveInt
     workers: PositiveInt
     warmup_epochs: NonNegativeInt

@@ -1,34 +1,34 @@
 """Cell models, designs, solvers, campaigns and the trace store."""
 
 from cardioemu.simulation.campaigns import (
-    Engine,
+    CellSettings,
+    Executor,
     Forecast,
-    Simulator,
-    Solver,
+    SolverSettings,
     campaign,
-    expected,
+    forecast_campaign,
 )
 from cardioemu.simulation.cell import Cell, load_cell
 from cardioemu.simulation.designs import design
 from cardioemu.simulation.pacing import Pacing
-from cardioemu.simulation.scales import checked_scales, distinct, is_first
+from cardioemu.simulation.scales import first_occurrence, unique_rows, validate_scales
 from cardioemu.simulation.simulate import simulate
 from cardioemu.simulation.store import TraceStore
 
 __all__ = [
     "Cell",
-    "Engine",
+    "CellSettings",
+    "Executor",
     "Forecast",
     "Pacing",
-    "Simulator",
-    "Solver",
+    "SolverSettings",
     "TraceStore",
     "campaign",
-    "checked_scales",
     "design",
-    "distinct",
-    "expected",
-    "is_first",
+    "first_occurrence",
+    "forecast_campaign",
     "load_cell",
     "simulate",
+    "unique_rows",
+    "validate_scales",
 ]

@@ -16,7 +16,7 @@ from cardioemu.simulation import loading
 from cardioemu.simulation.equations import Equations, NumPyWriter, equations
 from cardioemu.simulation.equations.folding import evaluate
 from cardioemu.simulation.pacing import AnyProtocol, Pacing
-from cardioemu.simulation.scales import by_name
+from cardioemu.simulation.scales import select_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Cell:
         e, writer = self.equations, NumPyWriter()
         writer.set_lhs_function(e.name)
         lines = [f"    {e.name(myokit.Name(state))} = y[{i}]" for i, state in enumerate(e.states)]
-        lines += [f"    p{i} = p[{i}]" for i in range(len(e.controls))]
+        lines += [f"    p{i} = p[{i}]" for i in range(len(e.control_values))]
         lines += [f"    q{i} = q[{i}]" for i in range(len(e.inputs))]
         lines += [f"    {e.name(lhs)} = {writer.ex(rhs)}" for lhs, rhs in e.assignments]
         lines += [f"    return [{', '.join(e.name(state.lhs()) for state in e.states)}]"]
@@ -113,7 +113,7 @@ class Cell:
         Raises:
             ValueError: the last axis of `state`, `scales` or `inputs` has the wrong length.
         """
-        y, p = np.asarray(state, dtype=float), np.asarray(by_name(scales, self.scaled), dtype=float)
+        y, p = np.asarray(state, dtype=float), np.asarray(select_columns(scales, self.scaled), dtype=float)
         q = self.equations.levels(time_ms) if inputs is None else np.asarray(inputs, dtype=float)
         for what, array, width in (("state", y, len(self.states)), ("scales", p, len(self.scaled))):
             if array.ndim not in (1, 2) or array.shape[-1] != width:
@@ -121,7 +121,7 @@ class Cell:
         if q.shape != (len(self.equations.inputs),):
             raise ValueError(f"inputs: got shape {q.shape}, allowed is ({len(self.equations.inputs)},)")
         with np.errstate(all="ignore"):  # in branches that are not taken
-            scaled = np.moveaxis(p * self.equations.controls, -1, 0)
+            scaled = np.moveaxis(p * self.equations.control_values, -1, 0)
             columns = self._right_hand_side(float(time_ms), np.moveaxis(y, -1, 0), scaled, q)
         return np.stack(np.broadcast_arrays(*columns, y[..., 0])[:-1], axis=-1)
 

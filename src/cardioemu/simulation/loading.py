@@ -11,7 +11,7 @@ import myokit.formats
 import myokit.lib.guess
 import numpy as np
 
-from cardioemu.common.errors import UserError, hint
+from cardioemu.common.errors import UserError, name_hint
 from cardioemu.simulation.equations.folding import evaluate
 
 BUNDLED = files("cardioemu.simulation") / "models"
@@ -92,7 +92,7 @@ def _constant(model: myokit.Model, name: str, address: str) -> myokit.Variable:
     variables = {v.qname(): v for v in model.variables(deep=True)} | ({} if labelled is None else {name: labelled})
     if name not in variables:
         constants = [key for key, v in variables.items() if v.is_constant()] + [label for label, _ in model.labels()]
-        raise UserError(f"{address}: {name!r} is no constant of the model; {hint(name, constants)}")
+        raise UserError(f"{address}: {name!r} is no constant of the model; {name_hint(name, constants)}")
     variable = variables[name]
     if not variable.is_constant():
         what = f"the label of {variable.qname()}, which is " if labelled is not None else ""
@@ -189,7 +189,7 @@ def _state(model: myokit.Model, name: str, address: str) -> myokit.Variable:
     states = {state.qname(): state for state in model.states()}
     states |= dict(zip(state_names(model), model.states(), strict=True))
     if name not in states:
-        raise UserError(f"{address}: {name!r} is no state of the model; {hint(name, states)}")
+        raise UserError(f"{address}: {name!r} is no state of the model; {name_hint(name, states)}")
     return states[name]
 
 

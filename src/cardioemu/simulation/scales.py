@@ -13,7 +13,7 @@ from cardioemu.common.errors import UserError
 LARGEST_SCALE = 1e6  # beyond, a rate is so fast that no step resolves what a current does
 
 
-def by_name(scales: ArrayLike | pd.DataFrame | pd.Series, names: Sequence[str]) -> ArrayLike:
+def select_columns(scales: ArrayLike | pd.DataFrame | pd.Series, names: Sequence[str]) -> ArrayLike:
     """Returns the columns of a DataFrame, or what a Series has under texts, in the order of `names`; all else as it is.
 
     Raises:
@@ -31,7 +31,7 @@ def by_name(scales: ArrayLike | pd.DataFrame | pd.Series, names: Sequence[str]) 
     return scales[list(names)]
 
 
-def checked_scales(scales: ArrayLike | pd.DataFrame | pd.Series, names: Sequence[str]) -> Scales:
+def validate_scales(scales: ArrayLike | pd.DataFrame | pd.Series, names: Sequence[str]) -> Scales:
     """Returns scale vectors as (cells, scaled) float64; a single vector counts as one cell.
 
     The columns of a DataFrame are taken by their names, in whatever order they stand, and so is a row of it.
@@ -39,7 +39,7 @@ def checked_scales(scales: ArrayLike | pd.DataFrame | pd.Series, names: Sequence
     Raises:
         UserError: a wrong width or column, or a value that is negative, not a number or above 1e6.
     """
-    scales = by_name(scales, names)
+    scales = select_columns(scales, names)
     try:
         array = np.atleast_2d(np.asarray(scales, dtype=float))
     except (TypeError, ValueError) as error:
@@ -59,7 +59,7 @@ def checked_scales(scales: ArrayLike | pd.DataFrame | pd.Series, names: Sequence
     return array
 
 
-def distinct(scales: Scales) -> tuple[Int64[np.ndarray, " cells"], Int64[np.ndarray, " distinct"]]:
+def unique_rows(scales: Scales) -> tuple[Int64[np.ndarray, " cells"], Int64[np.ndarray, " unique_rows"]]:
     """Numbers the distinct scale vectors of a design in the order of their first rows.
 
     Returns:
@@ -70,6 +70,6 @@ def distinct(scales: Scales) -> tuple[Int64[np.ndarray, " cells"], Int64[np.ndar
     return rank[inverse.ravel()], np.sort(first)
 
 
-def is_first(scales: Scales) -> Bool[np.ndarray, " cells"]:
+def first_occurrence(scales: Scales) -> Bool[np.ndarray, " cells"]:
     """Returns whether each row of a design is the first with its scale vector (cells,)."""
-    return np.isin(np.arange(len(scales)), distinct(scales)[1])
+    return np.isin(np.arange(len(scales)), unique_rows(scales)[1])

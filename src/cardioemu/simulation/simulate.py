@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cardioemu.common.errors import UserError
-from cardioemu.runtime.machine import cores
+from cardioemu.runtime.machine import available_cores
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.equations import recorded_variables
 from cardioemu.simulation.pacing import AnyProtocol
 from cardioemu.simulation.pacing.schedule import schedule
-from cardioemu.simulation.scales import checked_scales
+from cardioemu.simulation.scales import validate_scales
 from cardioemu.simulation.solvers import SOLVERS
 from cardioemu.simulation.solvers.problem import Problem, Tolerances, absolute_tolerances
 from cardioemu.traces import Trace
@@ -56,7 +56,7 @@ def simulate(
     Raises:
         UserError: a wrong argument, or a solver that this machine lacks something for.
     """
-    scales = checked_scales(scales, cell.scaled)
+    scales = validate_scales(scales, cell.scaled)
     if solver not in SOLVERS:
         raise UserError(f"solver: got {solver!r}, allowed is one of {', '.join(SOLVERS)}")
     if not (np.isfinite(duration_ms) and duration_ms > 0):
@@ -83,7 +83,7 @@ def simulate(
         schedule(cell, protocol, whole_ms),
         tuple(dict.fromkeys(record)),
     )
-    traces = SOLVERS[solver].solve(problem, threads or cores(), progress)
+    traces = SOLVERS[solver].solve(problem, threads or available_cores(), progress)
     return [trace.since(transient_ms, duration_ms) for trace in traces] if transient_ms else traces
 
 

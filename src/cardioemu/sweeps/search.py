@@ -15,21 +15,21 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr
 from pydantic.dataclasses import dataclass
 
-from cardioemu.common.errors import Stopped, UserError
-from cardioemu.runtime.machine import alive, this_process
+from cardioemu.common.errors import TrialPruned, UserError
+from cardioemu.runtime.machine import process_exists, process_identity
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 logging.getLogger("optuna").propagate = False
 warnings.filterwarnings("ignore", "The reported value is ignored because this `step`")
 
-ERROR = "val/rmse_mV"
+VALIDATION_METRIC = "val/rmse_mV"
 OWNER, FAILURE = "process", "failure"
 Number = StrictInt | StrictFloat
 Value = str | bool | int | float
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Part:
+class Dimension:
     """What one setting may be: one of some choices, or a number between two others, whole if both are.
 
     Attributes:
@@ -75,7 +75,7 @@ class Part:
         return self.choices or [self.low, self.high]
 
 
-Space = Mapping[str, Part]
+SearchSpace = Mapping[str, Dimension]
 
 
 class Search:
@@ -88,7 +88,7 @@ class Search:
         warmup_epochs: before which no trial is given up.
     """
 
-    def __init__(self, folder: Path, space: Space, seed: int, warmup_epochs: int) -> None:
+    def __init__(self, folder: Path, space: SearchSpace, seed: int, warmup_epochs: int) -> None:
         self.folder, self.space, self.seed = folder, space, seed
         self.pruner = optuna.pruners.MedianPruner(n_warmup_steps=warmup_epochs)
         # Absolute: of a lock that a kill has left, Optuna looks at the age of what it points to.
@@ -100,7 +100,7 @@ class Search:
         """All trials, in their order."""
         return self._study().get_trials(deepcopy=False)
 
-    def claim(self, trials: int) -> tuple[Trial, dict[str, Value]] | None:
+    def next_trial(self, trials: int) -> tuple[Trial, dict[str, Value]] | None:
         """Takes a trial that a process left when it died, or else a new one while there are fewer than `trials`.
 
         Returns:
@@ -109,29 +109,29 @@ class Search:
         with self._alone():
             study = self._study()
             left = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
-            left = [t for t in left if not alive(t.user_attrs.get(OWNER, ""))]
+            left = [t for t in left if not process_exists(t.user_attrs.get(OWNER, ""))]
             if left:
                 trial = Trial(study, left[0]._trial_id)
             elif len(study.get_trials(deepcopy=False)) < trials:
                 trial = study.ask()
             else:
                 return None
-            trial.set_user_attr(OWNER, this_process())
+            trial.set_user_attr(OWNER, process_identity())
             return trial, {address: part.suggest(trial, address) for address, part in self.space.items()}
 
     @contextmanager
-    def trying(self, trial: Trial) -> Iterator[dict[str, float]]:
+    def record_trial(self, trial: Trial) -> Iterator[dict[str, float]]:
         """Ends a trial as complete, with the error that the block put into the yielded mapping, given up, or failed."""
         found: dict[str, float] = {}
         try:
             yield found
-        except Stopped:
+        except TrialPruned:
             self._study().tell(trial, state=TrialState.PRUNED)
         except Exception as error:
             trial.set_user_attr(FAILURE, str(error))
             self._study().tell(trial, state=TrialState.FAIL)
         else:
-            self._study().tell(trial, found[ERROR])
+            self._study().tell(trial, found[VALIDATION_METRIC])
 
     def best(self) -> FrozenTrial | None:
         """The trial with the least error, None before one is complete."""
@@ -150,7 +150,7 @@ class Search:
         return study
 
 
-def report(trial: Trial, error: float, epoch: int) -> None:
+def report_epoch(trial: Trial, error: float, epoch: int) -> None:
     """Tells the study of an epoch's error.
 
     Raises:
@@ -158,9 +158,9 @@ def report(trial: Trial, error: float, epoch: int) -> None:
     """
     trial.report(error, epoch)
     if trial.should_prune():
-        raise Stopped(f"given up after epoch {epoch + 1}: half of the other trials did better by then")
+        raise TrialPruned(f"given up after epoch {epoch + 1}: half of the other trials did better by then")
 
 
-def settings(trial: Mapping[str, object]) -> Sequence[str]:
+def trial_overrides(trial: Mapping[str, object]) -> Sequence[str]:
     """Writes the settings of a trial as overrides."""
     return [f"{address}={str(value).lower() if isinstance(value, bool) else value}" for address, value in trial.items()]

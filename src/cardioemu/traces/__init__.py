@@ -1,7 +1,7 @@
 """The continuous trace of one cell, its AP starts, label and biomarkers: pure functions that everyone else imports."""
 
-from cardioemu.traces.biomarkers import COLUMNS, beat, biomarkers
-from cardioemu.traces.crossings import downward_crossings, highest, lowest, steepest, upward_crossings
+from cardioemu.traces.biomarkers import COLUMNS, beat_biomarkers, biomarkers
+from cardioemu.traces.crossings import downward_crossings, max_slope, maximum, minimum, upward_crossings
 from cardioemu.traces.curve import Extreme
 from cardioemu.traces.recording import SPACING_MS, Recording
 from cardioemu.traces.rhythm import RHYTHM, rhythm
@@ -20,12 +20,12 @@ __all__ = [
     "Recording",
     "THRESHOLD_mV",
     "Trace",
-    "beat",
+    "beat_biomarkers",
     "biomarkers",
     "downward_crossings",
-    "highest",
-    "lowest",
+    "max_slope",
+    "maximum",
+    "minimum",
     "rhythm",
-    "steepest",
     "upward_crossings",
 ]

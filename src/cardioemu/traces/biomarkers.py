@@ -7,7 +7,7 @@ import pandas as pd
 
 from cardioemu.traces.crossings import check_interval
 from cardioemu.traces.cubics import Cubics
-from cardioemu.traces.curve import Points, crossings, refine, value_extreme
+from cardioemu.traces.curve import Points, crossings, monotone_points, value_extreme
 from cardioemu.traces.recording import Number
 from cardioemu.traces.starts import upstroke
 from cardioemu.traces.trace import Trace
@@ -47,7 +47,7 @@ def biomarkers(trace: Trace, apd_from: str = "upstroke", apd_percent: Sequence[i
     """
     _check_apds(apd_from, apd_percent)
     cubics = trace.cubics()
-    points = refine(cubics)
+    points = monotone_points(cubics)
     starts = trace.starts_ms.tolist()
     rows = [
         {"cl_ms": end - start, **_measure(cubics, points, start, end, since, apd_from, apd_percent)}
@@ -58,7 +58,7 @@ def biomarkers(trace: Trace, apd_from: str = "upstroke", apd_percent: Sequence[i
     return pd.DataFrame(rows, columns=columns, dtype="float64")
 
 
-def beat(
+def beat_biomarkers(
     trace: Trace,
     start_ms: Number,
     end_ms: Number,
@@ -94,7 +94,7 @@ def beat(
     check_interval(trace, since_ms, start_ms)
     check_interval(trace, start_ms, end_ms)
     cubics = trace.cubics(since_ms, end_ms)
-    return _measure(cubics, refine(cubics), start_ms, end_ms, since_ms, apd_from, apd_percent)
+    return _measure(cubics, monotone_points(cubics), start_ms, end_ms, since_ms, apd_from, apd_percent)
 
 
 def _measure(

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64
 
-from cardioemu.traces.curve import Extreme, crossings, refine, slope_maximum, value_extreme
+from cardioemu.traces.curve import Extreme, crossings, monotone_points, slope_maximum, value_extreme
 from cardioemu.traces.recording import Number, Recording
 
 
@@ -24,16 +24,16 @@ def upward_crossings(recording: Recording, level: Number) -> Float64[np.ndarray,
     Source: DESIGN, decision 3 (crossings are roots of the curve, not sample indices).
     """
     cubics = recording.cubics()
-    return crossings(cubics, refine(cubics), level, rising=True).time_ms
+    return crossings(cubics, monotone_points(cubics), level, rising=True).time_ms
 
 
 def downward_crossings(recording: Recording, level: Number) -> Float64[np.ndarray, " crossings"]:
     """Find every time at which a curve goes from above a level to below it; otherwise as `upward_crossings`."""
     cubics = recording.cubics()
-    return crossings(cubics, refine(cubics), level, rising=False).time_ms
+    return crossings(cubics, monotone_points(cubics), level, rising=False).time_ms
 
 
-def highest(recording: Recording, from_ms: Number, to_ms: Number) -> Extreme:
+def maximum(recording: Recording, from_ms: Number, to_ms: Number) -> Extreme:
     """Find the largest value of [from_ms, to_ms] and its time (ms); it is NaN where any of the interval is.
 
     Where the curve jumps at an end of the interval, the value inside counts.
@@ -47,13 +47,13 @@ def highest(recording: Recording, from_ms: Number, to_ms: Number) -> Extreme:
     return value_extreme(recording.cubics(), from_ms, to_ms, sign=1)
 
 
-def lowest(recording: Recording, from_ms: Number, to_ms: Number) -> Extreme:
+def minimum(recording: Recording, from_ms: Number, to_ms: Number) -> Extreme:
     """Find the smallest value of [from_ms, to_ms] and its time (ms); otherwise as `highest`."""
     check_interval(recording, from_ms, to_ms)
     return value_extreme(recording.cubics(), from_ms, to_ms, sign=-1)
 
 
-def steepest(recording: Recording, from_ms: Number, to_ms: Number) -> Extreme:
+def max_slope(recording: Recording, from_ms: Number, to_ms: Number) -> Extreme:
     """Find the largest slope (per ms: of a trace mV/ms, which is V/s) of [from_ms, to_ms] and its time (ms).
 
     A jump has no slope; it is NaN where any of the interval is.

@@ -42,7 +42,7 @@ class Crossings(NamedTuple):
     after: Int64[np.ndarray, " crossings"]
 
 
-def refine(cubics: Cubics) -> Points:
+def monotone_points(cubics: Cubics) -> Points:
     """Add the turning points of every cubic to the steps, and to a piece that is NaN one point that is."""
     first, second = turning_points(cubics).T
     first = np.where(np.isnan(cubics.c3), 0.5 * cubics.width_ms, first)

@@ -78,7 +78,7 @@ class Recording:
         last = int(np.searchsorted(self.step_time_ms, to_ms, side="right")) + 1
         return hermite(self.step_time_ms[first:last], self.step_value[first:last], self.step_slope[first:last])
 
-    def steps_since(self, from_ms: Number) -> tuple[StepTimes, StepValues, StepSlopes]:
+    def steps_after(self, from_ms: Number) -> tuple[StepTimes, StepValues, StepSlopes]:
         """Return times, values and slopes of the steps from a time on, counted from it; the first lies on it.
 
         Of a cell that failed before, its last step, at 0.
@@ -96,7 +96,7 @@ class Recording:
             np.concatenate([[self.slope(begins)], self.step_slope[first:]]).astype(np.float32),
         )
 
-    def since(self, from_ms: Number, rest_ms: Number | None = None) -> "Recording":
+    def trim_before(self, from_ms: Number, rest_ms: Number | None = None) -> "Recording":
         """Return the recording from a time on, its times counted from there; otherwise as `steps_since`.
 
         Args:
@@ -104,7 +104,7 @@ class Recording:
             rest_ms: how much is left, where that is known better than by a subtraction, which rounds.
         """
         rest = float(self.duration_ms - from_ms if rest_ms is None else rest_ms)
-        return Recording(*self.steps_since(from_ms), rest, self.status)
+        return Recording(*self.steps_after(from_ms), rest, self.status)
 
     def at(self, time_ms: Times) -> Float64[np.ndarray, "..."]:
         """Interpolate the quantity at any times; at a stimulus edge it is the value on the right.

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from cardioemu.traces.biomarkers import biomarkers
-from cardioemu.traces.curve import Points, refine
+from cardioemu.traces.curve import Points, monotone_points
 from cardioemu.traces.recording import Number
 from cardioemu.traces.trace import Trace
 
@@ -69,7 +69,7 @@ def rhythm(trace: Trace, settle_ms: Number = 0.0) -> dict[str, float]:
 
 
 def _ead_beats(trace: Trace, beats: pd.DataFrame) -> int:
-    points = refine(trace.cubics())
+    points = monotone_points(trace.cubics())
     columns = (beats[name].tolist() for name in ("start_ms", "cl_ms", "peak_mV", "amplitude_mV"))
     return sum(_has_ead(points, *row) for row in zip(*columns, strict=True))
 

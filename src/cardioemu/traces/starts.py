@@ -6,7 +6,7 @@ import numpy as np
 
 from cardioemu.common.arrays import Starts
 from cardioemu.traces.cubics import Cubics
-from cardioemu.traces.curve import Extreme, crossings, refine, slope_maximum, value_extreme
+from cardioemu.traces.curve import Extreme, crossings, monotone_points, slope_maximum, value_extreme
 from cardioemu.traces.recording import Number
 
 THRESHOLD_mV = -40.0
@@ -31,7 +31,7 @@ def ap_starts(cubics: Cubics) -> Starts:
 
     Source: DESIGN, section 2 (AP start); the refractory time is ours (docs/decisions/0011).
     """
-    points = refine(cubics)
+    points = monotone_points(cubics)
     upward = crossings(cubics, points, THRESHOLD_mV, rising=True)
     segments = np.concatenate([[0], upward.after])
     lowest_before = np.minimum.reduceat(points.value, segments)[:-1]
@@ -75,7 +75,7 @@ def upstroke(cubics: Cubics, since_ms: Number, start_ms: Number, peak_ms: Number
     return slope_maximum(cubics, diastole.time_ms, peak_ms)
 
 
-def label_of(starts_ms: Starts, duration_ms: float | int) -> Label:
+def classify(starts_ms: Starts, duration_ms: float | int) -> Label:
     """Label a cell by its AP starts (ms, ascending) in a trace of `duration_ms`.
 
     Returns:

@@ -11,7 +11,7 @@ from scipy.interpolate import CubicSpline
 
 from cardioemu.common.arrays import Starts, StepSlopes, StepValues
 from cardioemu.traces.recording import Number, Recording, Times
-from cardioemu.traces.starts import Label, ap_starts, label_of, upstrokes
+from cardioemu.traces.starts import Label, ap_starts, classify, upstrokes
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Trace(Recording):
 
     recorded: Mapping[str, Recording] = field(default_factory=dict, repr=False)
     final_state: Float64[np.ndarray, " states"] | None = field(default=None, repr=False)
-    starts_before: int = field(default=0, repr=False)
+    aps_before_start: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,7 +68,7 @@ class Trace(Recording):
         slopes = CubicSpline(t, V, bc_type="not-a-knot")(t, 1)
         return cls(t, V.astype(np.float32), slopes.astype(np.float32), duration_ms=float(t[-1]))
 
-    def since(self, from_ms: Number, rest_ms: Number | None = None) -> "Trace":
+    def trim_before(self, from_ms: Number, rest_ms: Number | None = None) -> "Trace":
         """Return the trace from a time on, without the transient say, its times counted from there.
 
         Its AP starts are those of what is left; those before are counted. Arguments as of any recording.
@@ -76,16 +76,16 @@ class Trace(Recording):
         Raises:
             ValueError: a time outside [0, duration_ms].
         """
-        own = super().since(from_ms, rest_ms)
+        own = super().trim_before(from_ms, rest_ms)
         return Trace(
             own.step_time_ms,
             own.step_value,
             own.step_slope,
             own.duration_ms,
             own.status,
-            recorded={name: recording.since(from_ms, rest_ms) for name, recording in self.recorded.items()},
+            recorded={name: recording.trim_before(from_ms, rest_ms) for name, recording in self.recorded.items()},
             final_state=self.final_state,
-            starts_before=self.starts_before + int((self.starts_ms < from_ms).sum()),
+            aps_before_start=self.aps_before_start + int((self.starts_ms < from_ms).sum()),
         )
 
     @property
@@ -121,5 +121,5 @@ class Trace(Recording):
         """Tell what the cell does: "fires", "stops" or "quiescent" (see `label_of`); None if the trace failed."""
         if self.status != "ok":
             return None
-        label = label_of(self.starts_ms, self.duration_ms)
-        return "stops" if label == "quiescent" and self.starts_before else label
+        label = classify(self.starts_ms, self.duration_ms)
+        return "stops" if label == "quiescent" and self.aps_before_start else label

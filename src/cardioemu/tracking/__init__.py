@@ -9,9 +9,9 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 from cardioemu.tracking.backends import Server, Sqlite
-from cardioemu.tracking.outbox import SWEEPS, waiting
+from cardioemu.tracking.outbox import SWEEPS, pending_folders
 from cardioemu.tracking.provenance import job_key
 from cardioemu.tracking.run import Run
-from cardioemu.tracking.tracking import Tracking, as_parent
+from cardioemu.tracking.tracking import Tracking, parent_reference
 
-__all__ = ["SWEEPS", "Run", "Server", "Sqlite", "Tracking", "as_parent", "job_key", "waiting"]
+__all__ = ["SWEEPS", "Run", "Server", "Sqlite", "Tracking", "job_key", "parent_reference", "pending_folders"]

@@ -40,7 +40,7 @@ class Sqlite(Tracking):
         """What `mlflow ui --backend-store-uri` takes."""
         return f"sqlite:///{self.database.resolve()}"
 
-    def where(self, run: Run) -> str:
+    def ui_location(self, run: Run) -> str:
         """Says that the UI is to be started, and its page."""
         return f"make ui, then http://127.0.0.1:5000/{run.page}"
 
@@ -102,10 +102,10 @@ class Server(Tracking):
         """Whether the run is sent when it ends."""
         return self.offline
 
-    def where(self, run: Run) -> str:
+    def ui_location(self, run: Run) -> str:
         """Gives the server's page, once the run is there."""
         if run.id is None:
-            return f"{self.uri}, once python send.py has sent the run"
+            return f"{self.uri}, once python sync.py has sent the run"
         try:
             return f"{self.uri}/{run.page}"
         except UserError:  # it has gone away since

@@ -11,7 +11,7 @@ from cardioemu.tracking.recorder import PARENT
 COLUMNS = ("val/rmse_mV_best", "test/rmse_mV_mean", "test/rmse_mV_median", "test/rmse_mV_p95", "test/rmse_mV_max")
 
 
-def children(client: MlflowClient, experiment_id: str, parent_id: str) -> pd.DataFrame:
+def tabulate_child_runs(client: MlflowClient, experiment_id: str, parent_id: str) -> pd.DataFrame:
     """Lists the runs below one, in the order they began; of several with one name the last.
 
     Returns:
@@ -20,7 +20,7 @@ def children(client: MlflowClient, experiment_id: str, parent_id: str) -> pd.Dat
     """
     found = client.search_runs([experiment_id], f"tags.`{PARENT}` = '{parent_id}'", order_by=["start_time"])
     last = {run.info.run_name or "": run for run in found}
-    named = [settings_of(name) for name in last]
+    named = [parse_run_name(name) for name in last]
     addresses = list(dict.fromkeys(address for settings in named for address in settings))
     # What a name does not tell stands among the params, where not every job has every setting.
     swept = pd.DataFrame(
@@ -33,7 +33,7 @@ def children(client: MlflowClient, experiment_id: str, parent_id: str) -> pd.Dat
     return pd.concat([pd.Series(list(last), name="name"), swept, rest], axis=1)
 
 
-def settings_of(name: str) -> dict[str, str]:
+def parse_run_name(name: str) -> dict[str, str]:
     """Reads the settings that the name of a run in a sweep consists of.
 
     "model.hidden=32,betas=[0.9,0.99]" -> {"model.hidden": "32", "betas": "[0.9,0.99]"}

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cardioemu.runtime.files import atomic, flush
+from cardioemu.runtime.files import atomic_write, fsync_file
 
 UNSENT = "unsent"
 CALLS, SENT = "calls.jsonl", "sent"
@@ -34,9 +34,9 @@ class Outbox:
         whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")  # else a kill left half a line
         with path.open("a", encoding="utf-8") as file:
             file.write(("" if whole else "\n") + json.dumps([call, arguments]) + "\n")
-        flush(path)
+        fsync_file(path)
 
-    def send(self, perform: Callable[[str, dict[str, Any]], None]) -> None:
+    def sync(self, perform: Callable[[str, dict[str, Any]], None]) -> None:
         """Performs the calls that wait, in their order; what `perform` raises ends it, and the rest goes on waiting.
 
         A call whose success could not be noted, since the process was killed just then, is performed again.
@@ -44,7 +44,7 @@ class Outbox:
         calls = self._calls()
         for number in range(self._sent(), len(calls)):
             perform(*calls[number])
-            with atomic(self.folder / SENT) as file:
+            with atomic_write(self.folder / SENT) as file:
                 file.write_text(str(number + 1), encoding="utf-8")
             self.discard(calls[number][1])
         for name in (CALLS, SENT):
@@ -78,7 +78,7 @@ class Outbox:
         return int(path.read_text(encoding="utf-8")) if path.exists() else 0
 
 
-def waiting(runs_dir: Path) -> list[Path]:
+def pending_folders(runs_dir: Path) -> list[Path]:
     """Finds the run folders with calls that wait, those of sweeps first: the runs below them name them."""
     found = [path.parent.parent for path in runs_dir.rglob(f"{UNSENT}/{CALLS}")]
     return sorted(found, key=lambda folder: (folder.parent.name != SWEEPS, folder))

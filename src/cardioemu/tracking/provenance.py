@@ -14,12 +14,12 @@ from typing import Any
 
 import psutil
 
-from cardioemu.runtime.files import stage_key
-from cardioemu.runtime.machine import cores
+from cardioemu.runtime.files import content_key
+from cardioemu.runtime.machine import available_cores
 
 PACKAGE = Path(__file__).parent.parent
 # Where a job runs and what it may take change nothing of what comes out.
-WHERE = ("tracking", "campaign", "data_dir", "runs_dir", "resume", "memory_check", "dry_run")
+NOT_IN_KEY = ("tracking", "campaign", "data_dir", "runs_dir", "resume", "memory_check", "dry_run")
 
 
 def command() -> str:
@@ -44,8 +44,8 @@ def job_key(config: Mapping[str, Any], script: Path, **read: object) -> str:
         script: that runs it; the package counts as well.
         read: what the files that the config names hold.
     """
-    determines = {key: value for key, value in config.items() if key not in WHERE}
-    return stage_key("job", config=determines, code=code_digest(), script=script.read_text(encoding="utf-8"), **read)
+    determines = {key: value for key, value in config.items() if key not in NOT_IN_KEY}
+    return content_key("job", config=determines, code=code_digest(), script=script.read_text(encoding="utf-8"), **read)
 
 
 @cache
@@ -81,7 +81,7 @@ def machine() -> dict[str, str]:
         "mlflow.user": _user(),
         "machine.system": f"{platform.system()} {platform.machine()}",
         "machine.cores": str(psutil.cpu_count()),
-        "machine.threads": str(cores()),
+        "machine.threads": str(available_cores()),
         "machine.memory_GiB": f"{psutil.virtual_memory().total / 2**30:.0f}",
         "python": sys.version.split()[0],
     }

@@ -11,7 +11,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 
 from cardioemu.common.errors import UserError
-from cardioemu.runtime.files import atomic
+from cardioemu.runtime.files import atomic_write
 from cardioemu.tracking.registry.log_model import log_emulator
 
 RUN_ID = "mlflow_run_id"
@@ -69,7 +69,7 @@ class Recorder:
             tags = tags | {PARENT: _sent_parent(Path(tags[PARENT].removeprefix(UNSENT_PARENT)))}
         if (run_id := self.run_id) is None:
             run_id = self.client.create_run(self.experiment_id, start_time=time_ms, tags=tags).info.run_id
-            with atomic(self.folder / RUN_ID) as file:
+            with atomic_write(self.folder / RUN_ID) as file:
                 file.write_text(run_id, encoding="utf-8")
             return
         try:

@@ -12,7 +12,7 @@ from uuid import uuid4
 from matplotlib.figure import Figure
 
 from cardioemu.common.errors import UserError, first_line
-from cardioemu.runtime.progress import tell
+from cardioemu.runtime.progress import log_message
 from cardioemu.tracking.failures import FAILURES
 from cardioemu.tracking.outbox import Outbox
 from cardioemu.tracking.recorder import Recorder
@@ -97,7 +97,7 @@ class Run:
             self.outbox.keep("begin", arguments)
             return
         try:
-            self.send()
+            self.sync()
             self.recorder.perform("begin", arguments)
         except UserError:
             raise
@@ -109,25 +109,25 @@ class Run:
         self._next_try = 0.0
         self._call("end", status=status, time_ms=now_ms())
         if waiting := len(self.outbox):
-            tell(
+            log_message(
                 f"tracking: {waiting} records of the run wait in {self.outbox.folder}; "
-                "python send.py sends them once MLflow can be reached"
+                "python sync.py sends them once MLflow can be reached"
             )
 
-    def send(self) -> None:
+    def sync(self) -> None:
         """Sends what waits.
 
         Raises:
             One of FAILURES: MLflow cannot be reached, or does not take it; it goes on waiting.
         """
         with self._one:
-            self.outbox.send(self.recorder.perform)
+            self.outbox.sync(self.recorder.perform)
 
     def _call(self, call: str, **arguments: Any) -> None:
         with self._one:
             if time.monotonic() >= self._next_try:
                 try:
-                    self.outbox.send(self.recorder.perform)
+                    self.outbox.sync(self.recorder.perform)
                     self.recorder.perform(call, arguments)
                     self.outbox.discard(arguments)
                     return
@@ -137,7 +137,7 @@ class Run:
 
     def _keep_on(self, error: Exception) -> None:
         if self._next_try == 0.0:
-            tell(
+            log_message(
                 f"tracking: MLflow does not take what the run records ({first_line(error)}); it waits in "
                 f"{self.outbox.folder} and is sent later"
             )
@@ -147,7 +147,7 @@ class Run:
         return os.path.relpath(path, self.recorder.folder)
 
 
-class Unrecorded(Run):
+class NullRun(Run):
     """What a process is given whose run another records."""
 
     id = None

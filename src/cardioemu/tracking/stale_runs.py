@@ -5,22 +5,22 @@ import socket
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from cardioemu.runtime.machine import alive, this_process
+from cardioemu.runtime.machine import process_exists, process_identity
 
 HOST, PROCESS = "process.host", "process"
 HEARTBEAT = "system/system_memory_usage_megabytes"
 
 
-def process() -> dict[str, str]:
+def process_tags() -> dict[str, str]:
     """Returns tags by which this process can be found again."""
-    return {HOST: socket.gethostname(), PROCESS: this_process()}
+    return {HOST: socket.gethostname(), PROCESS: process_identity()}
 
 
-def bury(client: MlflowClient, experiment_id: str) -> None:
+def close_stale_runs(client: MlflowClient, experiment_id: str) -> None:
     """Ends the runs of this machine that are said to run and whose process is gone, as killed when last heard of."""
     running = f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{socket.gethostname()}'"
     for run in client.search_runs([experiment_id], running):
-        if not alive(run.data.tags[PROCESS]):
+        if not process_exists(run.data.tags[PROCESS]):
             client.set_terminated(run.info.run_id, "KILLED", _last_heard_ms(client, run))
 
 

@@ -10,15 +10,15 @@ import pandas as pd
 from mlflow import MlflowClient
 from pydantic.dataclasses import dataclass
 
-from cardioemu.common.errors import Stopped, UserError, first_line
-from cardioemu.runtime.locks import held
+from cardioemu.common.errors import TrialPruned, UserError, first_line
+from cardioemu.runtime.locks import folder_lock
 from cardioemu.runtime.machine import rank
-from cardioemu.tracking.child_runs import children
+from cardioemu.tracking.child_runs import tabulate_child_runs
 from cardioemu.tracking.failures import FAILURES
 from cardioemu.tracking.provenance import code_digest, command, git_state, machine, packages
 from cardioemu.tracking.recorder import PARENT, RUN_ID, UNSENT_PARENT, Recorder
-from cardioemu.tracking.run import Run, Unrecorded
-from cardioemu.tracking.stale_runs import bury, process
+from cardioemu.tracking.run import NullRun, Run
+from cardioemu.tracking.stale_runs import close_stale_runs, process_tags
 from cardioemu.tracking.system_metrics import system_metrics
 
 JOB = "job"  # tag with the key of a job
@@ -60,7 +60,7 @@ class Tracking(ABC):
         """
 
     @abstractmethod
-    def where(self, run: Run) -> str:
+    def ui_location(self, run: Run) -> str:
         """Says where a user sees the run beside the others."""
 
     @property
@@ -91,13 +91,13 @@ class Tracking(ABC):
         cannot be reached any more, and is sent later.
         """
         if rank() > 0:
-            yield Unrecorded()
+            yield NullRun()
             return
         run = Run(Recorder(self.connect, folder), offline=self.waits or not self._cleared())
         git, diff = git_state()
         resumed = (folder / RUN_ID).exists()
         run.begin(self._tags(name, job, resumed) | git)
-        run.params(flat(config))
+        run.params(flatten(config))
         run.text(packages(), "environment.txt")
         if diff:
             run.text(diff, "git.diff")
@@ -109,7 +109,7 @@ class Tracking(ABC):
         except KeyboardInterrupt:
             status = "KILLED"
             raise
-        except Stopped as error:
+        except TrialPruned as error:
             status = "KILLED"
             run.tags({"stopped": str(error)})
             raise
@@ -125,9 +125,9 @@ class Tracking(ABC):
         parent = {PARENT: self.parent_run_id} if self.parent_run_id else {}
         again = {"resumed.command": command(), "failure": "", "stopped": "", "mlflow.note.content": ""}
         begun = again if resumed else once | parent
-        return begun | machine() | process() | ({JOB: job} if job else {})
+        return begun | machine() | process_tags() | ({JOB: job} if job else {})
 
-    def finished(self, job: str) -> tuple[str, dict[str, float]] | None:
+    def find_finished(self, job: str) -> tuple[str, dict[str, float]] | None:
         """Finds a finished run of the same job, and takes it under this sweep; returns its id and last metrics."""
         if self.waits:
             return None
@@ -145,7 +145,7 @@ class Tracking(ABC):
             pass
         return None
 
-    def children(self, parent: Run) -> pd.DataFrame | None:
+    def child_runs(self, parent: Run) -> pd.DataFrame | None:
         """Lists the runs below a run (`tracking.children`); None while that has not been sent.
 
         Raises:
@@ -155,14 +155,14 @@ class Tracking(ABC):
             return None
         with self._answering():
             client, experiment_id = self.connect()
-            bury(client, experiment_id)
-            return children(client, experiment_id, parent.id)
+            close_stale_runs(client, experiment_id)
+            return tabulate_child_runs(client, experiment_id, parent.id)
 
-    def reopened(self, folder: Path) -> Run:
+    def resume_run(self, folder: Path) -> Run:
         """Returns the run of a run folder, to send or record more of it."""
         return Run(Recorder(self.connect, folder))
 
-    def send(self, folder: Path) -> tuple[int, str]:
+    def sync(self, folder: Path) -> tuple[int, str]:
         """Sends what waits in a run folder.
 
         Returns:
@@ -171,10 +171,10 @@ class Tracking(ABC):
         Raises:
             UserError: MLflow cannot be reached, or does not take it, or the run still goes on, and sends by itself.
         """
-        run = self.reopened(folder)
+        run = self.resume_run(folder)
         waiting = len(run.outbox)
-        with held(folder, "sent", "runs_dir", wait=False), self._answering():
-            run.send()
+        with folder_lock(folder, "sent", "runs_dir", wait=False), self._answering():
+            run.sync()
             assert run.id is not None
             tags = run.recorder.client.get_run(run.id).data.tags
         return waiting, tags.get(PARENT, run.id)
@@ -183,7 +183,7 @@ class Tracking(ABC):
         """Ends what died before; a run of a sweep may begin even where that fails, and then this returns False."""
         try:
             with self._answering():
-                bury(*self.connect())
+                close_stale_runs(*self.connect())
         except UserError:
             if self.parent_run_id is None:
                 raise
@@ -207,12 +207,12 @@ class Tracking(ABC):
         return str(client.create_experiment(self.experiment, artifacts, tags=EXPERIMENT_TAGS))
 
 
-def as_parent(run: Run) -> str:
+def parent_reference(run: Run) -> str:
     """Returns what `parent_run_id` of the runs below a run is to be, whether it has been sent or not."""
     return run.id or f"{UNSENT_PARENT}{run.recorder.folder.resolve()}"
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flattens nested mappings to dotted names; lists stay values.
 
     {"model": {"hidden": 256}, "seed": 1} -> {"model.hidden": 256, "seed": 1}
@@ -220,7 +220,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
-            result |= flat(value, f"{prefix}{key}.")
+            result |= flatten(value, f"{prefix}{key}.")
         elif key != "_partial_":  # how Hydra builds a part: nothing to tell runs apart by
             result[f"{prefix}{key}"] = value
     return result

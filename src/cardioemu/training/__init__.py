@@ -1,13 +1,14 @@
 """Training: the LightningModule, optimiser, callbacks and checkpoints."""
 
+from cardioemu.training.active_learning import ActiveLearning
 from cardioemu.training.calibration import calibrate
-from cardioemu.training.callbacks import EpochMetrics, Figures, Milestones, Report
-from cardioemu.training.checkpoints import BEST, LAST, PREVIOUS, check_epochs, resumable
+from cardioemu.training.callbacks import EpochMetrics, Milestones, PredictionPlots, PruningCallback
+from cardioemu.training.checkpoints import BEST, LAST, PREVIOUS, check_epochs, find_resume_checkpoint
 from cardioemu.training.memory.preflight import Preflight, TrainingJob
 from cardioemu.training.module import EmulatorModule
 from cardioemu.training.optimizers.rmsprop import KerasRMSprop
 from cardioemu.training.optimizers.soap import SOAP
-from cardioemu.training.output_smoothing import smooth
+from cardioemu.training.output_smoothing import choose_smoothing
 from cardioemu.training.trainer import Accelerator, fit, make_trainer
 
 __all__ = [
@@ -16,18 +17,19 @@ __all__ = [
     "PREVIOUS",
     "SOAP",
     "Accelerator",
+    "ActiveLearning",
     "EmulatorModule",
     "EpochMetrics",
-    "Figures",
     "KerasRMSprop",
     "Milestones",
+    "PredictionPlots",
     "Preflight",
-    "Report",
+    "PruningCallback",
     "TrainingJob",
     "calibrate",
     "check_epochs",
+    "choose_smoothing",
+    "find_resume_checkpoint",
     "fit",
     "make_trainer",
-    "resumable",
-    "smooth",
 ]

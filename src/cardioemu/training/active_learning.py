@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from cardioemu.common.arrays import Scales
 from cardioemu.common.errors import UserError
 from cardioemu.emulator import Emulator
-from cardioemu.runtime.files import atomic
+from cardioemu.runtime.files import atomic_write
 from cardioemu.simulation import design
 
 DESIGN = "design.parquet"
@@ -24,7 +24,7 @@ CANNOT_CHOOSE = (
 
 
 @dataclass(frozen=True)
-class Active:
+class ActiveLearning:
     """How a design grows: round after round an emulator is trained, and chooses more cells from many candidates.
 
     Attributes:
@@ -44,7 +44,7 @@ class Active:
     boundary: Annotated[float, Field(ge=0, le=1)]
     seed: NonNegativeInt
 
-    def sizes(self, begin: int) -> list[int]:
+    def design_sizes(self, begin: int) -> list[int]:
         """Returns how many cells each training has, the first and the last included.
 
         Raises:
@@ -60,7 +60,7 @@ class Active:
             )
         return np.linspace(begin, self.cells, self.rounds + 1).round().astype(int).tolist()
 
-    def chosen(self, emulator: Emulator, scales: Scales, count: int) -> Float64[np.ndarray, "count scaled"]:
+    def select(self, emulator: Emulator, scales: Scales, count: int) -> Float64[np.ndarray, "count scaled"]:
         """Chooses cells for an emulator that was trained on others.
 
         Args:
@@ -80,17 +80,17 @@ class Active:
         candidates = design("sobol", n=self.candidates, seed=self.seed + known, scaled=names, ranges=ranges)
         constant = scales.min(axis=0) == scales.max(axis=0)
         candidates[:, constant] = scales[0, constant]
-        fires, disagreement = emulator.fires_probability(candidates), emulator.disagreement(candidates)
+        fires, disagreement = emulator.fires_probability(candidates), emulator.epistemic_std(candidates)
         if fires is None or disagreement is None:
             raise UserError(CANNOT_CHOOSE)
         random = np.random.default_rng((self.seed, known))
-        unsure = _drawn(random, fires * (1 - fires), round(self.boundary * count))
+        unsure = _draw(random, fires * (1 - fires), round(self.boundary * count))
         others = np.setdiff1d(np.arange(len(candidates)), unsure)
         wanted = np.where(fires >= 0.5, disagreement, 0.0)[others]
-        return candidates[np.concatenate([unsure, others[_drawn(random, wanted, count - len(unsure))]])]
+        return candidates[np.concatenate([unsure, others[_draw(random, wanted, count - len(unsure))]])]
 
 
-def _drawn(random: np.random.Generator, weights: np.ndarray, count: int) -> np.ndarray:
+def _draw(random: np.random.Generator, weights: np.ndarray, count: int) -> np.ndarray:
     """Draws without replacement, in proportion to weights; where too few are above 0, the others come evenly."""
     positive = weights > 0
     least = weights[positive].min(initial=1.0) * 1e-9
@@ -98,8 +98,8 @@ def _drawn(random: np.random.Generator, weights: np.ndarray, count: int) -> np.n
     return random.choice(len(weights), count, replace=False, p=filled / filled.sum())
 
 
-def grown(
-    active: Active, scales: Scales, scaled: Sequence[str], folder: Path, train: Callable[[Path, Path], Emulator]
+def grow_design(
+    active: ActiveLearning, scales: Scales, scaled: Sequence[str], folder: Path, train: Callable[[Path, Path], Emulator]
 ) -> Path:
     """Grows a design round after round, or goes on with those of the same folder.
 
@@ -113,14 +113,14 @@ def grown(
     Returns:
         The file of the whole design.
     """
-    for number, more in enumerate(np.diff(active.sizes(len(scales))).tolist(), 1):
+    for number, more in enumerate(np.diff(active.design_sizes(len(scales))).tolist(), 1):
         here = folder / "rounds" / str(number)
-        emulator = train(_kept(scales, scaled, here), here)
-        scales = np.concatenate([scales, active.chosen(emulator, scales, more)])
-    return _kept(scales, scaled, folder)
+        emulator = train(_write_design(scales, scaled, here), here)
+        scales = np.concatenate([scales, active.select(emulator, scales, more)])
+    return _write_design(scales, scaled, folder)
 
 
-def _kept(scales: Scales, scaled: Sequence[str], folder: Path) -> Path:
-    with atomic(folder / DESIGN) as file:
+def _write_design(scales: Scales, scaled: Sequence[str], folder: Path) -> Path:
+    with atomic_write(folder / DESIGN) as file:
         pd.DataFrame(scales, columns=list(scaled)).to_parquet(file)
     return folder / DESIGN

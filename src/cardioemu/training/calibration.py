@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 
-from cardioemu.data import VALIDATION, WindowData
+from cardioemu.data import VALIDATION, WindowDataModule
 from cardioemu.emulator import CHECKPOINT_KEY, CYCLE_LENGTH, VOLTAGE, Emulator, load_emulator, read_checkpoint
 from cardioemu.training.checkpoints import AtomicCheckpointIO
 
@@ -16,7 +16,7 @@ LEVEL = 0.9  # of what is simulated the intervals hold so much
 SAMPLES = 500  # of a window that are looked at
 
 
-def calibrate(checkpoint: Path, data: WindowData) -> dict[str, float]:
+def calibrate(checkpoint: Path, data: WindowDataModule) -> dict[str, float]:
     """Gives an emulator the temperature of its firing output and the widths of its intervals, in its checkpoint.
 
     Args:
@@ -40,7 +40,7 @@ def calibrate(checkpoint: Path, data: WindowData) -> dict[str, float]:
     return {f"calibration/{name}": value for name, value in found.items()}
 
 
-def firing_temperature(emulator: Emulator, data: WindowData) -> dict[str, float]:
+def firing_temperature(emulator: Emulator, data: WindowDataModule) -> dict[str, float]:
     """Finds the `temperature` with the least cross entropy, and that as `val_cross_entropy`.
 
     Nothing is found of a network that does not tell which cells fire, or where all cells do the same.
@@ -63,7 +63,7 @@ def firing_temperature(emulator: Emulator, data: WindowData) -> dict[str, float]
     return {"temperature": float(np.exp(found.x)), "val_cross_entropy": float(found.fun)}
 
 
-def interval_factors(emulator: Emulator, data: WindowData) -> dict[str, float]:
+def interval_factors(emulator: Emulator, data: WindowDataModule) -> dict[str, float]:
     """Finds which multiple of the members' standard deviation nine in ten of the errors do not surpass.
 
     Returns:
@@ -73,15 +73,15 @@ def interval_factors(emulator: Emulator, data: WindowData) -> dict[str, float]:
     """
     rows, windows = data.rows[VALIDATION], data.windows
     scales, ratios = windows.scales[rows], []
-    if emulator.spread_mV(scales[:1]) is None:
+    if emulator.ensemble_std_mV(scales[:1]) is None:
         return {}
-    step = -(-emulator.window.points // SAMPLES)
-    predict = {"middle": emulator.voltage_mV, "spread": emulator.spread_mV}
-    for simulated, said in windows.beside(rows, predict, "calibrate"):
+    step = -(-emulator.window.output_samples // SAMPLES)
+    predict = {"middle": emulator.voltage_mV, "spread": emulator.ensemble_std_mV}
+    for simulated, said in windows.iter_with_predictions(rows, predict, "calibrate"):
         error_mV = np.abs(said["middle"][:, None] - simulated)[..., ::step]
         ratios.append((error_mV / said["spread"][:, None, ::step]).ravel())
     factors = {VOLTAGE: float(np.quantile(np.concatenate(ratios), LEVEL))}
-    lengths_ms, spread_ms = emulator.cycle_length_ms(scales), emulator.cycle_length_spread_ms(scales)
+    lengths_ms, spread_ms = emulator.cycle_length_ms(scales), emulator.cycle_length_std_ms(scales)
     if lengths_ms is not None and spread_ms is not None:
         ratio = np.abs(lengths_ms - windows.cycle_lengths_ms(rows)) / spread_ms
         factors[CYCLE_LENGTH] = float(np.nanquantile(ratio, LEVEL))

@@ -13,14 +13,14 @@ from pydantic import PositiveInt
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
 from cardioemu.common.errors import UserError
-from cardioemu.data import TEST, TRAIN, WindowData
-from cardioemu.evaluation import cell_title, evenly, neighbour_rmse_mV, overlay, rmse_mV
+from cardioemu.data import TEST, TRAIN, WindowDataModule
+from cardioemu.evaluation import cell_title, evenly_spaced, nearest_cell_rmse_mV, plot_overlay, rmse_mV
 from cardioemu.runtime.progress import progress_bar
 
 METRICS = ("train/loss", "train/firing_loss", "val/rmse_mV")
 
 
-def validated(trainer: pl.Trainer) -> bool:
+def is_validation_epoch(trainer: pl.Trainer) -> bool:
     """Returns whether the present epoch ends with a validation."""
     return bool((trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0)
 
@@ -38,7 +38,7 @@ class EpochMetrics(Callback):
         Raises:
             UserError: one of them is no finite number any more, and no later epoch would mend that.
         """
-        if not validated(trainer):
+        if not is_validation_epoch(trainer):
             return
         self.last = {key: float(trainer.callback_metrics[key]) for key in METRICS if key in trainer.callback_metrics}
         if not np.isfinite([*self.last.values()]).all():
@@ -55,7 +55,7 @@ class EpochMetrics(Callback):
         self.last = state_dict["last"]
 
 
-class Report(Callback):
+class PruningCallback(Callback):
     """Hands val/rmse_mV of every epoch to `report(value, epoch)`, which may raise `Stopped`."""
 
     def __init__(self, report: Callable[[float, int], None]) -> None:
@@ -63,7 +63,7 @@ class Report(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         """Lightning has validated by now."""
-        if validated(trainer):
+        if is_validation_epoch(trainer):
             self.report(float(trainer.callback_metrics["val/rmse_mV"]), trainer.current_epoch)
 
 
@@ -75,7 +75,7 @@ class Patience(EarlyStopping):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Counts validations."""
-        if validated(trainer):
+        if is_validation_epoch(trainer):
             super().on_train_epoch_end(trainer, pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -115,7 +115,7 @@ class Progress(Callback):
             self.bar.close()
 
 
-class Figures(Callback):
+class PredictionPlots(Callback):
     """Draws the same test cells at chosen epochs and hands the figure to `show(figure, epoch)`.
 
     The cells lie evenly between the easiest and the hardest one, the median among them if their number is odd. How hard
@@ -131,7 +131,7 @@ class Figures(Callback):
 
     def __init__(
         self,
-        data: WindowData,
+        data: WindowDataModule,
         time_ms: np.ndarray,
         show: Callable[[Figure, int], None],
         cells: PositiveInt,
@@ -151,8 +151,8 @@ class Figures(Callback):
         """The cells, easiest first."""
         windows, rows, training = self.data.windows, self.data.rows[TEST], self.data.rows[TRAIN]
         training = training[windows.windowed[training]]  # others may have a cycle to train on
-        error_mV = neighbour_rmse_mV(windows.scales, rows, training, windows.batches)
-        return rows[np.argsort(error_mV, kind="stable")[evenly(len(rows), self.cells)]]
+        error_mV = nearest_cell_rmse_mV(windows.scales, rows, training, windows.batches)
+        return rows[np.argsort(error_mV, kind="stable")[evenly_spaced(len(rows), self.cells)]]
 
     @torch.no_grad()
     def figure(self, module: pl.LightningModule) -> Figure:
@@ -161,7 +161,7 @@ class Figures(Callback):
         predicted = module(torch.tensor(scales, dtype=torch.float32, device=module.device)).float().cpu().numpy()
         errors = rmse_mV(windows, predicted)
         titles = [cell_title(s, self.data.windows.scaled, e) for s, e in zip(scales, errors, strict=True)]
-        return overlay(self.time_ms, windows, predicted, titles)
+        return plot_overlay(self.time_ms, windows, predicted, titles)
 
 
 class Milestones(Callback):

@@ -10,9 +10,9 @@ from torch.utils._pytree import tree_leaves
 
 from cardioemu.common.errors import UserError
 from cardioemu.emulator import read_checkpoint
-from cardioemu.runtime.files import atomic, flush
-from cardioemu.runtime.machine import free_disk, in_words
-from cardioemu.runtime.progress import tell
+from cardioemu.runtime.files import atomic_write, fsync_file
+from cardioemu.runtime.machine import format_bytes, free_disk
+from cardioemu.runtime.progress import log_message
 
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 
@@ -29,11 +29,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path = Path(path)
         size = sum(leaf.nbytes for leaf in tree_leaves(checkpoint) if isinstance(leaf, torch.Tensor))
         if size > free_disk(path.parent):
-            raise _not_saved(path, f"it takes {in_words(size)}, of which {in_words(free_disk(path.parent))} are free")
+            raise _not_saved(
+                path, f"it takes {format_bytes(size)}, of which {format_bytes(free_disk(path.parent))} are free"
+            )
         try:
-            with atomic(path) as temporary:
+            with atomic_write(path) as temporary:
                 torch.save(checkpoint, temporary)
-                flush(temporary)
+                fsync_file(temporary)
                 if path.name == LAST and path.exists():
                     path.replace(path.with_name(PREVIOUS))
         except (OSError, RuntimeError) as error:  # torch's writer turns the one into the other
@@ -53,7 +55,7 @@ def _not_saved(path: Path, why: str) -> UserError:
     )
 
 
-def resumable(folder: Path) -> Path | None:
+def find_resume_checkpoint(folder: Path) -> Path | None:
     """Finds the newest checkpoint of a run folder that training can go on from; None where there is none yet.
 
     Raises:
@@ -61,7 +63,7 @@ def resumable(folder: Path) -> Path | None:
     """
     path, _, damages = _newest(folder)
     for damage in damages:
-        tell(f"{damage}; going on from {PREVIOUS}")
+        log_message(f"{damage}; going on from {PREVIOUS}")
     return path
 
 
@@ -98,7 +100,7 @@ def _newest(folder: Path) -> tuple[Path | None, int, list[str]]:
     return None, 0, []
 
 
-class Checkpoint(ModelCheckpoint):
+class RelocatableCheckpoint(ModelCheckpoint):
     """Lightning's, which forgets what was best when the run folder has been moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -119,7 +121,7 @@ def checkpoint_callbacks(folder: Path, validate_every: int = 1) -> list[ModelChe
     Two, since one callback with both a monitor and `save_last` lets `last.ckpt` stand still at the best epoch.
     """
     common: dict[str, Any] = {"dirpath": folder, "auto_insert_metric_name": False, "enable_version_counter": False}
-    best = Checkpoint(
+    best = RelocatableCheckpoint(
         filename=Path(BEST).stem,
         monitor="val/rmse_mV",
         mode="min",
@@ -127,5 +129,7 @@ def checkpoint_callbacks(folder: Path, validate_every: int = 1) -> list[ModelChe
         save_on_train_epoch_end=False,
         **common,
     )
-    last = Checkpoint(filename=Path(LAST).stem, save_on_train_epoch_end=True, every_n_epochs=validate_every, **common)
+    last = RelocatableCheckpoint(
+        filename=Path(LAST).stem, save_on_train_epoch_end=True, every_n_epochs=validate_every, **common
+    )
     return [best, last]

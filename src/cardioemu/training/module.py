@@ -76,7 +76,7 @@ class EmulatorModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Takes the cells of the training part, those without windows included, if the network tells which fire."""
-        if self.network.tells_firing:
+        if self.network.predicts_firing:
             self.firing = self.trainer.datamodule.firing(TRAIN)  # type: ignore[attr-defined]
 
     def on_train_epoch_start(self) -> None:
@@ -87,7 +87,7 @@ class EmulatorModule(pl.LightningModule):
     def training_step(self, batch: Sequence[Any], _: int) -> torch.Tensor:
         """Returns the loss of a share of a batch: (scales, rows of the target, rows to divide by)."""
         scales, rows, share = batch
-        losses = {"train/loss": self.network.summed_error(scales, rows)}
+        losses = {"train/loss": self.network.loss(scales, rows)}
         if self.firing is not None:
             losses["train/firing_loss"] = self._firing_error(len(scales), *self.firing)
         if len(scales):
@@ -98,7 +98,7 @@ class EmulatorModule(pl.LightningModule):
     def _firing_error(self, count: int, scales: torch.Tensor, fires: torch.Tensor) -> torch.Tensor:
         """Returns the summed cross entropy of so many of the cells, drawn anew; they all count alike."""
         drawn = torch.randint(len(scales), (count,))
-        error = self.network.firing_error(*(values[drawn].to(self.device) for values in (scales, fires)))
+        error = self.network.firing_loss(*(values[drawn].to(self.device) for values in (scales, fires)))
         assert error is not None
         return error
 
@@ -113,7 +113,7 @@ class EmulatorModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the specification, as plain values."""
-        checkpoint[CHECKPOINT_KEY] = self.specification.as_plain()
+        checkpoint[CHECKPOINT_KEY] = self.specification.to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Sees to it that training goes on with the windows that it began with.
@@ -121,7 +121,7 @@ class EmulatorModule(pl.LightningModule):
         Raises:
             UserError: they are others: test cells of these may have trained.
         """
-        if checkpoint[CHECKPOINT_KEY]["windows"] != self.specification.windows:
+        if checkpoint[CHECKPOINT_KEY]["windows"] != self.specification.windows_key:
             raise UserError(
                 f"resume: {self.trainer.default_root_dir} was trained on other windows: a file of its design or cell "
                 "model, or this program, has changed since; begin a new run"

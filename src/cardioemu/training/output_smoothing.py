@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cardioemu.data import VALIDATION, WindowData
+from cardioemu.data import VALIDATION, WindowDataModule
 from cardioemu.emulator import CHECKPOINT_KEY, Emulator, load_emulator, read_checkpoint
 from cardioemu.evaluation import rmse_mV
-from cardioemu.models import gaussian_smoothed
+from cardioemu.models import gaussian_filter1d
 from cardioemu.training.checkpoints import AtomicCheckpointIO
 
 SIGMAS_POINTS = (0.0, *(np.arange(10, 77) / 10).tolist())
 """None, and what the seed's later text searched: 1 to 7.6 points."""
 
 
-def smooth(checkpoint: Path, data: WindowData) -> dict[str, float]:
+def choose_smoothing(checkpoint: Path, data: WindowDataModule) -> dict[str, float]:
     """Gives an emulator the smoothing with the lowest RMSE on the validation part, in its checkpoint.
 
     Args:
@@ -29,8 +29,8 @@ def smooth(checkpoint: Path, data: WindowData) -> dict[str, float]:
     trained = load_emulator(checkpoint)
     emulator = Emulator(trained.network, replace(trained.specification, sigma_points=0.0))
     errors = [
-        [rmse_mV(windows, gaussian_smoothed(torch.from_numpy(predicted), sigma).numpy()) for sigma in SIGMAS_POINTS]
-        for windows, predicted in emulator.against(data.windows, data.rows[VALIDATION], "smooth")
+        [rmse_mV(windows, gaussian_filter1d(torch.from_numpy(predicted), sigma).numpy()) for sigma in SIGMAS_POINTS]
+        for windows, predicted in emulator.iter_predictions(data.windows, data.rows[VALIDATION], "smooth")
     ]
     mean_mV = np.concatenate(errors, axis=1).mean(axis=1)
     sigma_points = SIGMAS_POINTS[int(mean_mV.argmin())]

@@ -15,7 +15,7 @@ from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Str
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from cardioemu.common.errors import UserError
-from cardioemu.data import WindowData
+from cardioemu.data import WindowDataModule
 from cardioemu.training.callbacks import Patience, Progress
 from cardioemu.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks, refuse_fewer
 from cardioemu.training.module import EmulatorModule
@@ -114,7 +114,7 @@ def _in_slurm() -> list[SLURMEnvironment]:
         raise UserError(f"trainer: SLURM's variables do not fit ({error})") from error
 
 
-def fit(trainer: pl.Trainer, module: EmulatorModule, data: WindowData, begun: Path | None) -> None:
+def fit(trainer: pl.Trainer, module: EmulatorModule, data: WindowDataModule, begun: Path | None) -> None:
     """Trains in the trainer's run folder.
 
     Args:

@@ -1,25 +1,31 @@
 """Windows cut from traces, and kept on disk."""
 
-from cardioemu.windowing.build_set import window_set
-from cardioemu.windowing.cycle import CycleRule, registered_row
-from cardioemu.windowing.extract import WINDOWED, Cut, cut
-from cardioemu.windowing.positions import Places, about_starts, choose, one_after_another, places
+from cardioemu.windowing.build_set import build_window_set
+from cardioemu.windowing.cycle import CycleRule, registered_cycle_vector
+from cardioemu.windowing.extract import WINDOWED, ExtractedWindows, extract_windows
+from cardioemu.windowing.positions import (
+    WindowPositions,
+    aligned_positions,
+    consecutive_positions,
+    find_positions,
+    select_positions,
+)
 from cardioemu.windowing.rule import WindowRule
 from cardioemu.windowing.window_set import CELLS_AT_ONCE, WindowSet
 
 __all__ = [
     "CELLS_AT_ONCE",
     "WINDOWED",
-    "Cut",
     "CycleRule",
-    "Places",
+    "ExtractedWindows",
+    "WindowPositions",
     "WindowRule",
     "WindowSet",
-    "about_starts",
-    "choose",
-    "cut",
-    "one_after_another",
-    "places",
-    "registered_row",
-    "window_set",
+    "aligned_positions",
+    "build_window_set",
+    "consecutive_positions",
+    "extract_windows",
+    "find_positions",
+    "registered_cycle_vector",
+    "select_positions",
 ]

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from cardioemu.common.arrays import Starts
 from cardioemu.common.registration import EDGE_MS, LANDMARKS, NODE_COUNT, PERCENT, node_times_ms
-from cardioemu.traces import Trace, beat, highest
+from cardioemu.traces import Trace, beat_biomarkers, maximum
 from cardioemu.windowing.rule import Time
 
 COUNT_OF_ROW = NODE_COUNT + 2 * len(LANDMARKS) + 1
@@ -41,12 +41,12 @@ class CycleRule:
         return 1
 
     @property
-    def points(self) -> int:
+    def output_samples(self) -> int:
         """Numbers in a row."""
         return COUNT_OF_ROW
 
 
-def registered_row(trace: Trace, rule: CycleRule) -> np.ndarray | None:
+def registered_cycle_vector(trace: Trace, rule: CycleRule) -> np.ndarray | None:
     """Registers a cell at a time; None where fewer than three AP starts follow it or a cycle cannot be registered.
 
     Its quantities, which change from beat to beat while the cell settles, are taken at the time itself, on the line
@@ -60,11 +60,11 @@ def registered_row(trace: Trace, rule: CycleRule) -> np.ndarray | None:
     first = int(np.searchsorted(starts_ms, rule.settle_ms))
     if len(starts_ms) < first + 3:
         return None
-    cycles = [registered(trace, starts_ms, number) for number in (first, first + 1)]
+    cycles = [register_cycle(trace, starts_ms, number) for number in (first, first + 1)]
     if cycles[0] is None or cycles[1] is None:
         return None
     one, other = cycles[0], cycles[1]
-    had = trace.starts_before + first
+    had = trace.aps_before_start + first
     until = (float(starts_ms[first]) - rule.settle_ms) / float(one.landmarks_ms[-1])  # in beats
     until = min(until, 1.0) if had else until
     back = until if had else 0.0  # before its first beat a cell is on no line through beats
@@ -75,14 +75,14 @@ def registered_row(trace: Trace, rule: CycleRule) -> np.ndarray | None:
     return np.concatenate([nodes_mV, landmarks, gain, [since_begin]]).astype(np.float32)
 
 
-def registered(trace: Trace, starts_ms: Starts, number: int) -> Cycle | None:
+def register_cycle(trace: Trace, starts_ms: Starts, number: int) -> Cycle | None:
     """Registers the cycle of one AP; None where its landmarks lie too close for the warp.
 
     The landmarks are counted from the AP start, not from the largest dV/dt as the biomarkers are.
     """
     start_ms, end_ms = float(starts_ms[number]), float(starts_ms[number + 1])
-    peak_ms = highest(trace, start_ms, end_ms).time_ms - start_ms
-    found = beat(trace, start_ms, end_ms, start_ms, apd_from="peak", apd_percent=PERCENT)
+    peak_ms = maximum(trace, start_ms, end_ms).time_ms - start_ms
+    found = beat_biomarkers(trace, start_ms, end_ms, start_ms, apd_from="peak", apd_percent=PERCENT)
     landmarks_ms = np.array([*(peak_ms + found[f"apd{percent}_ms"] for percent in PERCENT), end_ms - start_ms])
     knots_ms = np.array([EDGE_MS, *landmarks_ms[:-1], landmarks_ms[-1] - EDGE_MS])
     if not (np.diff(knots_ms) > 0).all():

@@ -11,7 +11,7 @@ from cardioemu.windowing.rule import WindowRule
 SLACK = 1e-6  # of an interval: an AP start this little after a sample lies on it but for rounding
 
 
-class Places(NamedTuple):
+class WindowPositions(NamedTuple):
     """When each window of a cell begins, how long it lasts, and the cycle length of its AP (windows,), in ms.
 
     The last is the time from the AP start that the window is aligned to to the next one, NaN without a next one.
@@ -22,7 +22,7 @@ class Places(NamedTuple):
     cycle_length_ms: WindowTimes
 
 
-def places(trace: Trace, rule: WindowRule, cell: int = 0) -> Places:
+def find_positions(trace: Trace, rule: WindowRule, cell: int = 0) -> WindowPositions:
     """Finds where the windows of a cell lie: `rule.count` of the places that fit, or all of them if fewer do.
 
     Args:
@@ -31,15 +31,15 @@ def places(trace: Trace, rule: WindowRule, cell: int = 0) -> Places:
         cell: its number in the design, which makes its random choice its own.
     """
     if rule.align == "none":
-        fit = one_after_another(trace.duration_ms, rule)
+        fit = consecutive_positions(trace.duration_ms, rule)
     else:
         starts_ms = trace.starts_ms if rule.start == "threshold" else trace.upstrokes_ms
-        fit = about_starts(starts_ms, trace.duration_ms, rule)
-    chosen = choose(len(fit.begin_ms), rule, cell)
-    return Places(*(column[chosen] for column in fit))
+        fit = aligned_positions(starts_ms, trace.duration_ms, rule)
+    chosen = select_positions(len(fit.begin_ms), rule, cell)
+    return WindowPositions(*(column[chosen] for column in fit))
 
 
-def about_starts(starts_ms: Starts, duration_ms: float | int, rule: WindowRule) -> Places:
+def aligned_positions(starts_ms: Starts, duration_ms: float | int, rule: WindowRule) -> WindowPositions:
     """Finds every place about an AP start that fits: the start not before `settle_ms`, all points in the trace.
 
         starts 100 600 1100 1600 2100, duration 2500, settle 500, 301 points 1 ms apart, offset 50
@@ -58,18 +58,18 @@ def about_starts(starts_ms: Starts, duration_ms: float | int, rule: WindowRule) 
     begin_ms = zero_ms - rule.offset_ms
     end_ms = begin_ms + length_ms * (rule.samples - 1) / rule.samples
     fits = (zero_ms >= rule.settle_ms) & (begin_ms >= 0) & (end_ms <= duration_ms)
-    return Places(begin_ms[fits], length_ms[fits], cycle_length_ms[fits])
+    return WindowPositions(begin_ms[fits], length_ms[fits], cycle_length_ms[fits])
 
 
-def one_after_another(duration_ms: float | int, rule: WindowRule) -> Places:
+def consecutive_positions(duration_ms: float | int, rule: WindowRule) -> WindowPositions:
     """Finds the places from `settle_ms` on, each where the one before ends, whatever V does there."""
     assert rule.length_ms != "cycle"
     count = int((duration_ms + rule.interval_ms - rule.settle_ms) / rule.length_ms + SLACK)
     begin_ms = rule.settle_ms + rule.length_ms * np.arange(max(count, 0))
-    return Places(begin_ms, np.full_like(begin_ms, rule.length_ms), np.full_like(begin_ms, np.nan))
+    return WindowPositions(begin_ms, np.full_like(begin_ms, rule.length_ms), np.full_like(begin_ms, np.nan))
 
 
-def choose(fit: int, rule: WindowRule, cell: int = 0) -> np.ndarray:
+def select_positions(fit: int, rule: WindowRule, cell: int = 0) -> np.ndarray:
     """Chooses `rule.count` of the places that fit, ascending; all of them where fewer fit.
 
     Spread evenly by number, the first and the last are always chosen (with count 1 the first):

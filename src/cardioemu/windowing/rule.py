@@ -123,7 +123,7 @@ class WindowRule:
         return self.length_ms == "cycle"
 
     @property
-    def points(self) -> int:
+    def output_samples(self) -> int:
         """Points of a window as the network sees it: resampled and trimmed."""
         return (self.resample_to or self.samples) - 2 * self.trim
 
@@ -137,7 +137,7 @@ class WindowRule:
         if self.length_ms == "cycle":
             raise ValueError("windows of one cycle have no times in common")
         interval_ms = self.length_ms / self.resample_to if self.resample_to else self.interval_ms
-        return np.arange(self.trim, self.trim + self.points) * interval_ms - self.offset_ms
+        return np.arange(self.trim, self.trim + self.output_samples) * interval_ms - self.offset_ms
 
     @property
     def shortest_trace_ms(self) -> float:

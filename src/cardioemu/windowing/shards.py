@@ -10,14 +10,14 @@ import numpy as np
 from numpy.lib import format as npy
 
 from cardioemu.common.arrays import CellWindows, Windows
-from cardioemu.runtime.files import atomic
+from cardioemu.runtime.files import atomic_write
 
 DTYPE = np.dtype("<f4")
 
 
 def write(path: Path, cells: Iterable[CellWindows], count: int, points: int) -> None:
     """Writes the windows of some cells, (count, points) float32 each, as one array; memory holds those of one."""
-    with atomic(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         rows = 0
         _write_header(file, rows, count, points)
         for windows in cells:
@@ -43,7 +43,7 @@ def size_of(count: int, points: int) -> int:
     return DTYPE.itemsize * count * points
 
 
-def is_whole(path: Path) -> bool:
+def is_complete(path: Path) -> bool:
     """Tells whether a shard is there, as long as its header says."""
     try:
         with path.open("rb") as file:
@@ -53,7 +53,7 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-class Shard:
+class WindowShard:
     """The windows of one shard (cells, windows, points), float32 in mV, mapped: read from the disk as they are used.
 
     Raises:
@@ -72,7 +72,7 @@ class Shard:
         if hasattr(mmap, "MADV_RANDOM"):  # reading around a page that is missing would read what nobody asked for
             self._map.madvise(mmap.MADV_RANDOM)
 
-    def expect(self, part: np.ndarray) -> None:
+    def prefetch(self, part: np.ndarray) -> None:
         """Has the system begin to read a contiguous part of `windows`; returns at once."""
         if hasattr(mmap, "MADV_WILLNEED"):
             begin = self._offset + part.ctypes.data - self.windows.ctypes.data

@@ -10,10 +10,10 @@ import pandas as pd
 
 from cardioemu.common.arrays import CellWindows, PerCell, Predicted, Scales, Windows
 from cardioemu.common.errors import UserError
-from cardioemu.runtime.machine import allow_open_files
+from cardioemu.runtime.machine import raise_open_file_limit
 from cardioemu.runtime.progress import progress_bar
 from cardioemu.windowing.extract import WINDOWED
-from cardioemu.windowing.shards import Shard
+from cardioemu.windowing.shards import WindowShard
 
 CELLS, WINDOWS = "cells", "windows"  # folders with one file per shard of the traces
 CELLS_AT_ONCE = 64
@@ -59,7 +59,7 @@ class WindowSet:
         """Whether a cell gave its windows (cells,)."""
         return (self.cells["outcome"] == WINDOWED).to_numpy()
 
-    def outcomes(self) -> dict[str, int]:
+    def count_outcomes(self) -> dict[str, int]:
         """Counts what became of the cells, most frequent first; the counts add up to the design."""
         return {str(name): int(count) for name, count in self.cells["outcome"].value_counts().items()}
 
@@ -79,10 +79,10 @@ class WindowSet:
     def batch(self, rows: np.ndarray, number: int) -> Windows:
         """Reads one of these batches, and has the system begin to read the next."""
         begin, end = number * CELLS_AT_ONCE, (number + 1) * CELLS_AT_ONCE
-        self.expect(rows[end : end + CELLS_AT_ONCE])
+        self.prefetch(rows[end : end + CELLS_AT_ONCE])
         return self.windows(rows[begin:end])
 
-    def beside(
+    def iter_with_predictions(
         self, rows: np.ndarray, predict: Mapping[str, Callable[[Scales], Any]], doing: str
     ) -> Iterator[tuple[Windows, dict[str, Predicted]]]:
         """Reads the same, and beside each what is predicted of it, with a progress bar.
@@ -102,24 +102,24 @@ class WindowSet:
                 yield simulated, {name: voltage_mV(some) for name, voltage_mV in predict.items()}
                 bar.update(len(simulated))
 
-    def pick(self, rows: np.ndarray, numbers: np.ndarray) -> CellWindows:
+    def read_windows(self, rows: np.ndarray, numbers: np.ndarray) -> CellWindows:
         """Reads one window of each of some windowed cells: (rows, points), window `numbers[i]` of cell `rows[i]`."""
         where = zip(self._where(rows), numbers.tolist(), strict=True)
         if len(rows) == 0:  # what is left for one process of a batch smaller than their number
             return next(iter(self._shards.values())).windows[:0, 0]
         return np.stack([self._shards[shard].windows[row, number] for (shard, row), number in where])
 
-    def expect(self, rows: np.ndarray, numbers: np.ndarray | None = None) -> None:
+    def prefetch(self, rows: np.ndarray, numbers: np.ndarray | None = None) -> None:
         """Has the system begin to read what `windows` or `pick` will ask for soon; returns at once."""
         for i, (shard, row) in enumerate(self._where(rows)):
             of_cell = self._shards[shard].windows[row]
-            self._shards[shard].expect(of_cell if numbers is None else of_cell[numbers[i]])
+            self._shards[shard].prefetch(of_cell if numbers is None else of_cell[numbers[i]])
 
     @cached_property
-    def _shards(self) -> dict[str, Shard]:
+    def _shards(self) -> dict[str, WindowShard]:
         names = self.cells["shard"].dropna().unique()
-        allow_open_files(len(names))
-        return {str(name): Shard(self.folder / WINDOWS / f"{name}.npy") for name in names}
+        raise_open_file_limit(len(names))
+        return {str(name): WindowShard(self.folder / WINDOWS / f"{name}.npy") for name in names}
 
     @cached_property
     def _places(self) -> list[tuple[str, int]]:

@@ -26,14 +26,14 @@ class Beat(NamedTuple):
     start_error_ms: float
 
 
-def beats_of(simulated: SampledWindow, emulated: SampledWindow) -> list[Beat]:
+def beat_errors(simulated: SampledWindow, emulated: SampledWindow) -> list[Beat]:
     """Measures every whole beat of a window, from that of its own AP on."""
-    if simulated.own is None:
+    if simulated.aligned_ap is None:
         return []
-    starts_ms = simulated.starts_ms[simulated.own :]
+    starts_ms = simulated.starts_ms[simulated.aligned_ap :]
     found_ms = np.full(len(starts_ms), np.nan)
-    if emulated.own is not None:
-        known_ms = emulated.starts_ms[emulated.own :][: len(starts_ms)]
+    if emulated.aligned_ap is not None:
+        known_ms = emulated.starts_ms[emulated.aligned_ap :][: len(starts_ms)]
         found_ms[: len(known_ms)] = known_ms
     error = emulated.voltage_mV.astype(np.float64) - simulated.voltage_mV
     places = np.searchsorted(simulated.time_ms - simulated.time_ms[0], starts_ms)
@@ -47,7 +47,7 @@ def beats_of(simulated: SampledWindow, emulated: SampledWindow) -> list[Beat]:
     ]
 
 
-def by_beat(beats: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+def summarise_beats(beats: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Summarises each `Beat` of several emulators, one in a row, for the beats that half of the windows have.
 
     Returns:

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from cardioemu.common.arrays import PerCell, Predicted, SampleTimes, Windows
-from cardioemu.evaluation.metrics.beats import LONG_MS, Beat, beats_of
+from cardioemu.evaluation.metrics.beats import LONG_MS, Beat, beat_errors
 from cardioemu.evaluation.metrics.sampled_window import BIOMARKERS, PHASES, SampledWindow
 
 
-class Errors(NamedTuple):
+class CellErrors(NamedTuple):
     """What `errors_of_all` measured of an emulator: one row per cell, and in long windows one per `Beat`."""
 
     cells: pd.DataFrame
@@ -35,12 +35,12 @@ def rmse_floor_mV(windows: Windows) -> PerCell:
 
 def cell_errors(time_ms: SampleTimes, pairs: Iterable[tuple[Windows, Predicted]]) -> pd.DataFrame:
     """Measures the predictions of one emulator; see `errors_of_all`, whose batches have one each here."""
-    return errors_of_all(time_ms, ((windows, {"": predicted}) for windows, predicted in pairs))[""].cells
+    return compare_predictions(time_ms, ((windows, {"": predicted}) for windows, predicted in pairs))[""].cells
 
 
-def errors_of_all(
+def compare_predictions(
     time_ms: SampleTimes, batches: Iterable[tuple[Windows, Mapping[str, Predicted]]]
-) -> dict[str, Errors]:
+) -> dict[str, CellErrors]:
     """Measures each cell's simulated windows and what several emulators predict of it.
 
     Args:
@@ -72,10 +72,10 @@ def errors_of_all(
                 rows.setdefault(name, []).append(shared | _errors(simulated, emulated))
                 if long:
                     beats.setdefault(name, []).extend(
-                        beat for window in simulated for beat in beats_of(window, emulated)
+                        beat for window in simulated for beat in beat_errors(window, emulated)
                     )
     return {
-        name: Errors(pd.DataFrame(found), pd.DataFrame(beats[name], columns=list(Beat._fields)) if long else None)
+        name: CellErrors(pd.DataFrame(found), pd.DataFrame(beats[name], columns=list(Beat._fields)) if long else None)
         for name, found in rows.items()
     }
 
@@ -125,10 +125,10 @@ def timing_and_shape(simulated: SampledWindow, emulated: SampledWindow) -> tuple
 
     Source: ours; the alignment at landmarks is that of functional data (Ramsay and Silverman 2005, chapter 7).
     """
-    if simulated.own is None or emulated.own is None:
+    if simulated.aligned_ap is None or emulated.aligned_ap is None:
         return np.nan, np.nan
-    before = min(simulated.own, emulated.own)
-    pair = [w.landmarks_ms[w.own - before :] for w in (simulated, emulated) if w.own is not None]
+    before = min(simulated.aligned_ap, emulated.aligned_ap)
+    pair = [w.landmarks_ms[w.aligned_ap - before :] for w in (simulated, emulated) if w.aligned_ap is not None]
     shared = min(map(len, pair))
     true_ms, found_ms = (landmarks[:shared].ravel() for landmarks in pair)
     both = ~np.isnan(true_ms + found_ms)

@@ -12,7 +12,7 @@ CONFUSION = ("silent_right", "silent_wrong", "fires_wrong", "fires_right")
 BINS = 10
 
 
-def firing(scales: Scales, fires: Bool[np.ndarray, " cells"], probability: PerCell) -> dict[str, float]:
+def firing_metrics(scales: Scales, fires: Bool[np.ndarray, " cells"], probability: PerCell) -> dict[str, float]:
     """Measures what was said of some cells; one that is as likely to fire as not counts as said to fire.
 
     Args:
@@ -34,7 +34,7 @@ def firing(scales: Scales, fires: Bool[np.ndarray, " cells"], probability: PerCe
     counts = confusion_matrix(fires, said, labels=[False, True])
     # In the order of scikit-learn: silent and said so, silent but said to fire, firing but said silent, firing.
     silent_right, fires_wrong, silent_wrong, fires_right = (float(n) for n in counts.ravel())
-    table = calibration(fires, probability)
+    table = reliability_table(fires, probability)
     result = {
         "fires_accuracy": float((said == fires).mean()),
         "fires_sensitivity": fires_right / fires.sum() if fires.any() else np.nan,
@@ -57,7 +57,7 @@ def _boundary_error(scales: Scales, fires: np.ndarray, said: np.ndarray) -> floa
     return float(np.concatenate(distances).mean()) if distances else 0.0
 
 
-def calibration(fires: Bool[np.ndarray, " cells"], probability: PerCell) -> pd.DataFrame:
+def reliability_table(fires: Bool[np.ndarray, " cells"], probability: PerCell) -> pd.DataFrame:
     """Compares what was said with how often it came true, in ten equal bins of the probability.
 
     Returns:

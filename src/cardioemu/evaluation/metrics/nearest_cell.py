@@ -10,12 +10,12 @@ from cardioemu.common.arrays import PerCell, Scales, Windows
 from cardioemu.evaluation.metrics.cell_errors import rmse_mV
 
 
-def distance(scales: Scales, trained: np.ndarray) -> PerCell:
+def nearest_distance(scales: Scales, trained: np.ndarray) -> PerCell:
     """Returns how far each cell is from the nearest of the trained ones, in scales; both are (cells, scaled)."""
     return np.asarray(KDTree(trained).query(scales)[0])
 
 
-def neighbour_rmse_mV(
+def nearest_cell_rmse_mV(
     scales: Scales, rows: np.ndarray, trained: np.ndarray, read: Callable[[np.ndarray], Iterable[Windows]]
 ) -> Float64[np.ndarray, " rows"]:
     """Returns the RMSE of each cell's windows against the mean window of the trained cell nearest in its scales.

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from cardioemu.common.arrays import Sampled, SampleTimes
-from cardioemu.traces import MIN_AMPLITUDE_mV, THRESHOLD_mV, Trace, beat, downward_crossings
+from cardioemu.traces import MIN_AMPLITUDE_mV, THRESHOLD_mV, Trace, beat_biomarkers, downward_crossings
 
 NEAR_MS = 25.0
 BIOMARKERS: Mapping[str, str] = {
@@ -28,7 +28,7 @@ BIOMARKERS: Mapping[str, str] = {
 }
 """Name -> unit of what is measured of a window's own AP, as it stands in names."""
 
-WRITTEN = {"ms": "ms", "mV": "mV", "V_s": "V/s"}
+UNIT_LABELS = {"ms": "ms", "mV": "mV", "V_s": "V/s"}
 """The same units for a reader."""
 
 PHASES = ("rest", "upstroke", "plateau", "repolarisation")
@@ -60,7 +60,7 @@ class SampledWindow:
         if (distance_ms <= NEAR_MS).any():
             return starts_ms, int(distance_ms.argmin())
         if zero_ms == 0 and self._rises:
-            first = beat(self.trace, 0, float(starts_ms[0]) if len(starts_ms) else self.trace.duration_ms)
+            first = beat_biomarkers(self.trace, 0, float(starts_ms[0]) if len(starts_ms) else self.trace.duration_ms)
             if first["amplitude_mV"] >= MIN_AMPLITUDE_mV:
                 return np.concatenate([[0.0], starts_ms]), 0
         return starts_ms, None
@@ -77,7 +77,7 @@ class SampledWindow:
         return self._found[0]
 
     @property
-    def own(self) -> int | None:
+    def aligned_ap(self) -> int | None:
         """Which of the AP starts is the one that the window is aligned to: the nearest to time 0, within 25 ms."""
         return self._found[1]
 
@@ -89,22 +89,24 @@ class SampledWindow:
         NaN for a window without an AP of its own.
         """
         nothing = dict.fromkeys(BIOMARKERS, float("nan"))
-        if self.own is None:
+        if self.aligned_ap is None:
             return nothing
-        start_ms, end_ms = self._beats[self.own]
-        found = beat(self.trace, start_ms, end_ms, since_ms=self.starts_ms[self.own - 1] if self.own else 0.0)
+        start_ms, end_ms = self._beats[self.aligned_ap]
+        found = beat_biomarkers(
+            self.trace, start_ms, end_ms, since_ms=self.starts_ms[self.aligned_ap - 1] if self.aligned_ap else 0.0
+        )
         if found["amplitude_mV"] < MIN_AMPLITUDE_mV:
             return nothing
-        last = self.own + 1 == len(self.starts_ms)
+        last = self.aligned_ap + 1 == len(self.starts_ms)
         cl_ms = float("nan") if last else end_ms - start_ms
         return {name: cl_ms if name == "cl" else found[f"{name}_{unit}"] for name, unit in BIOMARKERS.items()}
 
     @property
     def in_cycle(self) -> Bool[np.ndarray, " samples"]:
         """Whether each sample lies in the window's own cycle: from its AP start to the next, or to the window's end."""
-        if self.own is None:
+        if self.aligned_ap is None:
             return np.zeros(len(self.time_ms), dtype=bool)
-        begin_ms, end_ms = self._beats[self.own]
+        begin_ms, end_ms = self._beats[self.aligned_ap]
         time_ms = self.time_ms - self.time_ms[0]
         return (time_ms >= begin_ms) & (time_ms < end_ms)
 

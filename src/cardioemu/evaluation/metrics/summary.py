@@ -17,7 +17,7 @@ STATISTICS: Mapping[str, Callable[..., np.ndarray]] = {
 }
 
 
-def summary(errors: pd.DataFrame) -> dict[str, float]:
+def summarise_errors(errors: pd.DataFrame) -> dict[str, float]:
     """Summarises what `cell_errors` measured.
 
     Returns:
@@ -60,7 +60,7 @@ def summary(errors: pd.DataFrame) -> dict[str, float]:
     return {name: value for name, value in result.items() if np.isfinite(value)}
 
 
-def headline(metrics: Mapping[str, float]) -> str:
+def format_headline(metrics: Mapping[str, float]) -> str:
     """Says in lines what a user wants to know of a test, from its `summary` under names that begin with `test/`."""
     t = {name.removeprefix("test/"): value for name, value in metrics.items()}
     lines = [
@@ -126,7 +126,7 @@ def _of_biomarkers(errors: pd.DataFrame) -> dict[str, float]:
     return result | {"apd_mape_percent": float(apds.to_numpy().mean()) if len(apds) else np.nan}
 
 
-def intervals(errors: pd.DataFrame) -> dict[str, float]:
+def bootstrap_intervals(errors: pd.DataFrame) -> dict[str, float]:
     """Says how much the RMSE over cells hangs on which cells were drawn: bootstrap intervals of 95 %.
 
     Returns:

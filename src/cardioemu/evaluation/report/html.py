@@ -11,8 +11,8 @@ import pandas as pd
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
-from cardioemu.evaluation.metrics.sampled_window import BIOMARKERS, PHASES, WRITTEN
-from cardioemu.evaluation.report.plots import evenly
+from cardioemu.evaluation.metrics.sampled_window import BIOMARKERS, PHASES, UNIT_LABELS
+from cardioemu.evaluation.report.trace_plots import evenly_spaced
 
 WORST = 10
 BEATS_SHOWN = 6
@@ -31,7 +31,7 @@ class Section:
     figure: Figure | None = None
 
 
-def html(title: str, introduction: Sequence[str], sections: Sequence[Section], made: str) -> str:
+def render_html(title: str, introduction: Sequence[str], sections: Sequence[Section], made: str) -> str:
     """Writes a report.
 
     Args:
@@ -78,7 +78,7 @@ def beat_table(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Tables some beats of what `by_beat` summarised, from the first to the last."""
     rows = []
     for name, beats in found.items():
-        shown = beats.iloc[evenly(len(beats), BEATS_SHOWN)]
+        shown = beats.iloc[evenly_spaced(len(beats), BEATS_SHOWN)]
         rows.append(
             {"": name}
             | {
@@ -113,7 +113,7 @@ def biomarker_table(metrics: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
         row = {"": name, "all APDs": f"{_number(found, 'apd_mape_percent')} %"}
         for biomarker, unit in BIOMARKERS.items():
             percent, median = (_number(found, f"{biomarker}_{key}") for key in ("mape_percent", f"median_error_{unit}"))
-            row[biomarker.replace("_", " ")] = f"{percent} %, {median} {WRITTEN[unit]}"
+            row[biomarker.replace("_", " ")] = f"{percent} %, {median} {UNIT_LABELS[unit]}"
         rows.append(row | {"cells (APD90, CL)": f"{_number(found, 'apd90_cells', 0)}, {_number(found, 'cl_cells', 0)}"})
     return pd.DataFrame(rows)
 

@@ -32,7 +32,7 @@ class Linear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """x + B(silu(A(silu(x)))) of each member.
 
     Args:
@@ -49,7 +49,7 @@ class Residual(nn.Module):
         return x + self.second(nn.functional.silu(self.first(nn.functional.silu(x))))
 
 
-class Trunk(nn.Module):
+class EnsembleMLP(nn.Module):
     """Scale vectors to numbers: a residual network of each member.
 
     Args:
@@ -71,7 +71,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.members = members
         self.first = Linear(members, inputs, width)
-        self.blocks = nn.Sequential(*(Residual(members, width) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(ResidualBlock(members, width) for _ in range(blocks)))
         self.last = Linear(members, width, outputs)
 
     def forward(self, scales: Float[torch.Tensor, "batch inputs"]) -> Features:

@@ -5,7 +5,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import nn
 
 from cardioemu.common.tensors import CellBatch, ScaleBatch
-from cardioemu.models.layers.ensemble import Trunk
+from cardioemu.models.layers.ensemble import EnsembleMLP
 
 WIDTH, BLOCKS = 64, 2
 
@@ -32,14 +32,14 @@ class FiringHead(nn.Module):
         blocks: NonNegativeInt = BLOCKS,
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(members, inputs, 1, width, blocks)
+        self.trunk = EnsembleMLP(members, inputs, 1, width, blocks)
         self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, scales: ScaleBatch) -> CellBatch:
         """Return the calibrated logarithm of the odds (batch,)."""
         return self.trunk(scales).mean(0).squeeze(-1) / self.temperature
 
-    def summed_error(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor:
+    def loss(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor:
         """Return the cross entropy of each cell, averaged over the members and summed over the batch."""
         logit = self.trunk(scales).squeeze(-1)
         of_each = nn.functional.binary_cross_entropy_with_logits(logit, fires.expand_as(logit), reduction="none")

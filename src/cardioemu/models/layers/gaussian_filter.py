@@ -7,7 +7,7 @@ from cardioemu.common.tensors import VoltageBatch
 WIDEST = 4  # standard deviations at which the Gaussian is cut off
 
 
-def gaussian_smoothed(voltage_mV: VoltageBatch, sigma_points: float) -> VoltageBatch:
+def gaussian_filter1d(voltage_mV: VoltageBatch, sigma_points: float) -> VoltageBatch:
     """Convolve windows with a Gaussian, mirrored at both ends; differentiable.
 
     Args:

@@ -8,7 +8,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch.utils.checkpoint import checkpoint
 
 from cardioemu.common.tensors import RowBatch, ScaleBatch
-from cardioemu.models.layers.ensemble import Features, Trunk
+from cardioemu.models.layers.ensemble import EnsembleMLP, Features
 from cardioemu.models.layers.firing_head import FiringHead
 from cardioemu.models.networks.target_network import TargetNetwork
 from cardioemu.models.targets.normaliser import Normaliser
@@ -61,11 +61,11 @@ class Coordinate(TargetNetwork):
         self.begin_ms, self.interval_ms, self.shortest_ms, self.points = begin_ms, interval_ms, shortest_ms, points
         self.longest_ms = max(abs(begin_ms), abs(begin_ms + length_ms))
         self.periods = 1 + max(0, math.ceil(math.log2(length_ms / shortest_ms)))
-        self.trunk = Trunk(members, inputs + 1 + 2 * self.periods, 1, width, blocks)
+        self.trunk = EnsembleMLP(members, inputs + 1 + 2 * self.periods, 1, width, blocks)
         self.target = Normaliser(samples)
         self.firing = FiringHead(members, inputs)
 
-    def member_numbers(self, scales: ScaleBatch) -> Features:
+    def member_latents(self, scales: ScaleBatch) -> Features:
         """Return what the normaliser turns into the members' windows.
 
         Memory does not grow with the samples, not even for gradients: those of the layers are calculated again on the
@@ -74,12 +74,12 @@ class Coordinate(TargetNetwork):
         count = max(1, AT_ONCE // (self.trunk.members * max(1, len(scales))))
         every = torch.arange(self.target.size, device=scales.device)[None]
         parts = [
-            checkpoint(self._numbers, scales, some, use_reentrant=False, preserve_rng_state=False)
+            checkpoint(self._latents, scales, some, use_reentrant=False, preserve_rng_state=False)
             for some in every.split(count, 1)
         ]
         return torch.cat(parts, -1)
 
-    def summed_error(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
+    def loss(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
         """Return the mean squared error of each row in mV^2, averaged over the members and summed over the batch.
 
         It is that of `points` samples as far apart as can be, the first drawn anew for each row: on the mean over the
@@ -88,10 +88,10 @@ class Coordinate(TargetNetwork):
         samples, device = rows.shape[1], rows.device
         comb = torch.arange(self.points, device=device) * samples // self.points
         drawn = (comb + torch.randint(samples, (len(rows), 1), device=device)) % samples
-        predicted = self.target.mean_mV[drawn] + self.target.std_mV * self._numbers(scales, drawn)
+        predicted = self.target.mean_mV[drawn] + self.target.std_mV * self._latents(scales, drawn)
         return (predicted - rows.gather(1, drawn)).square().mean(-1).mean(0).sum()
 
-    def _numbers(self, scales: ScaleBatch, drawn: Samples) -> Float[torch.Tensor, "members batch points"]:
+    def _latents(self, scales: ScaleBatch, drawn: Samples) -> Float[torch.Tensor, "members batch points"]:
         """Return what the normaliser turns into the members' V at some samples, of each cell or of all."""
         shape = len(scales), drawn.shape[1]
         features = self._features(drawn.to(scales.dtype)).expand(*shape, -1)

@@ -7,7 +7,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import nn
 
 from cardioemu.common.tensors import ScaleBatch
-from cardioemu.models.layers.ensemble import Features, Trunk
+from cardioemu.models.layers.ensemble import EnsembleMLP, Features
 from cardioemu.models.layers.firing_head import FiringHead
 from cardioemu.models.networks.target_network import TargetNetwork
 from cardioemu.models.targets.normaliser import Normaliser
@@ -49,7 +49,7 @@ class Decoder(TargetNetwork):
         length = -(-samples // STRIDE**layers)
         widths = [*(max(channels >> layer, 1) for layer in range(layers)), 1]
         self.first_map = (members * channels, length)
-        self.trunk = Trunk(members, inputs, channels * length, width, blocks)
+        self.trunk = EnsembleMLP(members, inputs, channels * length, width, blocks)
         self.layers = nn.Sequential()
         for before, after in pairwise(widths):
             self.layers.append(nn.SiLU())
@@ -60,7 +60,7 @@ class Decoder(TargetNetwork):
         self.target = Normaliser(samples)
         self.firing = FiringHead(members, inputs)
 
-    def member_numbers(self, scales: ScaleBatch) -> Features:
+    def member_latents(self, scales: ScaleBatch) -> Features:
         """Return what the normaliser turns into the members' windows."""
         channels, length = self.first_map
         features = self.trunk(scales).transpose(0, 1).reshape(len(scales), channels, length)

@@ -11,7 +11,7 @@ from cardioemu.common.tensors import CellBatch, RowBatch, RowBatches, ScaleBatch
 from cardioemu.models.layers.ensemble import Features
 from cardioemu.models.layers.firing_head import FiringHead
 from cardioemu.models.layers.matern import Matern
-from cardioemu.models.networks.target_network import Representation, TargetNetwork, make_target
+from cardioemu.models.networks.target_network import TargetName, TargetNetwork, make_target
 
 MOST_CELLS = 4096
 """Time grows with the third power of the cells, memory with the second: so many take seconds and some 0.5 GB."""
@@ -64,7 +64,7 @@ class GaussianProcess(TargetNetwork):
         begin_ms: float = 0.0,
         interval_ms: float = 1.0,
         inputs: PositiveInt = 5,
-        target: Representation = "samples",
+        target: TargetName = "samples",
         components: PositiveInt = 48,
         cells: Annotated[PositiveInt, Field(le=MOST_CELLS)] = 2048,
     ) -> None:
@@ -105,17 +105,17 @@ class GaussianProcess(TargetNetwork):
             if known == cells:
                 break
 
-    def member_numbers(self, scales: ScaleBatch) -> Features:
+    def member_latents(self, scales: ScaleBatch) -> Features:
         """Return the posterior means."""
         mean = self.kernel(scales, self.known_scales) @ self.posterior().weights
         return mean.to(scales.dtype)[None]
 
     @property
-    def tells_disagreement(self) -> bool:
+    def has_uncertainty(self) -> bool:
         """Whether it says how unsure it is: without members, too."""
         return True
 
-    def disagreement(self, scales: ScaleBatch) -> CellBatch:
+    def epistemic_std(self, scales: ScaleBatch) -> CellBatch:
         """Return the posterior standard deviation of the numbers, in the root of the squared error."""
         return self.spread(scales) * self.target.weights().norm()
 
@@ -125,7 +125,7 @@ class GaussianProcess(TargetNetwork):
         told = torch.linalg.solve_triangular(self.posterior().factor, covariance, upper=False).square().sum(0)
         return (self.kernel.variance - told).clamp(min=0).sqrt().to(scales.dtype)
 
-    def summed_error(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
+    def loss(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
         """Return the negative logarithm of the marginal likelihood of a batch, averaged over the numbers.
 
         The chain rule makes it a sum over the rows, of how unlikely each is after those before it. Numbers weigh as in

@@ -3,9 +3,9 @@
 from pydantic import NonNegativeInt, PositiveInt
 
 from cardioemu.common.tensors import ScaleBatch
-from cardioemu.models.layers.ensemble import Features, Trunk
+from cardioemu.models.layers.ensemble import EnsembleMLP, Features
 from cardioemu.models.layers.firing_head import FiringHead
-from cardioemu.models.networks.target_network import Representation, TargetNetwork, make_target
+from cardioemu.models.networks.target_network import TargetName, TargetNetwork, make_target
 
 
 class MLP(TargetNetwork):
@@ -30,7 +30,7 @@ class MLP(TargetNetwork):
         begin_ms: float = 0.0,
         interval_ms: float = 1.0,
         inputs: PositiveInt = 5,
-        target: Representation = "samples",
+        target: TargetName = "samples",
         components: PositiveInt = 48,
         width: PositiveInt = 256,
         blocks: NonNegativeInt = 3,
@@ -38,9 +38,9 @@ class MLP(TargetNetwork):
     ) -> None:
         super().__init__()
         self.target = make_target(target, samples, begin_ms, interval_ms, components)
-        self.trunk = Trunk(members, inputs, self.target.size, width, blocks)
+        self.trunk = EnsembleMLP(members, inputs, self.target.size, width, blocks)
         self.firing = FiringHead(members, inputs)
 
-    def member_numbers(self, scales: ScaleBatch) -> Features:
+    def member_latents(self, scales: ScaleBatch) -> Features:
         """Return the numbers of each member."""
         return self.trunk(scales)

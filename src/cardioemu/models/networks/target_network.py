@@ -16,16 +16,16 @@ from cardioemu.common.tensors import (
 )
 from cardioemu.models.layers.ensemble import Features
 from cardioemu.models.layers.firing_head import FiringHead
-from cardioemu.models.network import Network, Told
+from cardioemu.models.network import Network, NetworkOutput
 from cardioemu.models.targets.normaliser import Normaliser
 from cardioemu.models.targets.principal_components import PrincipalComponents
 from cardioemu.models.targets.registered_cycle import RegisteredCycle
-from cardioemu.models.targets.target import Numbers, Target
+from cardioemu.models.targets.target import Latents, Representation
 
-Representation = Literal["samples", "components", "registered"]
+TargetName = Literal["samples", "components", "registered"]
 
 
-def make_target(name: Representation, samples: int, begin_ms: float, interval_ms: float, components: int) -> Target:
+def make_target(name: TargetName, samples: int, begin_ms: float, interval_ms: float, components: int) -> Representation:
     """Make what windows are represented by.
 
     Args:
@@ -49,16 +49,16 @@ class TargetNetwork(Network):
         firing: says whether a cell fires.
     """
 
-    target: Target
+    target: Representation
     firing: FiringHead
 
     @abstractmethod
-    def member_numbers(self, scales: ScaleBatch) -> Features:
+    def member_latents(self, scales: ScaleBatch) -> Features:
         """Return the numbers of each scale vector by each member (members, batch, size), of which there may be one."""
 
-    def numbers(self, scales: ScaleBatch) -> Numbers:
+    def latents(self, scales: ScaleBatch) -> Latents:
         """Return the mean of the members' numbers."""
-        return self.member_numbers(scales).mean(0)
+        return self.member_latents(scales).mean(0)
 
     @property
     def trained_on(self) -> Literal["windows", "cycles"]:  # type: ignore[override]
@@ -71,21 +71,21 @@ class TargetNetwork(Network):
 
     def forward(self, scales: ScaleBatch) -> VoltageBatch:
         """Return the window of each scale vector in mV, made from its numbers."""
-        window: torch.Tensor = self.target(self.numbers(scales))
+        window: torch.Tensor = self.target(self.latents(scales))
         return window
 
-    def told(self, scales: ScaleBatch) -> Told:
+    def outputs(self, scales: ScaleBatch) -> NetworkOutput:
         """Return all of it, the window and the cycle length from the same numbers."""
-        numbers = self.numbers(scales)
-        return Told(self.target(numbers), self.firing_logit(scales), self.target.cycle_length_ms(numbers))
+        numbers = self.latents(scales)
+        return NetworkOutput(self.target(numbers), self.firing_logit(scales), self.target.cycle_length_ms(numbers))
 
-    def summed_error(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
+    def loss(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
         """Return the target's squared error of each row, averaged over the members and summed over the batch."""
-        return self.target.squared_error(self.member_numbers(scales), rows).mean(0).sum()
+        return self.target.squared_error(self.member_latents(scales), rows).mean(0).sum()
 
-    def firing_error(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor:
+    def firing_loss(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor:
         """Return the cross entropy of each cell, averaged over the members and summed over the batch."""
-        return self.firing.summed_error(scales, fires)
+        return self.firing.loss(scales, fires)
 
     def firing_logit(self, scales: ScaleBatch) -> CellBatch:
         """Return the logarithm of the odds that each cell fires."""
@@ -94,27 +94,27 @@ class TargetNetwork(Network):
 
     def cycle_length_ms(self, scales: ScaleBatch) -> CellBatch | None:
         """Return the cycle length, where the target has it."""
-        return self.target.cycle_length_ms(self.numbers(scales))
+        return self.target.cycle_length_ms(self.latents(scales))
 
     def member_windows(self, scales: ScaleBatch) -> MemberWindows | None:
         """Return the window that each member's own numbers make."""
-        numbers = self.member_numbers(scales)
+        numbers = self.member_latents(scales)
         return torch.stack([self.target(each) for each in numbers]) if len(numbers) > 1 else None
 
     def member_cycle_lengths_ms(self, scales: ScaleBatch) -> MemberCells | None:
         """Return the cycle length of each member's own numbers, where the target has it."""
-        found = [self.target.cycle_length_ms(numbers) for numbers in self.member_numbers(scales)]
+        found = [self.target.cycle_length_ms(numbers) for numbers in self.member_latents(scales)]
         lengths_ms = [each for each in found if each is not None]
         return torch.stack(lengths_ms) if len(lengths_ms) > 1 else None
 
     @property
-    def tells_disagreement(self) -> bool:
+    def has_uncertainty(self) -> bool:
         """Whether there are members that could disagree."""
         return self.firing.trunk.members > 1
 
-    def disagreement(self, scales: ScaleBatch) -> CellBatch | None:
+    def epistemic_std(self, scales: ScaleBatch) -> CellBatch | None:
         """Return how far the members' numbers are from their mean, in the root of the squared error."""
-        if not self.tells_disagreement:
+        if not self.has_uncertainty:
             return None
-        numbers = self.member_numbers(scales)
+        numbers = self.member_latents(scales)
         return ((numbers - numbers.mean(0)) * self.target.weights()).square().sum(-1).mean(0).sqrt()

@@ -13,14 +13,14 @@ Nodes = Float[torch.Tensor, "batch nodes"]
 BLOCK_MS = 1.0
 """Samples in blocks of this length are made from the block's ends alone..."""
 
-CROWDED = 5
+MIN_NODES_FOR_EXACT = 5
 """...but for blocks with so many nodes or more, as at an upstroke."""
 
 NARROWEST_MS = 1e-4
 """Nodes nearer to each other, by the rounding of late times or in wild predictions, count as if they were this far."""
 
 
-class Cubics(NamedTuple):
+class CubicPieces(NamedTuple):
     """value = c0 + c1 s + c2 s^2 + c3 s^3 with s = t - knot_ms, one piece between two nodes (batch, pieces)."""
 
     knot_ms: torch.Tensor
@@ -30,7 +30,9 @@ class Cubics(NamedTuple):
     c3: torch.Tensor
 
 
-def sampled(time_ms: Nodes, voltage_mV: Nodes, begin_ms: float, interval_ms: float, samples: int) -> VoltageBatch:
+def sample_hermite(
+    time_ms: Nodes, voltage_mV: Nodes, begin_ms: float, interval_ms: float, samples: int
+) -> VoltageBatch:
     """Sample the cubic Hermite curves through nodes, whose slopes are those of parabolas; differentiable in both.
 
     Where nodes lie far apart the curve is smooth, and samples between are made from values and slopes every ms: a
@@ -52,7 +54,7 @@ def sampled(time_ms: Nodes, voltage_mV: Nodes, begin_ms: float, interval_ms: flo
     blocks = -(-samples // stride)
     piece = _pieces(cubics.knot_ms, begin_ms, stride * interval_ms, blocks + 1)
     number = torch.arange(blocks + 1, dtype=cubics.c0.dtype, device=cubics.c0.device)
-    value, slope = _at(Cubics(*(c.gather(1, piece) for c in cubics)), begin_ms + stride * interval_ms * number)
+    value, slope = _at(CubicPieces(*(c.gather(1, piece) for c in cubics)), begin_ms + stride * interval_ms * number)
     if stride == 1:
         return value[:, :samples]
     ends = torch.stack([value[:, :-1], value[:, 1:], slope[:, :-1], slope[:, 1:]])
@@ -61,7 +63,7 @@ def sampled(time_ms: Nodes, voltage_mV: Nodes, begin_ms: float, interval_ms: flo
     if isinstance(smooth, FakeTensor):  # in a rehearsal, which has shapes but no numbers; the rest takes little
         return smooth.flatten(1)[:, :samples]
     passed = piece.diff()
-    row, block = (passed >= CROWDED).nonzero(as_tuple=True)
+    row, block = (passed >= MIN_NODES_FOR_EXACT).nonzero(as_tuple=True)
     inside = torch.arange(stride, dtype=number.dtype, device=number.device)
     at_ms = begin_ms + interval_ms * (stride * block[:, None] + inside)
     most = int(passed.max()) if len(row) else 0
@@ -69,26 +71,28 @@ def sampled(time_ms: Nodes, voltage_mV: Nodes, begin_ms: float, interval_ms: flo
     return smooth.index_put_((row, block), exact).flatten(1)[:, :samples]
 
 
-def _exact(cubics: Cubics, row: torch.Tensor, piece: torch.Tensor, passed: int, time_ms: torch.Tensor) -> torch.Tensor:
+def _exact(
+    cubics: CubicPieces, row: torch.Tensor, piece: torch.Tensor, passed: int, time_ms: torch.Tensor
+) -> torch.Tensor:
     """Return V at times (blocks, samples) of blocks that begin in a piece (blocks, 1) and pass some nodes at most."""
     following = piece + torch.arange(1, passed + 1, device=piece.device)
     last = cubics.knot_ms.shape[1] - 1
     knots_ms = cubics.knot_ms[row, following.clamp(max=last)].masked_fill(following > last, torch.inf)
     place = piece + torch.searchsorted(knots_ms.detach(), time_ms.contiguous(), right=True)
-    return _at(Cubics(*(c[row, place] for c in cubics)), time_ms)[0]
+    return _at(CubicPieces(*(c[row, place] for c in cubics)), time_ms)[0]
 
 
-def _cubics(time_ms: Nodes, voltage_mV: Nodes) -> Cubics:
+def _cubics(time_ms: Nodes, voltage_mV: Nodes) -> CubicPieces:
     width = time_ms.diff().clamp(min=NARROWEST_MS)
     chord = voltage_mV.diff() / width
     inner = (chord[:, :-1] * width[:, 1:] + chord[:, 1:] * width[:, :-1]) / (width[:, :-1] + width[:, 1:])
     slope = torch.cat([2 * chord[:, :1] - inner[:, :1], inner, 2 * chord[:, -1:] - inner[:, -1:]], 1)
     begin, end = slope[:, :-1], slope[:, 1:]
     c2, c3 = (3 * chord - 2 * begin - end) / width, (begin + end - 2 * chord) / width.square()
-    return Cubics(time_ms[:, :-1], voltage_mV[:, :-1], begin, c2, c3)
+    return CubicPieces(time_ms[:, :-1], voltage_mV[:, :-1], begin, c2, c3)
 
 
-def _at(cubics: Cubics, time_ms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _at(cubics: CubicPieces, time_ms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return values and slopes, each time in the piece of its place."""
     s = time_ms - cubics.knot_ms
     value = cubics.c0 + s * (cubics.c1 + s * (cubics.c2 + s * cubics.c3))

@@ -7,13 +7,13 @@ from jaxtyping import Float
 from pydantic import PositiveInt
 
 from cardioemu.common.tensors import RowBatch, VoltageBatch
-from cardioemu.models.targets.target import Errors, Numbers, Target, Weights
+from cardioemu.models.targets.target import Errors, Latents, Representation, Weights
 
 ROWS_AT_ONCE = 32
 """Windows turned to float64 at a time in `fit`."""
 
 
-class Normaliser(Target):
+class Normaliser(Representation):
     """The affine map from a network's output to mV, with the mean window and one standard deviation as buffers.
 
     `mean_mV` has the shape (samples,), `std_mV` (); until fitted they are 0 and 1, the identity. There is one standard
@@ -87,7 +87,7 @@ class Normaliser(Target):
         """
         return self.mean_mV + self.std_mV * z
 
-    def encode(self, rows: RowBatch) -> Numbers:
+    def encode(self, rows: RowBatch) -> Latents:
         """Return `(rows - mean_mV) / std_mV`, which `forward` undoes."""
         return (rows - self.mean_mV) / self.std_mV
 

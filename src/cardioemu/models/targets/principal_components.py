@@ -4,7 +4,7 @@ import torch
 from pydantic import PositiveInt
 
 from cardioemu.common.tensors import RowBatch, RowBatches, VoltageBatch
-from cardioemu.models.targets.target import Errors, MemberNumbers, Numbers, Target, Weights
+from cardioemu.models.targets.target import Errors, Latents, MemberLatents, Representation, Weights
 
 MOST_ROWS = 4096
 """Rows that a basis is made from."""
@@ -46,7 +46,7 @@ def principal_components(
     return mean, basis, spread.clamp(min=max(1e-6 * float(spread[0]), 1e-6))
 
 
-class PrincipalComponents(Target):
+class PrincipalComponents(Representation):
     """Windows as their mean and a sum of principal components; numbers are multiples of the spread along each.
 
     Args:
@@ -73,15 +73,15 @@ class PrincipalComponents(Target):
         ):
             buffer.copy_(value)
 
-    def forward(self, numbers: Numbers) -> VoltageBatch:
+    def forward(self, numbers: Latents) -> VoltageBatch:
         """Return the windows in mV."""
         return self.mean_mV + (numbers * self.spread_mV) @ self.basis
 
-    def encode(self, rows: RowBatch) -> Numbers:
+    def encode(self, rows: RowBatch) -> Latents:
         """Return the numbers of the windows nearest to rows."""
         return self._coefficients_mV(rows) / self.spread_mV
 
-    def squared_error(self, numbers: MemberNumbers, rows: RowBatch) -> Errors:
+    def squared_error(self, numbers: MemberLatents, rows: RowBatch) -> Errors:
         """Return the mean squared error of each window in mV^2, but for what the components leave out."""
         return (numbers * self.spread_mV - self._coefficients_mV(rows)).square().sum(-1) / len(self.mean_mV)
 
@@ -89,5 +89,5 @@ class PrincipalComponents(Target):
         """Return those of a mean over the samples, in mV."""
         return self.spread_mV / len(self.mean_mV) ** 0.5
 
-    def _coefficients_mV(self, rows: RowBatch) -> Numbers:
+    def _coefficients_mV(self, rows: RowBatch) -> Latents:
         return (rows - self.mean_mV) @ self.basis.T

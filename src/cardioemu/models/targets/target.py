@@ -9,13 +9,13 @@ from torch import nn
 
 from cardioemu.common.tensors import CellBatch, RowBatch, RowBatches, VoltageBatch
 
-Numbers = Float[torch.Tensor, "batch size"]
-MemberNumbers = Float[torch.Tensor, "*members batch size"]
+Latents = Float[torch.Tensor, "batch size"]
+MemberLatents = Float[torch.Tensor, "*members batch size"]
 Weights = Float[torch.Tensor, "size"]
 Errors = Float[torch.Tensor, "*members batch"]
 
 
-class Target(nn.Module, ABC):
+class Representation(nn.Module, ABC):
     """Turns a network's numbers into windows, and rows to train on into such numbers.
 
     Attributes:
@@ -31,21 +31,21 @@ class Target(nn.Module, ABC):
         """Fit the representation to the rows of the training part."""
 
     @abstractmethod
-    def forward(self, numbers: Numbers) -> VoltageBatch:
+    def forward(self, numbers: Latents) -> VoltageBatch:
         """Return the windows (batch, samples) in mV that numbers (batch, size) make."""
 
     @abstractmethod
-    def encode(self, rows: RowBatch) -> Numbers:
+    def encode(self, rows: RowBatch) -> Latents:
         """Return the numbers (batch, size) that rows to train on have."""
 
     @abstractmethod
-    def squared_error(self, numbers: MemberNumbers, rows: RowBatch) -> Errors:
+    def squared_error(self, numbers: MemberLatents, rows: RowBatch) -> Errors:
         """Return how far numbers (*members, batch, size) are from those of the rows, squared (*members, batch)."""
 
     @abstractmethod
     def weights(self) -> Weights:
         """Return what errors of the numbers (size,) are multiplied by before `squared_error` squares and adds them."""
 
-    def cycle_length_ms(self, numbers: Numbers) -> CellBatch | None:
+    def cycle_length_ms(self, numbers: Latents) -> CellBatch | None:
         """Return the cycle length (batch,) that numbers say; None where they do not."""
         return None

@@ -1,14 +1,14 @@
 """Campaigns: a design becomes a trace store, here or on a cluster."""
 
-from cardioemu.simulation.campaigns.campaign import campaign, expected
+from cardioemu.simulation.campaigns.campaign import campaign, forecast_campaign
 from cardioemu.simulation.campaigns.forecast import Forecast
-from cardioemu.simulation.campaigns.settings import Engine, Simulator, Solver
+from cardioemu.simulation.campaigns.settings import CellSettings, Executor, SolverSettings
 
 __all__ = [
-    "Engine",
+    "CellSettings",
+    "Executor",
     "Forecast",
-    "Simulator",
-    "Solver",
+    "SolverSettings",
     "campaign",
-    "expected",
+    "forecast_campaign",
 ]

@@ -9,15 +9,15 @@ import numpy as np
 
 from cardioemu.common.arrays import Scales
 from cardioemu.common.errors import UserError
-from cardioemu.runtime.locks import held, readable, writable
-from cardioemu.runtime.progress import progress_bar, tell
+from cardioemu.runtime.locks import disk_errors_as_user_error, folder_lock, permission_errors_as_user_error
+from cardioemu.runtime.progress import log_message, progress_bar
 from cardioemu.simulation.campaigns import folder as folders
-from cardioemu.simulation.campaigns.executors import ENGINES
+from cardioemu.simulation.campaigns.executors import EXECUTORS
 from cardioemu.simulation.campaigns.forecast import Forecast, check_room, forecast
 from cardioemu.simulation.campaigns.plan import plan
-from cardioemu.simulation.campaigns.reuse import find
-from cardioemu.simulation.campaigns.settings import Engine, Solver
-from cardioemu.simulation.campaigns.work import Shard, Work, Written
+from cardioemu.simulation.campaigns.reuse import find_reusable
+from cardioemu.simulation.campaigns.settings import Executor, SolverSettings
+from cardioemu.simulation.campaigns.work import CampaignSpec, ShardTask, WrittenShard
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.store import TraceStore
 from cardioemu.simulation.store.manifest import MISSING
@@ -28,9 +28,9 @@ def campaign(
     cell: Cell,
     scales: Scales,
     duration_ms: float | int,
-    solver: Solver,
+    solver: SolverSettings,
     folder: Path,
-    engine: Engine | None = None,
+    engine: Executor | None = None,
     record: Sequence[str] = (),
     transient_ms: float | int = 0.0,
 ) -> TraceStore:
@@ -55,29 +55,29 @@ def campaign(
         UserError: something foreign lies in the folder, the disk is too small or refuses, or shards have failed.
     """
     work, shards, facts = plan(cell, scales, duration_ms, solver, record, folder, transient_ms)
-    with readable(work.folder):
-        folders.refuse_foreign(work.folder, shards)
-        faults = folders.faults(work.folder, work.key, [FACTS, *shards])
+    with permission_errors_as_user_error(work.folder):
+        folders.check_foreign_files(work.folder, shards)
+        faults = folders.check_integrity(work.folder, work.key, [FACTS, *shards])
     if faults:
-        with writable(work.folder), held(work.folder, "simulated"):
-            faults = folders.faults(work.folder, work.key, faults)  # the one who held it may have mended them
+        with disk_errors_as_user_error(work.folder), folder_lock(work.folder, "simulated"):
+            faults = folders.check_integrity(work.folder, work.key, faults)  # the one who held it may have mended them
             for name in (name for name, fault in faults.items() if fault != MISSING):
-                tell(f"{work.folder / name} {faults[name]}; making it again")
+                log_message(f"{work.folder / name} {faults[name]}; making it again")
             if faults.pop(FACTS, None):
-                folders.write_facts(work.folder, facts)
+                folders.write_metadata(work.folder, facts)
             if faults:
                 missing = [shards[name] for name in faults]
-                _run(_with_known(work, missing, facts), missing, engine or Engine())
+                _run(_with_known(work, missing, facts), missing, engine or Executor())
     return TraceStore(work.folder)
 
 
-def expected(
+def forecast_campaign(
     cell: Cell,
     scales: Scales,
     duration_ms: float | int,
-    solver: Solver,
+    solver: SolverSettings,
     folder: Path,
-    engine: Engine,
+    engine: Executor,
     record: Sequence[str] = (),
     transient_ms: float | int = 0.0,
 ) -> Forecast | None:
@@ -86,25 +86,29 @@ def expected(
     Writes nothing; see `campaign` for the arguments.
     """
     work, shards, facts = plan(cell, scales, duration_ms, solver, record, folder, transient_ms)
-    with readable(work.folder):
-        folders.refuse_foreign(work.folder, shards)
-        missing = [shards[name] for name in folders.faults(work.folder, work.key, shards)]
+    with permission_errors_as_user_error(work.folder):
+        folders.check_foreign_files(work.folder, shards)
+        missing = [shards[name] for name in folders.check_integrity(work.folder, work.key, shards)]
     return forecast(_with_known(work, missing, facts), missing, engine) if missing else None
 
 
-def _with_known(work: Work, missing: list[Shard], facts: dict[str, Any]) -> Work:
+def _with_known(work: CampaignSpec, missing: list[ShardTask], facts: dict[str, Any]) -> CampaignSpec:
     scales = [shard.scales for shard in missing]
-    return replace(work, known=find(np.concatenate(scales), facts["conditions"], work.folder)) if missing else work
+    return (
+        replace(work, known=find_reusable(np.concatenate(scales), facts["conditions"], work.folder))
+        if missing
+        else work
+    )
 
 
-def _run(work: Work, shards: list[Shard], engine: Engine) -> None:
+def _run(work: CampaignSpec, shards: list[ShardTask], engine: Executor) -> None:
     ahead = forecast(work, shards, engine)
-    tell(str(ahead))
+    log_message(str(ahead))
     check_room(ahead, work.folder)
     failed = 0
     with progress_bar(ahead.distinct, "simulate", "cell") as bar:
 
-        def finished(written: Written) -> None:
+        def finished(written: WrittenShard) -> None:
             nonlocal failed
             folders.commit(work.folder, written)
             failed += written.failed
@@ -114,7 +118,7 @@ def _run(work: Work, shards: list[Shard], engine: Engine) -> None:
         def progress(done: int) -> None:
             bar.update(done - bar.n)
 
-        lost = ENGINES[engine.engine](work, shards, engine, finished, progress)
+        lost = EXECUTORS[engine.executor](work, shards, engine, finished, progress)
     if lost:
         name, reason = next(iter(lost.items()))
         raise UserError(

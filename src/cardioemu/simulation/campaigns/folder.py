@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from cardioemu.common.errors import UserError
-from cardioemu.runtime.files import atomic, put_in_place
-from cardioemu.runtime.machine import cores
-from cardioemu.simulation.campaigns.work import Written
+from cardioemu.runtime.files import atomic_write, commit_file
+from cardioemu.runtime.machine import available_cores
+from cardioemu.simulation.campaigns.work import WrittenShard
 from cardioemu.simulation.store.manifest import MANIFEST, MISSING, append, read_manifest
-from cardioemu.simulation.store.store import FACTS, read_facts
+from cardioemu.simulation.store.store import FACTS, read_metadata
 
 
-def refuse_foreign(folder: Path, shards: Collection[str]) -> None:
+def check_foreign_files(folder: Path, shards: Collection[str]) -> None:
     """Refuses a folder that holds what does not belong to a campaign.
 
     Raises:
@@ -26,7 +26,7 @@ def refuse_foreign(folder: Path, shards: Collection[str]) -> None:
         raise UserError(f"{folder / foreign[0]} does not belong to the traces it lies among; move it away")
 
 
-def faults(folder: Path, key: str, names: Collection[str]) -> dict[str, str]:
+def check_integrity(folder: Path, key: str, names: Collection[str]) -> dict[str, str]:
     """Says what is wrong with each of some files of a campaign that is not as it was written; reads all of them.
 
     Args:
@@ -44,14 +44,14 @@ def faults(folder: Path, key: str, names: Collection[str]) -> dict[str, str]:
             return _fault_of_facts(folder, key)
         return entries[name].fault(folder) if name in entries else MISSING
 
-    with ThreadPoolExecutor(cores()) as pool:  # hashing lets go of the interpreter lock
+    with ThreadPoolExecutor(available_cores()) as pool:  # hashing lets go of the interpreter lock
         found = dict(zip(names, pool.map(fault, names), strict=True))
     return {name: wrong for name, wrong in found.items() if wrong}
 
 
 def _fault_of_facts(folder: Path, key: str) -> str | None:
     try:
-        facts = read_facts(folder)
+        facts = read_metadata(folder)
     except FileNotFoundError:
         return MISSING
     except UserError:
@@ -61,13 +61,13 @@ def _fault_of_facts(folder: Path, key: str) -> str | None:
     return None
 
 
-def write_facts(folder: Path, facts: dict[str, Any]) -> None:
+def write_metadata(folder: Path, facts: dict[str, Any]) -> None:
     """Writes what determines the campaign of a folder."""
-    with atomic(folder / FACTS) as file:
+    with atomic_write(folder / FACTS) as file:
         file.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
-def commit(folder: Path, written: Written) -> None:
+def commit(folder: Path, written: WrittenShard) -> None:
     """Lists a written shard in the manifest and gives it its name: a shard that is there is always listed."""
     append(folder, written.entry)
-    put_in_place(written.temporary, folder / written.entry.shard)
+    commit_file(written.temporary, folder / written.entry.shard)

@@ -11,9 +11,9 @@ import psutil
 import pyarrow as pa
 
 from cardioemu.common.errors import UserError
-from cardioemu.runtime.machine import cores, free_disk, in_words
-from cardioemu.simulation.campaigns.settings import Engine
-from cardioemu.simulation.campaigns.work import Shard, Work
+from cardioemu.runtime.machine import available_cores, format_bytes, free_disk
+from cardioemu.simulation.campaigns.settings import Executor
+from cardioemu.simulation.campaigns.work import CampaignSpec, ShardTask
 from cardioemu.simulation.store.columns import to_rows
 from cardioemu.simulation.store.shards import write
 
@@ -52,8 +52,8 @@ class Forecast:
         before = f", {known} simulated before" if self.known else ""
         return (
             f"{cells} cells, {distinct} of them distinct{before}, {cell_s} s of cell life: "
-            f"about {_time(self.seconds)}, {in_words(self.disk_bytes)} of disk ({in_words(self.free_bytes)} free), "
-            f"{in_words(self.memory_bytes)} of memory"
+            f"about {_time(self.seconds)}, {format_bytes(self.disk_bytes)} of disk ({format_bytes(self.free_bytes)} free), "
+            f"{format_bytes(self.memory_bytes)} of memory"
         )
 
 
@@ -64,7 +64,7 @@ def _time(seconds: float | int) -> str:
     return f"{max(seconds, 1):.0f} s"
 
 
-def forecast(work: Work, shards: Sequence[Shard], engine: Engine) -> Forecast:
+def forecast(work: CampaignSpec, shards: Sequence[ShardTask], engine: Executor) -> Forecast:
     """Simulates some of the cells for some of the time, and reckons."""
     scales = np.concatenate([shard.scales for shard in shards])
     new = np.array([scale.tobytes() not in work.known for scale in scales])
@@ -72,7 +72,7 @@ def forecast(work: Work, shards: Sequence[Shard], engine: Engine) -> Forecast:
     # At random: rows of a design at equal distances may be all of one kind.
     sample = np.random.default_rng(0).choice(scales, count, replace=False)
     short = replace(work, duration_ms=min(PILOT_MS, work.duration_ms), transient_ms=0.0, known={})
-    threads = work.solver.threads or cores()
+    threads = work.solver.threads or available_cores()
     short.traces(sample[:1], threads)  # compiles
     begin = time.perf_counter()
     traces = short.traces(sample, threads)
@@ -86,7 +86,7 @@ def forecast(work: Work, shards: Sequence[Shard], engine: Engine) -> Forecast:
     more = kept * simulated_ms / work.duration_ms
     rows = sum(len(shard.cells) for shard in shards)
     # Workers have one thread each if nothing else is said, this process has one per core.
-    of_each = threads if engine.engine == "local" else work.solver.threads or 1
+    of_each = threads if engine.executor == "local" else work.solver.threads or 1
     return Forecast(
         cells=rows,
         distinct=len(scales),
@@ -107,8 +107,8 @@ def check_room(expected: Forecast, folder: Path) -> None:
     """
     if SPARE * expected.disk_bytes > expected.free_bytes:
         raise UserError(
-            f"data_dir: the traces will take {in_words(expected.disk_bytes)}, but {folder} has "
-            f"{in_words(expected.free_bytes)} free; make room, give another data_dir, "
+            f"data_dir: the traces will take {format_bytes(expected.disk_bytes)}, but {folder} has "
+            f"{format_bytes(expected.free_bytes)} free; make room, give another data_dir, "
             "or simulate fewer cells or a shorter time"
         )
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from cardioemu.common.errors import UserError, hint
+from cardioemu.common.errors import UserError, name_hint
 
 SYSTEMS = {"slurm": "SLURM", "pbs": "PBS", "lsf": "LSF"}
 # Of dask-jobqueue's arguments: those that are settled here, and names that it has given up.
@@ -33,7 +33,7 @@ def check(system: str, settings: Mapping[str, Any]) -> None:
     known = sorted({name for kind in kinds for name in inspect.signature(kind.__init__).parameters} - SETTLED)
     for key, value in settings.items():
         if key not in known:
-            raise UserError(f"campaign.job.{key}: a {SYSTEMS[system]} job has no such setting; {hint(key, known)}")
+            raise UserError(f"campaign.job.{key}: a {SYSTEMS[system]} job has no such setting; {name_hint(key, known)}")
         if fault := _fault(key, value):
             raise UserError(f"campaign.job.{key}: got {value!r}, {fault}")
     for key, example in {"cores": "16", "memory": "32 GB"}.items():

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from cardioemu.common.arrays import Scales
-from cardioemu.runtime.files import stage_key
-from cardioemu.simulation.campaigns.settings import Solver
-from cardioemu.simulation.campaigns.work import Shard, Work
+from cardioemu.runtime.files import content_key
+from cardioemu.simulation.campaigns.settings import SolverSettings
+from cardioemu.simulation.campaigns.work import CampaignSpec, ShardTask
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.equations import recorded_variables
 from cardioemu.simulation.pacing.schedule import schedule
-from cardioemu.simulation.scales import distinct
+from cardioemu.simulation.scales import unique_rows
 from cardioemu.simulation.solvers import SOLVERS
 from cardioemu.simulation.solvers.problem import absolute_tolerances
 from cardioemu.simulation.store.columns import schema
@@ -29,11 +29,11 @@ def plan(
     cell: Cell,
     scales: Scales,
     duration_ms: float | int,
-    solver: Solver,
+    solver: SolverSettings,
     record: Sequence[str],
     folder: Path,
     transient_ms: float | int = 0.0,
-) -> tuple[Work, dict[str, Shard], dict[str, Any]]:
+) -> tuple[CampaignSpec, dict[str, ShardTask], dict[str, Any]]:
     """Plans a campaign.
 
     Args:
@@ -60,19 +60,21 @@ def plan(
         for name, variable in zip(record, recorded_variables(cell.equations, record), strict=True)
     }
     here = folder / f"{cell.name}-{facts['key']}"
-    work = Work(here, facts["key"], cell, duration_ms, transient_ms, solver, record, schema(cell.scaled, units, facts))
+    work = CampaignSpec(
+        here, facts["key"], cell, duration_ms, transient_ms, solver, record, schema(cell.scaled, units, facts)
+    )
     return work, shards, facts
 
 
-def _shards(scales: Scales, simulated_ms: float) -> list[Shard]:
+def _shards(scales: Scales, simulated_ms: float) -> list[ShardTask]:
     """Cuts a design into shards of equal work; equal scale vectors are in the same one and are simulated once."""
-    number, first = distinct(scales)
+    number, first = unique_rows(scales)
     count = -(-len(first) // max(1, int(CELL_MS_PER_SHARD / simulated_ms)))
     ends = np.linspace(0, len(first), count + 1).astype(int)
     order = np.argsort(number, kind="stable")
     rows = np.split(order, np.searchsorted(number[order], ends[1:-1]))
     return [
-        Shard(f"shard-{i:05d}.parquet", np.sort(cells), scales[first[begin:end]], number[np.sort(cells)] - begin)
+        ShardTask(f"shard-{i:05d}.parquet", np.sort(cells), scales[first[begin:end]], number[np.sort(cells)] - begin)
         for i, (cells, begin, end) in enumerate(zip(rows, ends, ends[1:], strict=False))
     ]
 
@@ -82,7 +84,7 @@ def _facts(
     scales: Scales,
     duration_ms: float,
     transient_ms: float,
-    solver: Solver,
+    solver: SolverSettings,
     record: tuple[str, ...],
     shards: int,
 ) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def _facts(
     }
     conditions = determining | {
         "source": module.generate(cell),
-        "controls": cell.equations.controls,
+        "controls": cell.equations.control_values,
         "potential": cell.potential,
         "tolerances": absolute_tolerances(cell, solver.rtol, solver.atol),  # units of states count
         "initial_state": cell.initial_state,
@@ -109,8 +111,8 @@ def _facts(
     # Shards that were cut at other cells must not stand side by side in one folder.
     design = {"scales": scales, "shards": shards}
     return {
-        "key": stage_key(f"campaign {VERSION}", **conditions, **design),
-        "conditions": stage_key(f"campaign {VERSION}", **conditions),  # all that a trace hangs on but its scales
+        "key": content_key(f"campaign {VERSION}", **conditions, **design),
+        "conditions": content_key(f"campaign {VERSION}", **conditions),  # all that a trace hangs on but its scales
         "cells": len(scales),
         "shards": shards,
         **determining,

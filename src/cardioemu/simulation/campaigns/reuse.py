@@ -13,17 +13,17 @@ from cardioemu.simulation.store.store import FACTS, TraceStore
 from cardioemu.traces import Trace
 
 
-class Place(NamedTuple):
+class TraceLocation(NamedTuple):
     """Where a trace lies."""
 
     shard: Path
     cell: int
 
 
-Places = Mapping[bytes, Place]
+TraceLocations = Mapping[bytes, TraceLocation]
 
 
-def find(scales: Scales, conditions: str, here: Path) -> Places:
+def find_reusable(scales: Scales, conditions: str, here: Path) -> TraceLocations:
     """Finds which cells lie in the trace stores beside that of a campaign, by the bytes of their scale vectors.
 
     Args:
@@ -31,29 +31,31 @@ def find(scales: Scales, conditions: str, here: Path) -> Places:
         conditions: what the facts of the other campaigns must say.
         here: the folder of the campaign.
     """
-    here, found = here.absolute(), dict[bytes, Place]()  # absolute: for workers that are somewhere else
+    here, found = here.absolute(), dict[bytes, TraceLocation]()  # absolute: for workers that are somewhere else
     wanted = {scale.tobytes() for scale in scales}
     for facts in sorted(here.parent.glob(f"*/{FACTS}")):
         with suppress(UserError, OSError):  # nothing is known of a store that cannot be read
-            if facts.parent != here and (store := TraceStore(facts.parent)).facts.get("conditions") == conditions:
+            if facts.parent != here and (store := TraceStore(facts.parent)).metadata.get("conditions") == conditions:
                 for name in store.entries:
                     found |= _of_shard(store, name, wanted)
     return found
 
 
-def _of_shard(store: TraceStore, name: str, wanted: set[bytes]) -> Places:
+def _of_shard(store: TraceStore, name: str, wanted: set[bytes]) -> TraceLocations:
     with suppress(UserError):
         shard = store.folder / name
         table = read_cells(shard, store.scaled)
         scales = (scale.tobytes() for scale in table[list(store.scaled)].to_numpy())
         cells = zip(scales, table["cell"].tolist(), strict=True)
-        found = {scale: Place(shard, cell) for scale, cell in cells if scale in wanted}
+        found = {scale: TraceLocation(shard, cell) for scale, cell in cells if scale in wanted}
         if found and not store.entries[name].fault(store.folder):
             return found
     return {}
 
 
-def read(places: Places, scales: Scales, record: tuple[str, ...], duration_ms: float) -> dict[int, Trace]:
+def read_reusable(
+    places: TraceLocations, scales: Scales, record: tuple[str, ...], duration_ms: float
+) -> dict[int, Trace]:
     """Reads traces of those cells that lie somewhere, by their numbers; what is damaged by now is left out.
 
     Args:

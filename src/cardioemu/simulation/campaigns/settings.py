@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from cardioemu.common.errors import UserError
-from cardioemu.runtime.machine import cores
+from cardioemu.runtime.machine import available_cores
 from cardioemu.simulation.campaigns import jobs
 from cardioemu.simulation.cell import Cell, load_cell
 from cardioemu.simulation.equations import recorded_variables
@@ -21,7 +21,7 @@ LOCAL = "local"
 
 
 @dataclass(frozen=True)
-class Simulator:
+class CellSettings:
     """Which cell model is simulated, for how long, and what is kept of it.
 
     Attributes:
@@ -64,7 +64,7 @@ class Simulator:
 
 
 @dataclass(frozen=True)
-class Solver:
+class SolverSettings:
     """Which solver integrates the cells, how accurately, on how many threads.
 
     Attributes:
@@ -88,7 +88,7 @@ class Solver:
 
 
 @dataclass(frozen=True)
-class Engine:
+class Executor:
     """Where the shards of a campaign are simulated.
 
     Attributes:
@@ -104,14 +104,14 @@ class Engine:
         UserError: an unknown cluster, or a job that cannot be.
     """
 
-    engine: Literal["local", "dask"] = "local"
+    executor: Literal["local", "dask"] = "local"
     cluster: str = LOCAL
     workers: PositiveInt | None = None
     retries: NonNegativeInt = 3
     job: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.engine == "dask" and getattr(multiprocessing.current_process(), "_inheriting", False):
+        if self.executor == "dask" and getattr(multiprocessing.current_process(), "_inheriting", False):
             # A new worker imports the script that it is started from, which would start workers again.
             raise UserError("campaign.engine: a script that uses dask must do so below if __name__ == '__main__':")
         known = (LOCAL, *jobs.SYSTEMS)
@@ -124,30 +124,32 @@ class Engine:
             jobs.check(self.cluster, self.job or {})
         elif self.job:
             raise UserError(
-                f"campaign.job: with engine {self.engine} and cluster {self.cluster} there are no jobs; "
+                f"campaign.job: with engine {self.executor} and cluster {self.cluster} there are no jobs; "
                 f"give campaign={', campaign='.join(jobs.SYSTEMS)}"
             )
-        if self.engine == "local" and self.cluster != LOCAL:
+        if self.executor == "local" and self.cluster != LOCAL:
             raise UserError(f"campaign.cluster: got {self.cluster!r}, which is for Dask workers; give campaign=dask")
-        if self.workers and (self.engine == "local" or "://" in self.cluster):
-            where = "campaign=local is one process" if self.engine == "local" else f"{self.cluster} has its own workers"
+        if self.workers and (self.executor == "local" or "://" in self.cluster):
+            where = (
+                "campaign=local is one process" if self.executor == "local" else f"{self.cluster} has its own workers"
+            )
             raise UserError(f"campaign.workers: got {self.workers}, but {where}; leave it null")
 
     @property
     def submits_jobs(self) -> bool:
         """Whether the workers come in jobs of a batch system."""
-        return self.engine == "dask" and self.cluster in jobs.SYSTEMS
+        return self.executor == "dask" and self.cluster in jobs.SYSTEMS
 
     def processes(self, threads: int) -> int:
         """Counts the processes of so many threads that the work is for: the workers, or this one.
 
         Of a scheduler at an address nothing is known yet; its workers are counted as those of this machine would be.
         """
-        if self.engine == "local":
+        if self.executor == "local":
             return 1
         if self.submits_jobs:
             return (self.workers or 1) * max(1, (self.job or {})["cores"] // threads)
-        return self.workers or max(1, cores() // threads)
+        return self.workers or max(1, available_cores() // threads)
 
     def job_script(self) -> str | None:
         """Returns the script of the jobs, but for the address of the scheduler; None if there are none.

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from cardioemu.common.arrays import Scales
-from cardioemu.runtime.files import flush, temporary_beside
-from cardioemu.simulation.campaigns.reuse import Places, read
-from cardioemu.simulation.campaigns.settings import Solver
+from cardioemu.runtime.files import fsync_file, temporary_path
+from cardioemu.simulation.campaigns.reuse import TraceLocations, read_reusable
+from cardioemu.simulation.campaigns.settings import SolverSettings
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.simulate import simulate
 from cardioemu.simulation.store.columns import to_rows
@@ -20,7 +20,7 @@ from cardioemu.simulation.store.shards import write
 from cardioemu.traces import Trace
 
 
-class Shard(NamedTuple):
+class ShardTask(NamedTuple):
     """One piece of work, and the file it becomes.
 
     Attributes:
@@ -36,7 +36,7 @@ class Shard(NamedTuple):
     of: np.ndarray
 
 
-class Written(NamedTuple):
+class WrittenShard(NamedTuple):
     """A shard that lies on the disk under a temporary name, and its line for the manifest."""
 
     entry: Entry
@@ -45,7 +45,7 @@ class Written(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Work:
+class CampaignSpec:
     """What is the same for every shard of a campaign.
 
     Attributes:
@@ -65,16 +65,16 @@ class Work:
     cell: Cell
     duration_ms: float
     transient_ms: float
-    solver: Solver
+    solver: SolverSettings
     record: tuple[str, ...]
     schema: pa.Schema = field(repr=False)
-    known: Places = field(default_factory=dict, repr=False)
+    known: TraceLocations = field(default_factory=dict, repr=False)
 
     def traces(
         self, scales: Scales, threads: int | None, progress: Callable[[int], None] = lambda done: None
     ) -> list[Trace]:
         """Simulates some cells, or copies what is known; one that fails says so in its status."""
-        traces = read(self.known, scales, self.record, self.duration_ms)
+        traces = read_reusable(self.known, scales, self.record, self.duration_ms)
         copied, s = len(traces), self.solver
         if missing := [number for number in range(len(scales)) if number not in traces]:
             simulated = simulate(
@@ -92,12 +92,12 @@ class Work:
             traces |= dict(zip(missing, simulated, strict=True))
         return [traces[number] for number in range(len(scales))]
 
-    def write(self, shard: Shard, traces: list[Trace]) -> Written:
+    def write(self, shard: ShardTask, traces: list[Trace]) -> WrittenShard:
         """Writes a shard under a temporary name."""
-        temporary = temporary_beside(self.folder / shard.name)
+        temporary = temporary_path(self.folder / shard.name)
         try:
             write(to_rows(self.schema, shard.cells, shard.scales[shard.of], traces, shard.of), temporary)
-            flush(temporary)
+            fsync_file(temporary)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -111,4 +111,4 @@ class Work:
             sha256=checksum(temporary),
         )
         failed = np.array([trace.status != "ok" for trace in traces])
-        return Written(entry, temporary, int(failed[shard.of].sum()))
+        return WrittenShard(entry, temporary, int(failed[shard.of].sum()))

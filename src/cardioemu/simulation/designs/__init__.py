@@ -6,7 +6,7 @@ from cardioemu.common.arrays import Scales
 from cardioemu.common.errors import UserError
 from cardioemu.simulation.designs.grids import factorial, one_at_a_time, rays
 from cardioemu.simulation.designs.space_filling import latin_hypercube, sobol
-from cardioemu.simulation.designs.table import file
+from cardioemu.simulation.designs.table import from_file
 
 DESIGNS: dict[str, Callable[..., Scales]] = {
     "rays": rays,
@@ -14,7 +14,7 @@ DESIGNS: dict[str, Callable[..., Scales]] = {
     "factorial": factorial,
     "sobol": sobol,
     "latin_hypercube": latin_hypercube,
-    "file": file,
+    "file": from_file,
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, validate_call
 
 from cardioemu.common.arrays import Scales
-from cardioemu.common.errors import UserError, hint, said
+from cardioemu.common.errors import UserError, format_validation_error, name_hint
 from cardioemu.simulation.scales import LARGEST_SCALE
 
 P = ParamSpec("P")
@@ -51,7 +51,7 @@ Range = Annotated[Sequence[Level], Field(min_length=2, max_length=2), AfterValid
 """The lowest and the highest multiplier of a conductance."""
 
 
-def checked(function: Callable[P, Scales]) -> Callable[P, Scales]:
+def validated_design(function: Callable[P, Scales]) -> Callable[P, Scales]:
     """Checks the arguments of a design against its annotations.
 
     Raises:
@@ -73,8 +73,8 @@ def checked(function: Callable[P, Scales]) -> Callable[P, Scales]:
 def _sentence(finding: Any, known: Collection[str]) -> str:
     if finding["type"] == "unexpected_keyword_argument":
         name = finding["loc"][-1]
-        return f"design.{name}: there is no such setting; {hint(name, known)}"
-    return said(finding, "design")
+        return f"design.{name}: there is no such setting; {name_hint(name, known)}"
+    return format_validation_error(finding, "design")
 
 
 def check_names(setting: str, names: Collection[str], scaled: Sequence[str]) -> None:
@@ -85,7 +85,7 @@ def check_names(setting: str, names: Collection[str], scaled: Sequence[str]) -> 
     """
     for name in names:
         if name not in scaled:
-            raise UserError(f"design.{setting}: {name!r} is none of the scaled conductances; {hint(name, scaled)}")
+            raise UserError(f"design.{setting}: {name!r} is none of the scaled conductances; {name_hint(name, scaled)}")
 
 
 def check_size(rows: int, scaled: Sequence[str]) -> None:

@@ -14,11 +14,11 @@ from cardioemu.simulation.designs.arguments import (
     Names,
     check_names,
     check_size,
-    checked,
+    validated_design,
 )
 
 
-@checked
+@validated_design
 def rays(scaled: Names = SEED_CURRENTS, levels: Levels = SEED_LEVELS) -> Scales:
     """Scales every non-empty subset of the conductances together, the others at control.
 
@@ -40,7 +40,7 @@ def rays(scaled: Names = SEED_CURRENTS, levels: Levels = SEED_LEVELS) -> Scales:
     return np.where(member, np.array(levels, dtype=float)[:, None], 1.0).reshape(-1, width)
 
 
-@checked
+@validated_design
 def one_at_a_time(
     scaled: Names = SEED_CURRENTS, levels: Levels = SEED_LEVELS, levels_of: Mapping[str, Levels] | None = None
 ) -> Scales:
@@ -70,7 +70,7 @@ def one_at_a_time(
     return rows
 
 
-@checked
+@validated_design
 def factorial(
     scaled: Names = SEED_CURRENTS, levels: Levels = SEED_LEVELS, levels_of: Mapping[str, Levels] | None = None
 ) -> Scales:

@@ -9,14 +9,22 @@ from scipy.stats import qmc
 
 from cardioemu.common.arrays import Scales
 from cardioemu.common.errors import UserError
-from cardioemu.simulation.designs.arguments import SEED_CURRENTS, Level, Names, Range, check_names, check_size, checked
+from cardioemu.simulation.designs.arguments import (
+    SEED_CURRENTS,
+    Level,
+    Names,
+    Range,
+    check_names,
+    check_size,
+    validated_design,
+)
 
 BITS = 52  # of a coordinate: whole numbers, so that no rounding moves a point over the edge of its slice
 
 Coordinates = Int64[np.ndarray, "cells scaled"]
 
 
-@checked
+@validated_design
 def sobol(
     n: PositiveInt = 1024,
     seed: NonNegativeInt = 0,
@@ -51,7 +59,7 @@ def sobol(
     return _stretched(sequence.random_base2((n - 1).bit_length())[:n], lows, highs)
 
 
-@checked
+@validated_design
 def latin_hypercube(
     n: PositiveInt = 1024,
     seed: NonNegativeInt = 0,

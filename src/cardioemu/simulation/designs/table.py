@@ -10,12 +10,12 @@ from pyarrow import csv, parquet
 
 from cardioemu.common.arrays import Scales
 from cardioemu.common.errors import UserError
-from cardioemu.simulation.designs.arguments import SEED_CURRENTS, Names, checked
-from cardioemu.simulation.scales import checked_scales
+from cardioemu.simulation.designs.arguments import SEED_CURRENTS, Names, validated_design
+from cardioemu.simulation.scales import validate_scales
 
 
-@checked
-def file(path: Path, scaled: Names = SEED_CURRENTS) -> Scales:
+@validated_design
+def from_file(path: Path, scaled: Names = SEED_CURRENTS) -> Scales:
     """Reads the scale vectors from a CSV or Parquet file with a column per scaled conductance.
 
     The columns stand in any order; further ones are left out. A CSV file has commas and a line of names at the top.
@@ -33,7 +33,7 @@ def file(path: Path, scaled: Names = SEED_CURRENTS) -> Scales:
     table = _read(path, scaled)
     try:
         columns = {name: _numbers(table[name], name) for name in scaled if name in table.column_names}
-        return checked_scales(pd.DataFrame(columns), scaled)
+        return validate_scales(pd.DataFrame(columns), scaled)
     except UserError as error:
         raise UserError(f"design.path: in {path}, {str(error).removeprefix('scales: ')}") from error
 

@@ -17,7 +17,7 @@ OfTime: TypeAlias = Callable[[np.ndarray], np.ndarray]
 JUMPING = myokit.Floor | myokit.Ceil | myokit.Condition
 
 
-def take_out_time(
+def extract_time_inputs(
     model: myokit.Model, order: Sequence[myokit.Variable]
 ) -> tuple[list[myokit.Variable], dict[myokit.Variable, OfTime]]:
     """Replaces all of a folded model that is piecewise constant in time by inputs, new variables of the model.

@@ -90,19 +90,19 @@ def fold(model: myokit.Model) -> list[myokit.Variable]:
     order = [equation.lhs.var() for block in model.solvable_order().values() for equation in block]
     for variable in order:
         variable.set_unit(None)
-        variable.set_rhs(folded(variable.rhs()))
+        variable.set_rhs(fold_constants(variable.rhs()))
     return order
 
 
-def folded(e: myokit.Expression) -> myokit.Expression:
+def fold_constants(e: myokit.Expression) -> myokit.Expression:
     """Returns the expression with every constant part as one number, in few operators (see `simplified`)."""
-    e = simplified(e)
+    e = simplify(e)
     if isinstance(e, myokit.LhsExpression | myokit.Number):
         return e
-    return type(e)(*(folded(operand) for operand in e))
+    return type(e)(*(fold_constants(operand) for operand in e))
 
 
-def simplified(e: myokit.Expression) -> myokit.Expression:
+def simplify(e: myokit.Expression) -> myokit.Expression:
     """Simplifies the outermost operator: a constant becomes a number, a branch that is never taken falls away.
 
     `a // b` and `a % b` become what defines them, with floor(a / b) as in C, so that all solvers round them alike.
@@ -110,7 +110,7 @@ def simplified(e: myokit.Expression) -> myokit.Expression:
     if isinstance(e, myokit.If | myokit.Piecewise):
         *possible, otherwise = _possible(e)
         if not possible:
-            return simplified(otherwise)
+            return simplify(otherwise)
         e = myokit.Piecewise(*possible, otherwise)
     elif isinstance(e, myokit.Quotient | myokit.Remainder):
         floor = myokit.Floor(myokit.Divide(e[0], e[1]))

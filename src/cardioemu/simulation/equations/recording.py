@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import myokit
 
-from cardioemu.common.errors import UserError, hint
+from cardioemu.common.errors import UserError, name_hint
 from cardioemu.simulation.equations.right_hand_side import Equations
 
 
@@ -20,5 +20,5 @@ def recorded_variables(equations: Equations, record: Sequence[str]) -> list[myok
     names |= {s.name(): s for s in equations.states if short.count(s.name()) == 1}
     for name in record:
         if name not in names:
-            raise UserError(f"record: {name!r} is no state or variable of the model; {hint(name, names)}")
+            raise UserError(f"record: {name!r} is no state or variable of the model; {name_hint(name, names)}")
     return [names[name] for name in record]

@@ -9,9 +9,9 @@ from myokit.formats.ansic import AnsiCExpressionWriter
 from myokit.formats.python import NumPyExpressionWriter
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation.equations.explicit_time import OfTime, take_out_time
-from cardioemu.simulation.equations.folding import evaluate, fold, simplified
-from cardioemu.simulation.equations.singularities import bridged
+from cardioemu.simulation.equations.explicit_time import OfTime, extract_time_inputs
+from cardioemu.simulation.equations.folding import evaluate, fold, simplify
+from cardioemu.simulation.equations.singularities import remove_singularities
 
 Assignment = tuple[myokit.LhsExpression, myokit.Expression]
 
@@ -47,7 +47,7 @@ class Equations:
 
     states: tuple[myokit.Variable, ...]
     assignments: tuple[Assignment, ...]
-    controls: np.ndarray
+    control_values: np.ndarray
     inputs: tuple[Input, ...]
     time: myokit.Variable | None
     name: Callable[[myokit.LhsExpression], str]
@@ -69,8 +69,8 @@ def equations(model: myokit.Model, scaled: Mapping[str, str]) -> Equations:
     driven = _driven(model)
     for i, variable in enumerate(scaled_constants):
         variable.set_binding(f"scaled_{i}")
-    order, timed = take_out_time(model, fold(model))
-    for variable, rhs in bridged(order, model.label("membrane_potential")).items():
+    order, timed = extract_time_inputs(model, fold(model))
+    for variable, rhs in remove_singularities(order, model.label("membrane_potential")).items():
         variable.set_rhs(rhs)
     time = model.time() if model.time().is_referenced() else None
     inputs = [Input(binding, float(evaluate(v.rhs()))) for v, binding in driven.items()]
@@ -142,7 +142,7 @@ class _Folding:
     NAN: str
 
     def ex(self, e: myokit.Expression) -> str:
-        return super().ex(simplified(e))  # type: ignore[misc]
+        return super().ex(simplify(e))  # type: ignore[misc]
 
     def _ex_number(self, e: myokit.Number) -> str:
         value = e.value()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import myokit
 import numpy as np
 
-from cardioemu.simulation.equations.folding import folded
+from cardioemu.simulation.equations.folding import fold_constants
 from cardioemu.simulation.equations.probe import NODES, Probe, WIDTHS_mV
 
 Points = frozenset[float]
@@ -34,7 +34,9 @@ COEFFICIENTS = {
 }
 
 
-def bridged(order: Sequence[myokit.Variable], potential: myokit.Variable) -> dict[myokit.Variable, myokit.Expression]:
+def remove_singularities(
+    order: Sequence[myokit.Variable], potential: myokit.Variable
+) -> dict[myokit.Variable, myokit.Expression]:
     """Bridges the points where a denominator that depends on the potential alone is 0, but the rate has a limit.
 
     In a window about such a point, the factors that go to 0 or infinity there are replaced by the cubic through their
@@ -170,12 +172,15 @@ class _Search:
         names = [myokit.Name(name) for name in ("far_left", "left", "right", "far_right")]
         nodes = {name: self._at(e, at + width * node) for name, node in zip(names, NODES[1:5], strict=True)}
         known = {**nodes, myokit.Name("width"): myokit.Number(width)}
-        return {**known, **{myokit.Name(name): folded(form.clone(subst=known)) for name, form in COEFFICIENTS.items()}}
+        return {
+            **known,
+            **{myokit.Name(name): fold_constants(form.clone(subst=known)) for name, form in COEFFICIENTS.items()},
+        }
 
     def _at(self, e: myokit.Expression, V_mV: float) -> myokit.Expression:
         """Writes an expression at a fixed V, through all variables that depend on V."""
         fixed = {r: self._at(r.rhs(), V_mV) for r in e.references() if r != self.V and self.V in self.needs[r]}
-        return folded(e.clone(subst={**fixed, self.V: myokit.Number(V_mV)}))
+        return fold_constants(e.clone(subst={**fixed, self.V: myokit.Number(V_mV)}))
 
     def _has_limit(self, e: myokit.Expression, at: float, cubic: Cubic) -> bool:
         """Tells whether an expression has about its limit as its value at the point itself."""

@@ -15,7 +15,7 @@ GRID_AT_ONCE = 65_536
 LevelAt: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 
-class Course(NamedTuple):
+class PiecewiseConstant(NamedTuple):
     """One input over time.
 
     Attributes:
@@ -27,7 +27,7 @@ class Course(NamedTuple):
     levels: np.ndarray
 
 
-class Train(NamedTuple):
+class PulseTrain(NamedTuple):
     """Equal stimuli; `repeats` is infinite for a train without end."""
 
     level: float
@@ -37,7 +37,7 @@ class Train(NamedTuple):
     repeats: float
 
 
-def of_trains(trains: Sequence[Train], duration_ms: float | int, name: str) -> Course:
+def from_pulse_trains(trains: Sequence[PulseTrain], duration_ms: float | int, name: str) -> PiecewiseConstant:
     """Finds the course of the input `name`, which is 0 outside all stimuli; a later stimulus takes an earlier's place.
 
     Raises:
@@ -66,17 +66,17 @@ def of_trains(trains: Sequence[Train], duration_ms: float | int, name: str) -> C
     order = np.argsort(edges, kind="stable")
     edges, after = edges[order], after[order]
     kept = np.append(np.diff(edges) > 0, True) & (edges < duration_ms)  # of two at time 0 the stimulus
-    return Course(edges[kept], after[kept])
+    return PiecewiseConstant(edges[kept], after[kept])
 
 
-def _count(train: Train, duration_ms: float | int) -> int:
+def _count(train: PulseTrain, duration_ms: float | int) -> int:
     if train.repeats == 1:
         return 1
     fit = np.clip((duration_ms - train.start_ms) / train.period_ms + 2, 0, MAX_EDGES)
     return int(min(fit, train.repeats))
 
 
-def of_function(level_at: LevelAt, duration_ms: float | int) -> Course:
+def from_function(level_at: LevelAt, duration_ms: float | int) -> PiecewiseConstant:
     """Finds the course of an input whose level is a piecewise constant function of time in ms, (n,) -> (n,).
 
     Returns:
@@ -112,7 +112,7 @@ def of_function(level_at: LevelAt, duration_ms: float | int) -> Course:
     edge, level = np.concatenate(edges), np.concatenate(levels)
     order = np.argsort(edge)
     order = order[edge[order] < duration_ms]
-    return Course(edge[order], level[order])
+    return PiecewiseConstant(edge[order], level[order])
 
 
 def _first_change(level_at: LevelAt, low: np.ndarray, high: np.ndarray, level: np.ndarray) -> np.ndarray:

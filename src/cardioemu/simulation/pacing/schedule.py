@@ -10,7 +10,7 @@ import numpy as np
 from cardioemu.common.errors import UserError
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.pacing import AnyProtocol, OneProtocol, Pacing
-from cardioemu.simulation.pacing.courses import Course, Train, of_function, of_trains
+from cardioemu.simulation.pacing.courses import PiecewiseConstant, PulseTrain, from_function, from_pulse_trains
 
 
 class Schedule(NamedTuple):
@@ -50,12 +50,12 @@ def schedule(cell: Cell, protocol: AnyProtocol, duration_ms: float | int) -> Sch
     courses = []
     for i in inputs:
         if i.of_time is not None:
-            courses.append(of_function(i.of_time, duration_ms))
+            courses.append(from_function(i.of_time, duration_ms))
         elif i.binding in protocols:
             trains = _trains(protocols[i.binding], i.binding, cell.ms_per_file_time)
-            courses.append(of_trains(trains, duration_ms, i.binding))
+            courses.append(from_pulse_trains(trains, duration_ms, i.binding))
         else:
-            courses.append(Course(np.zeros(1), np.array([0.0 if i.binding == "pace" else i.value])))
+            courses.append(PiecewiseConstant(np.zeros(1), np.array([0.0 if i.binding == "pace" else i.value])))
     edges = np.unique(np.concatenate([np.zeros(1), *(course.edges_ms for course in courses)]))
     levels = np.empty((len(edges), len(courses)))
     for column, course in enumerate(courses):
@@ -80,7 +80,7 @@ def _by_binding(protocol: AnyProtocol, of_cell: AnyProtocol, bindings: list[str]
     return protocols
 
 
-def _trains(protocol: OneProtocol, binding: str, ms_per_file_time: float) -> list[Train]:
+def _trains(protocol: OneProtocol, binding: str, ms_per_file_time: float) -> list[PulseTrain]:
     """The events of a protocol, in ms."""
     if isinstance(protocol, Pacing):
         p, count = protocol, np.inf if protocol.count is None else protocol.count
@@ -88,7 +88,7 @@ def _trains(protocol: OneProtocol, binding: str, ms_per_file_time: float) -> lis
             raise UserError(
                 f"protocol: the Pacing of {binding!r} has no period_ms; give it one, or leave {binding!r} out"
             )
-        return [Train(p.amplitude, p.start_ms, p.duration_ms, p.period_ms or 1.0, count)]
+        return [PulseTrain(p.amplitude, p.start_ms, p.duration_ms, p.period_ms or 1.0, count)]
     if not isinstance(protocol, myokit.Protocol):
         raise UserError(
             f"protocol: got a {type(protocol).__name__} for {binding!r}, allowed are events of constant level, as a "
@@ -109,5 +109,5 @@ def _trains(protocol: OneProtocol, binding: str, ms_per_file_time: float) -> lis
             )
         count = (event.multiplier() or np.inf) if event.period() > 0 else 1
         start_ms, length_ms, period_ms = map(ms, times)
-        trains.append(Train(event.level(), start_ms, length_ms, period_ms, count))
+        trains.append(PulseTrain(event.level(), start_ms, length_ms, period_ms, count))
     return trains

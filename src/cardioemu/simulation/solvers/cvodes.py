@@ -15,7 +15,7 @@ import numpy as np
 from cardioemu.common.errors import UserError
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.solvers.problem import STEP_TOO_SMALL, TOO_MANY_STEPS, Problem
-from cardioemu.simulation.solvers.tracing import Steps, Tracer
+from cardioemu.simulation.solvers.tracing import Steps, TraceBuilder
 from cardioemu.traces import Trace
 
 MAX_STEPS, MAX_STEPS_PER_MS = 100_000, 1000
@@ -38,7 +38,7 @@ def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> li
     Raises:
         UserError: Myokit cannot build its simulation on this machine.
     """
-    tracer, traces = Tracer(problem), []
+    tracer, traces = TraceBuilder(problem), []
     for scale, state in zip(problem.scales, problem.initial, strict=True):
         with _lock, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "CVODES", RuntimeWarning)
@@ -89,11 +89,11 @@ class _Limit(myokit.ProgressReporter):
         return self.reports >= 0
 
 
-def _steps(problem: Problem, tracer: Tracer, scale: np.ndarray, state: np.ndarray) -> Steps:
+def _steps(problem: Problem, tracer: TraceBuilder, scale: np.ndarray, state: np.ndarray) -> Steps:
     """Steps from edge to edge of the schedule until the end, or until CVODES gives up."""
     cell, simulation = problem.cell, _simulation(problem.cell)
     simulation.set_tolerance(problem.atol.min(), problem.rtol)
-    for constant, value in zip(cell.scaled_constants.values(), scale * cell.equations.controls, strict=True):
+    for constant, value in zip(cell.scaled_constants.values(), scale * cell.equations.control_values, strict=True):
         simulation.set_constant(constant, value)
     limit = _Limit(MAX_STEPS + MAX_STEPS_PER_MS * problem.duration_ms)
     driven = [i.of_time is None for i in cell.equations.inputs]

@@ -75,7 +75,9 @@ def _compiled(cell: Cell, partials: list[Assignment], wanted: Iterable[myokit.Ex
             lines.append(f"    {e.name(lhs)} = {writer.ex(rhs)}")
             needed |= rhs.references()
     lines += [
-        f"    {letter}{i} = {letter}[{i}]" for letter, n in (("p", e.controls), ("q", e.inputs)) for i in range(len(n))
+        f"    {letter}{i} = {letter}[{i}]"
+        for letter, n in (("p", e.control_values), ("q", e.inputs))
+        for i in range(len(n))
     ]
     lines += [f"    {e.name(myokit.Name(state))} = y[{i}]" for i, state in enumerate(e.states)]
     body = [*reversed(lines), f"    return [{', '.join(writer.ex(x) for x in outputs)}]"]

@@ -10,7 +10,7 @@ from scipy.integrate import BDF
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.solvers.numpy_functions import Jacobian, jacobian_function
 from cardioemu.simulation.solvers.problem import STEP_TOO_SMALL, TOO_MANY_STEPS, Problem
-from cardioemu.simulation.solvers.tracing import Steps, Tracer
+from cardioemu.simulation.solvers.tracing import Steps, TraceBuilder
 from cardioemu.traces import Trace
 
 # Without a given first step SciPy works one out that can be NaN, which it then tries for ever.
@@ -28,7 +28,7 @@ def generate(cell: Cell) -> str:
 
 def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> list[Trace]:
     """Integrates one cell after the other; Python holds it to one thread, so `threads` changes nothing."""
-    tracer, jacobian, traces = Tracer(problem), jacobian_function(problem.cell), []
+    tracer, jacobian, traces = TraceBuilder(problem), jacobian_function(problem.cell), []
     for scale, state in zip(problem.scales, problem.initial, strict=True):
         with np.errstate(all="ignore"):  # what overflows makes the step fail
             steps = _steps(problem, tracer, jacobian, scale, state)
@@ -37,7 +37,7 @@ def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> li
     return traces
 
 
-def _steps(problem: Problem, tracer: Tracer, jacobian: Jacobian, scale: np.ndarray, state: np.ndarray) -> Steps:
+def _steps(problem: Problem, tracer: TraceBuilder, jacobian: Jacobian, scale: np.ndarray, state: np.ndarray) -> Steps:
     """Steps from edge to edge of the schedule until the end, or until BDF gives up."""
     steps: list[tuple[float, np.ndarray, int]] = []
     room = MAX_STEPS + MAX_STEPS_PER_MS * problem.duration_ms
@@ -76,7 +76,7 @@ def _stepper(
 ) -> BDF:
     """SciPy's integrator between two edges of the schedule, where the levels of the inputs are constant."""
     cell = problem.cell
-    scaled = scale * cell.equations.controls
+    scaled = scale * cell.equations.control_values
 
     def rates(time_ms: float, y: np.ndarray) -> np.ndarray:
         return cell.derivatives(y, scale, float(time_ms), levels)

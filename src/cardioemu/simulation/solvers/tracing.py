@@ -37,7 +37,7 @@ class Steps(NamedTuple):
     failure: Failure | None = None
 
 
-class Tracer:
+class TraceBuilder:
     """Makes the traces of one problem."""
 
     def __init__(self, problem: Problem) -> None:
@@ -59,7 +59,7 @@ class Tracer:
         """Returns the trace through the steps of one cell, cut off where V or dV/dt is not finite in float32."""
         problem, final, failure = self.problem, steps.states[-1], steps.failure
         time_ms, states, segment = (part[_spaced(steps)] for part in steps[:3])
-        scaled = scale * problem.cell.equations.controls
+        scaled = scale * problem.cell.equations.control_values
         curves = np.empty((len(time_ms), 1 + len(problem.record), 2), dtype=np.float32)
         with np.errstate(all="ignore"):  # what overflows is found below
             for first in range(0, len(time_ms), STEPS_AT_ONCE):

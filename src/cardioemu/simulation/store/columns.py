@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from cardioemu.common.arrays import Scales
 from cardioemu.common.errors import UserError
-from cardioemu.traces import Recording, Trace, beat
+from cardioemu.traces import Recording, Trace, beat_biomarkers
 
 METADATA = b"cardioemu"
 OF_CELL = ("status", "label", "beats", "cl_ms", "apd90_ms")
@@ -33,7 +33,7 @@ _FIELDS = (
 )
 
 
-def slope_of(recorded: str) -> str:
+def slope_column(recorded: str) -> str:
     """Names the column with the time derivative of a recorded quantity."""
     return f"{recorded} per ms"
 
@@ -53,7 +53,7 @@ def schema(scaled: Sequence[str], record: Mapping[str, str], facts: Mapping[str,
     recorded = []
     for name, unit in record.items():
         recorded += [pa.field(name, _SHORT, metadata={"unit": unit})]
-        recorded += [pa.field(slope_of(name), _SHORT, metadata={"unit": f"{unit} per ms"})]
+        recorded += [pa.field(slope_column(name), _SHORT, metadata={"unit": f"{unit} per ms"})]
     fields = [pa.field("cell", pa.int64()), *scales, *_FIELDS, *recorded]
     names = [field.name for field in fields]
     if twice := [n for n in [*scaled, *record] if names.count(n) > 1 or (n in scaled and n in TAKEN)]:
@@ -84,11 +84,11 @@ def to_rows(schema: pa.Schema, cells: np.ndarray, scales: Scales, traces: Sequen
         "dvdt_mV_per_ms": [trace.step_slope for trace in traces],
         "starts_ms": [trace.starts_ms for trace in traces],
         "final_state": [trace.final_state for trace in traces],
-        "starts_before": [trace.starts_before for trace in traces],
+        "starts_before": [trace.aps_before_start for trace in traces],
     }
     for name in traces[0].recorded:
         values[name] = [trace.recorded[name].step_value for trace in traces]
-        values[slope_of(name)] = [trace.recorded[name].step_slope for trace in traces]
+        values[slope_column(name)] = [trace.recorded[name].step_slope for trace in traces]
     distinct = pa.table([pa.array(v, schema.field(n).type) for n, v in values.items()], list(values)).take(of)
     design = dict(zip(schema.names, [cells, *scales.T], strict=False))
     return pa.table({n: design.get(n, distinct[n] if n in values else None) for n in schema.names}, schema)
@@ -99,7 +99,7 @@ def _last_beat(trace: Trace) -> dict[str, float | int | None]:
     if len(starts) < 3:
         return {"beats": 0, "cl_ms": None, "apd90_ms": None}
     since, start, end = starts[-3:]
-    apd90_ms = beat(trace, start, end, since, apd_percent=[90])["apd90_ms"]
+    apd90_ms = beat_biomarkers(trace, start, end, since, apd_percent=[90])["apd90_ms"]
     return {"beats": len(starts) - 2, "cl_ms": end - start, "apd90_ms": apd90_ms}
 
 
@@ -111,7 +111,7 @@ def from_rows(table: pa.Table, record: Sequence[str], duration_ms: float) -> Ite
         of_cell = {name: column[row] for name, column in lists.items()}
         time_ms, voltage_mV, dvdt_mV_per_ms = (of_cell[name] for name in STEPS)
         recorded = {
-            name: Recording(time_ms, of_cell[name], of_cell[slope_of(name)], duration_ms, status) for name in record
+            name: Recording(time_ms, of_cell[name], of_cell[slope_column(name)], duration_ms, status) for name in record
         }
         final = of_cell["final_state"]
         yield cell, Trace(time_ms, voltage_mV, dvdt_mV_per_ms, duration_ms, status, recorded, final, before)
@@ -119,7 +119,7 @@ def from_rows(table: pa.Table, record: Sequence[str], duration_ms: float) -> Ite
 
 def trace_columns(record: Sequence[str]) -> list[str]:
     """Names the list columns that a trace is made of; those with one value are `SINGLE`."""
-    return [*STEPS, "final_state", *record, *map(slope_of, record)]
+    return [*STEPS, "final_state", *record, *map(slope_column, record)]
 
 
 class _ListColumn:

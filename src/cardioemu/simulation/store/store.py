@@ -31,12 +31,12 @@ class TraceStore:
         self.folder = folder
         if not (folder / FACTS).is_file() or not (folder / MANIFEST).is_file():
             raise FileNotFoundError(f"{folder} holds no trace store")
-        self.facts = read_facts(folder)
+        self.metadata = read_metadata(folder)
         try:
-            self.key = str(self.facts["key"])
-            self.duration_ms = float(self.facts["duration_ms"])
-            self.scaled: tuple[str, ...] = tuple(self.facts["scaled"])
-            self.record: tuple[str, ...] = tuple(self.facts["record"])
+            self.key = str(self.metadata["key"])
+            self.duration_ms = float(self.metadata["duration_ms"])
+            self.scaled: tuple[str, ...] = tuple(self.metadata["scaled"])
+            self.record: tuple[str, ...] = tuple(self.metadata["record"])
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(folder / FACTS, error) from error
         self.entries: dict[str, Entry] = read_manifest(folder, self.key)
@@ -79,13 +79,13 @@ class TraceStore:
                     return found[cell]
         raise KeyError(f"{self.folder} has no cell {cell}")
 
-    def damaged(self) -> dict[str, str]:
+    def verify(self) -> dict[str, str]:
         """Holds every shard against its checksum and says of those that fail what is wrong."""
         faults = {name: entry.fault(self.folder) for name, entry in self.entries.items()}
         return {name: fault for name, fault in faults.items() if fault is not None}
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
+def read_metadata(folder: Path) -> dict[str, Any]:
     """Reads what determined the campaign of a folder.
 
     Raises:

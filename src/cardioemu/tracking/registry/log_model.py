@@ -53,10 +53,10 @@ def log_emulator(client: MlflowClient, run_id: str, checkpoint: Path, register: 
     """
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    models = models_of(client, run_id)
-    for unfinished in (model for model in models if not is_whole(model)):  # a kill left it
+    models = logged_models(client, run_id)
+    for unfinished in (model for model in models if not is_complete(model)):  # a kill left it
         client.delete_logged_model(unfinished.model_id)
-    model = next(filter(is_whole, models), None)
+    model = next(filter(is_complete, models), None)
     if model is None or model.tags.get(DIGEST) != digest:
         model = _log(client, run_id, checkpoint, digest)
     outputs = client.get_run(run_id).outputs
@@ -67,13 +67,13 @@ def log_emulator(client: MlflowClient, run_id: str, checkpoint: Path, register: 
     return str(model.model_id)
 
 
-def models_of(client: MlflowClient, run_id: str, name: str = NAME) -> list[LoggedModel]:
+def logged_models(client: MlflowClient, run_id: str, name: str = NAME) -> list[LoggedModel]:
     """Finds the models of a run, the newest first, unfinished ones too."""
     experiment_id = client.get_run(run_id).info.experiment_id
     return list(client.search_logged_models([experiment_id], f"name = '{name}' AND source_run_id = '{run_id}'"))
 
 
-def is_whole(model: LoggedModel) -> bool:
+def is_complete(model: LoggedModel) -> bool:
     """Returns whether a model was logged to its end."""
     return bool(model.status == LoggedModelStatus.READY)
 
@@ -100,7 +100,7 @@ def _save(folder: Path, model: LoggedModel, checkpoint: Path) -> str:
     from cardioemu.emulator import load_emulator  # and torch
 
     emulator = load_emulator(checkpoint)
-    inputs, samples = len(emulator.specification.scaled), emulator.window.points
+    inputs, samples = len(emulator.specification.scaled), emulator.window.output_samples
     description = Model(model.artifact_location, model.source_run_id, model_id=model.model_id)
     with TemporaryDirectory() as empty:
         # MLflow would copy the checkpoint into `folder` and from there to where it stays: gigabytes, in /tmp, for

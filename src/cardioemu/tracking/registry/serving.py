@@ -11,7 +11,7 @@ from cardioemu.common.errors import UserError
 from cardioemu.emulator import Emulator, load_emulator
 
 
-class Served(PythonModel):
+class EmulatorPythonModel(PythonModel):
     """Answers scale vectors (cells, scaled) by windows (cells, samples) in mV, both float32."""
 
     emulator: Emulator
@@ -35,4 +35,4 @@ class Served(PythonModel):
             raise MlflowException.invalid_parameter_value(str(error)) from error
 
 
-set_model(Served())
+set_model(EmulatorPythonModel())

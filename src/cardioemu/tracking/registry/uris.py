@@ -15,15 +15,15 @@ from mlflow.utils.uri import is_local_uri
 from sqlalchemy import make_url
 
 from cardioemu.common.errors import UserError, first_line
-from cardioemu.runtime.files import atomic, stage_key
+from cardioemu.runtime.files import atomic_write, content_key
 from cardioemu.tracking.failures import FAILURES
-from cardioemu.tracking.registry.log_model import CHAMPION, CHECKPOINT, NAME, is_whole, models_of
+from cardioemu.tracking.registry.log_model import CHAMPION, CHECKPOINT, NAME, is_complete, logged_models
 
 FORM = re.compile(r"runs:/[^/]+/[^/]+|models:/m-[^/@]+|models:/[^/@]+[/@][^/@]+")
 FORMS = f"runs:/RUN_ID/{NAME}, models:/NAME@{CHAMPION}, models:/NAME/VERSION and models:/MODEL_ID"
 
 
-def checkpoint_of(uri: str) -> Path:
+def resolve_checkpoint(uri: str) -> Path:
     """Finds the checkpoint of a model that `log_emulator` recorded.
 
     It is looked for where MLflow looks by default: what MLFLOW_TRACKING_URI names, or else mlflow.db in the current
@@ -51,10 +51,10 @@ def checkpoint_of(uri: str) -> Path:
         source = f"{location}/{held['path']}"
         if local:
             return Path(mlflow.artifacts.download_artifacts(source))
-        key = stage_key("model", server=tracking_uri, source=source)
+        key = content_key("model", server=tracking_uri, source=source)
         path = Path(platformdirs.user_cache_dir("cardioemu")) / "models" / key / Path(source).name
         if not path.exists():
-            with atomic(path) as file, TemporaryDirectory(dir=path.parent) as folder:
+            with atomic_write(path) as file, TemporaryDirectory(dir=path.parent) as folder:
                 Path(mlflow.artifacts.download_artifacts(source, dst_path=folder)).replace(file)
         return path
 
@@ -73,7 +73,7 @@ def _location(uri: str, tracking_uri: str) -> str:
     if uri.startswith("models:/"):
         return str(ModelsArtifactRepository.get_underlying_uri(uri))
     _, run_id, name = uri.split("/")
-    model = next(filter(is_whole, models_of(MlflowClient(), run_id, name)), None)
+    model = next(filter(is_complete, logged_models(MlflowClient(), run_id, name)), None)
     if model is None:
         raise UserError(
             f"checkpoint: got {uri}, but that run has no finished model {name}; give a run that has ended, or the "

@@ -17,7 +17,7 @@ from cardioemu.windowing import CycleRule
 STEPS = 2  # in the first the optimiser makes its state, the second is like all others
 
 
-class Rehearsal(NamedTuple):
+class MemoryUse(NamedTuple):
     """Bytes that the parts of training take.
 
     Attributes:
@@ -41,17 +41,17 @@ class Rehearsal(NamedTuple):
         return self.network + self.gradients + self.optimizer + self.working
 
 
-def rehearse(
+def measure_memory(
     make_network: Callable[[], Network],
     make_optimizer: Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer],
     *,
     inputs: int,
-    points: int,
+    output_samples: int,
     batch_size: int,
     cells: int,
     windows: int,
     mixed: bool,
-) -> Rehearsal:
+) -> MemoryUse:
     """Builds a network, takes two training steps and validates, in fractions of a second whatever its size.
 
     Args:
@@ -68,13 +68,13 @@ def rehearse(
         network = make_network()
         building, of_network = live.most, live.now
         optimizer = make_optimizer(network.parameters())
-        numbers = CycleRule().points if network.trained_on == "cycles" else points
+        numbers = CycleRule().output_samples if network.trained_on == "cycles" else output_samples
         for _ in range(STEPS):
             live.most = live.now
             batch = torch.empty(batch_size, inputs), torch.empty(batch_size, numbers)
             with _arithmetic(mixed):
-                loss = network.summed_error(*batch)
-                if (of_firing := network.firing_error(batch[0], batch[1][:, 0])) is not None:
+                loss = network.loss(*batch)
+                if (of_firing := network.firing_loss(batch[0], batch[1][:, 0])) is not None:
                     loss = loss + of_firing
             optimizer.zero_grad()
             loss.backward()
@@ -85,9 +85,9 @@ def rehearse(
         gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
         live.most = live.now
         with torch.no_grad(), _arithmetic(mixed):
-            cell_rmse_mV(network, torch.empty(cells, inputs), torch.empty(cells, windows, points))
+            cell_rmse_mV(network, torch.empty(cells, inputs), torch.empty(cells, windows, output_samples))
         most = max(most, live.most)
-    return Rehearsal(of_network, building, gradients, kept - of_network - gradients, most - kept)
+    return MemoryUse(of_network, building, gradients, kept - of_network - gradients, most - kept)
 
 
 def _arithmetic(mixed: bool) -> AbstractContextManager[Any]:

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from cardioemu.runtime.machine import free_disk, free_memory, in_words, resident
-from cardioemu.training.memory.fake_run import Rehearsal, rehearse
+from cardioemu.runtime.machine import format_bytes, free_disk, free_memory, private_memory
+from cardioemu.training.memory.fake_run import MemoryUse, measure_memory
 from cardioemu.windowing import CELLS_AT_ONCE
 
-PLACES = ("host", "GPU", "disk")
+POOLS = ("host", "GPU", "disk")
 NAMES = {"host": "host memory", "GPU": "GPU memory", "disk": "disk for checkpoints"}
 MIXED = "bf16-mixed"
 LATER = 30_000_000  # what the program itself still loads and draws after this: plots, MLflow, threads
@@ -35,7 +35,7 @@ class Preflight:
         held: training windows held in memory, by place, in each process.
     """
 
-    rehearsal: Rehearsal
+    memory_use: MemoryUse
     gpu: bool
     free: Mapping[str, int]
     program: int
@@ -44,9 +44,9 @@ class Preflight:
     held: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def parts(self) -> dict[str, dict[str, int]]:
+    def breakdown(self) -> dict[str, dict[str, int]]:
         """What there is at once in training in one process, by part and place."""
-        r, device = self.rehearsal, "GPU" if self.gpu else "host"
+        r, device = self.memory_use, "GPU" if self.gpu else "host"
         return {
             "program": {"host": self.program + LATER} | ({"GPU": CUDA} if self.gpu else {}),
             "parameters": {device: r.network // self.shards},
@@ -61,32 +61,32 @@ class Preflight:
     @property
     def initialisation(self) -> int:
         """What there is of the host's memory at once while the network is built, before the rest comes."""
-        return self.parts["program"]["host"] + self.rehearsal.building
+        return self.breakdown["program"]["host"] + self.memory_use.building
 
     @property
-    def needs(self) -> dict[str, int]:
+    def required(self) -> dict[str, int]:
         """The most that the run takes of each place at any time: of the host, all its processes together."""
-        training = {place: sum(part.get(place, 0) for part in self.parts.values()) for place in PLACES}
+        training = {place: sum(part.get(place, 0) for part in self.breakdown.values()) for place in POOLS}
         return training | {"host": self.processes * max(training["host"], self.initialisation)}
 
     @property
-    def short(self) -> list[str]:
+    def insufficient(self) -> list[str]:
         """The places that have too little."""
-        return [place for place, needed in self.needs.items() if needed > self.free[place]]
+        return [place for place, needed in self.required.items() if needed > self.free[place]]
 
     @property
-    def room(self) -> dict[str, int]:
+    def window_budget(self) -> dict[str, int]:
         """How much of the training windows each process may hold in memory: half of what the run leaves."""
-        needs = replace(self, held={}).needs
+        needs = replace(self, held={}).required
         left = {place: HELD_PART * max(self.free[place] - needs[place], 0) for place in ("GPU", "host")}
         return {"GPU": int(left["GPU"]), "host": int(left["host"]) // self.processes}
 
     def __str__(self) -> str:
         begin = {"initialisation": {"host": self.initialisation}}
-        rows = self.parts | begin | {"at most": self.needs, "there is": dict(self.free)}
-        places = [place for place in PLACES if place != "GPU" or self.gpu]
+        rows = self.breakdown | begin | {"at most": self.required, "there is": dict(self.free)}
+        places = [place for place in POOLS if place != "GPU" or self.gpu]
         table = pd.DataFrame.from_dict(rows, orient="index", columns=places)
-        return table.map(lambda size: in_words(size) if size > 0 else "").rename_axis("memory").to_string()
+        return table.map(lambda size: format_bytes(size) if size > 0 else "").rename_axis("memory").to_string()
 
 
 @dataclass(frozen=True)
@@ -107,20 +107,20 @@ class TrainingJob:
     model: partial[Any]
     optimizer: Callable[..., Any]
     inputs: int
-    points: int
+    output_samples: int
     windows: int
     batch_size: int
     trainer: partial[Any]
     folder: Path
 
     @cached_property
-    def rehearsal(self) -> Rehearsal:
+    def memory_use(self) -> MemoryUse:
         """What the network and its training take; allocates nothing."""
-        return rehearse(
+        return measure_memory(
             self.model,
             self.optimizer,
             inputs=self.inputs,
-            points=self.points,
+            output_samples=self.output_samples,
             batch_size=-(-self.batch_size // (self._processes * self.trainer.keywords["accumulate"])),
             cells=CELLS_AT_ONCE,
             windows=self.windows,
@@ -131,7 +131,7 @@ class TrainingJob:
         """Measures what this process has and what is there now, beside what the job takes."""
         trainer = self.trainer.keywords
         gpu = trainer["accelerator"] == "gpu"
-        program = resident()
+        program = private_memory()
         replaced = sum(path.stat().st_size for path in self.folder.glob("*.ckpt"))  # of a run that is resumed
         free = {
             "host": free_memory() + program,
@@ -139,21 +139,21 @@ class TrainingJob:
             "disk": free_disk(self.folder) + replaced,
         }
         shards = self._processes if trainer["strategy"] == "fsdp" else 1
-        return Preflight(self.rehearsal, gpu, free, program, trainer["devices"], shards)
+        return Preflight(self.memory_use, gpu, free, program, trainer["devices"], shards)
 
     @property
     def _processes(self) -> int:
         trainer = self.trainer.keywords
         return int(trainer["devices"] * trainer["nodes"])
 
-    def misfit(self) -> str | None:
+    def shortfall_message(self) -> str | None:
         """Says in a sentence what the job lacks and what would fit; None if it fits."""
         found = self.preflight()
-        if not found.short:
+        if not found.insufficient:
             return None
         lacks = " and ".join(
-            f"{in_words(found.needs[place])} of {NAMES[place]}, of which {in_words(found.free[place])} are there"
-            for place in found.short
+            f"{format_bytes(found.required[place])} of {NAMES[place]}, of which {format_bytes(found.free[place])} are there"
+            for place in found.insufficient
         )
         fitting = [setting for setting in self._alternatives() if setting]
         would = f"{' or '.join(fitting)} would fit" if fitting else "no smaller batch or network would fit"
@@ -165,18 +165,18 @@ class TrainingJob:
             yield self._largest("model.hidden", keywords["hidden"], lambda n: {"model": partial(self.model, hidden=n)})
         if keywords.get("dead_weights") == "hold":
             lighter = replace(self, model=partial(self.model, dead_weights="drop"))
-            yield None if lighter.preflight().short else "model.dead_weights=drop"
+            yield None if lighter.preflight().insufficient else "model.dead_weights=drop"
         yield self._largest("data.batch_size", self.batch_size, lambda n: {"batch_size": n})
         if self.trainer.keywords["precision"] != MIXED:
             mixed = replace(self, trainer=partial(self.trainer.func, **self.trainer.keywords | {"precision": MIXED}))
-            yield None if mixed.preflight().short else f"trainer.precision={MIXED}"
+            yield None if mixed.preflight().insufficient else f"trainer.precision={MIXED}"
 
     def _largest(self, name: str, too_large: int, change: Callable[[int], dict[str, Any]]) -> str | None:
         """Finds the largest value with two digits that count for which the job fits."""
         fits, misfits = 0, too_large
         while misfits - fits > max(1, fits // 100):
             middle = (fits + misfits) // 2
-            if replace(self, **change(middle)).preflight().short:
+            if replace(self, **change(middle)).preflight().insufficient:
                 misfits = middle
             else:
                 fits = middle

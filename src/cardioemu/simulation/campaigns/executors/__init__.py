@@ -2,6 +2,6 @@
 
 from cardioemu.simulation.campaigns.executors import dask, local
 
-ENGINES = {"local": local.run, "dask": dask.run}
+EXECUTORS = {"local": local.run, "dask": dask.run}
 
-__all__ = ["ENGINES"]
+__all__ = ["EXECUTORS"]

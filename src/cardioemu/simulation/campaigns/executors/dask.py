@@ -13,10 +13,10 @@ from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cardioemu.common.errors import UserError
-from cardioemu.runtime.files import stage_key
-from cardioemu.simulation.campaigns.executors.workers import POLL_S, Workers, connected, gone
-from cardioemu.simulation.campaigns.settings import Engine
-from cardioemu.simulation.campaigns.work import Shard, Work, Written
+from cardioemu.runtime.files import content_key
+from cardioemu.simulation.campaigns.executors.workers import POLL_S, Workers, connect_workers, workers_lost_error
+from cardioemu.simulation.campaigns.settings import Executor
+from cardioemu.simulation.campaigns.work import CampaignSpec, ShardTask, WrittenShard
 from cardioemu.simulation.solvers import SOLVERS
 
 if TYPE_CHECKING:
@@ -29,16 +29,16 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what every other worker woul
 class Task(NamedTuple):
     """A shard that a worker was given."""
 
-    shard: Shard
+    shard: ShardTask
     worker: str
     future: "Future"
 
 
 def run(
-    work: Work,
-    shards: Iterable[Shard],
-    engine: Engine,
-    finished: Callable[[Written], None],
+    work: CampaignSpec,
+    shards: Iterable[ShardTask],
+    engine: Executor,
+    finished: Callable[[WrittenShard], None],
     progress: Callable[[int], None],
 ) -> dict[str, str]:
     """Simulates shards on workers that see the campaign's folder.
@@ -58,12 +58,12 @@ def run(
         OSError: the disk is full.
     """
     done, waiting, failures, lost = 0, deque(shards), Counter[str](), dict[str, str]()
-    with connected(engine, work.solver.threads or 1) as client:
+    with connect_workers(engine, work.solver.threads or 1) as client:
         tasks = _Tasks(client, engine, work)
         while waiting or tasks.out:
             tasks.hand_out(waiting)
             for shard, outcome in tasks.ended():
-                if isinstance(outcome, Written):
+                if isinstance(outcome, WrittenShard):
                     finished(outcome)
                     done += len(shard.scales)
                     progress(done)
@@ -82,14 +82,14 @@ class _Tasks:
     blamed on those that only waited there.
     """
 
-    def __init__(self, client: "Client", engine: Engine, work: Work) -> None:
+    def __init__(self, client: "Client", engine: Executor, work: CampaignSpec) -> None:
         self.client, self.cluster, self.workers = client, engine.cluster, Workers(client, engine)
         self.out, self.over = dict[Any, Task](), Queue["Future"]()
         # A task of its own, whose result every worker fetches once, and which is made again if all who have it die.
         self.sent = client.submit(bytes, pickle.dumps(replace(work, folder=work.folder.absolute())), pure=False)
         self.version = _version(work)
 
-    def hand_out(self, waiting: deque[Shard]) -> None:
+    def hand_out(self, waiting: deque[ShardTask]) -> None:
         """Gives shards to the threads that have none."""
         for worker in self.workers.free(Counter(task.worker for task in self.out.values())):
             if not waiting:
@@ -99,7 +99,7 @@ class _Tasks:
             self.out[future.key] = Task(shard, worker, future)
             future.add_done_callback(self.over.put)
 
-    def ended(self) -> Iterator[tuple[Shard, Written | str]]:
+    def ended(self) -> Iterator[tuple[ShardTask, WrittenShard | str]]:
         """Yields shards that are over, or whose worker is, each with what was written or why nothing was.
 
         Raises:
@@ -117,14 +117,14 @@ class _Tasks:
             yield task.shard, _died(task)
 
 
-def _outcome(task: Task, cluster: str) -> Written | str:
+def _outcome(task: Task, cluster: str) -> WrittenShard | str:
     if task.future.status == "error":
         error = task.future.exception()
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
     try:
-        result: Written | OSError = task.future.result(timeout=FETCH_S)
+        result: WrittenShard | OSError = task.future.result(timeout=FETCH_S)
     except CancelledError as error:
-        raise gone(cluster) from error
+        raise workers_lost_error(cluster) from error
     except TimeoutError:  # between writing the shard and telling of it
         return _died(task)
     if isinstance(result, OSError):
@@ -136,7 +136,7 @@ def _died(task: Task) -> str:
     return f"its worker {task.worker} died"
 
 
-def _simulated(sent: bytes, version: str, shard: Shard) -> Written | OSError:
+def _simulated(sent: bytes, version: str, shard: ShardTask) -> WrittenShard | OSError:
     """What a worker does; an error that is returned, not raised, stops the campaign."""
     work = _received(sent, version)
     traces = work.traces(shard.scales, work.solver.threads or 1)
@@ -149,15 +149,15 @@ def _simulated(sent: bytes, version: str, shard: Shard) -> Written | OSError:
 
 
 @lru_cache(maxsize=1)
-def _received(sent: bytes, version: str) -> Work:
+def _received(sent: bytes, version: str) -> CampaignSpec:
     work = pickle.loads(sent)
-    assert isinstance(work, Work)
+    assert isinstance(work, CampaignSpec)
     if _version(work) != version:
         raise UserError(f"{socket.gethostname()} has another version of cardioemu or Myokit than this machine")
     return work
 
 
-def _version(work: Work) -> str:
+def _version(work: CampaignSpec) -> str:
     """Returns a hash of what another version of the code would change: all machines must give the same traces."""
     solver = SOLVERS[work.solver.name]
-    return stage_key("worker", solver=solver.VERSION, source=solver.generate(work.cell))
+    return content_key("worker", solver=solver.VERSION, source=solver.generate(work.cell))

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from cardioemu.simulation.campaigns.settings import Engine
-from cardioemu.simulation.campaigns.work import Shard, Work, Written
+from cardioemu.simulation.campaigns.settings import Executor
+from cardioemu.simulation.campaigns.work import CampaignSpec, ShardTask, WrittenShard
 
 
 def run(
-    work: Work,
-    shards: Iterable[Shard],
-    engine: Engine,
-    finished: Callable[[Written], None],
+    work: CampaignSpec,
+    shards: Iterable[ShardTask],
+    engine: Executor,
+    finished: Callable[[WrittenShard], None],
     progress: Callable[[int], None],
 ) -> dict[str, str]:
     """Simulates shards; while one is written, the next is simulated already.
@@ -27,7 +27,7 @@ def run(
         An empty mapping: an error that stops a shard is raised.
     """
     done = 0
-    writing: list[Future[Written]] = []
+    writing: list[Future[WrittenShard]] = []
 
     def of_shard(cells: int) -> None:
         progress(done + cells)
@@ -44,6 +44,6 @@ def run(
     return {}
 
 
-def _settle(writing: list[Future[Written]], finished: Callable[[Written], None]) -> None:
+def _settle(writing: list[Future[WrittenShard]], finished: Callable[[WrittenShard], None]) -> None:
     while writing:
         finished(writing.pop().result())

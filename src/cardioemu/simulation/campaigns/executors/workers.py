@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from cardioemu.common.errors import UserError
-from cardioemu.runtime.progress import tell
+from cardioemu.runtime.progress import log_message
 from cardioemu.simulation.campaigns import jobs
-from cardioemu.simulation.campaigns.settings import LOCAL, Engine
+from cardioemu.simulation.campaigns.settings import LOCAL, Executor
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -20,7 +20,7 @@ DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
 @contextmanager
-def connected(engine: Engine, threads: int) -> "Iterator[Client]":
+def connect_workers(engine: Executor, threads: int) -> "Iterator[Client]":
     """Starts workers, or finds those that run, and ends what was started.
 
     Raises:
@@ -71,7 +71,7 @@ class Workers:
         alive: address of each worker -> how many threads of it take work now.
     """
 
-    def __init__(self, client: "Client", engine: Engine) -> None:
+    def __init__(self, client: "Client", engine: Executor) -> None:
         self.client, self.cluster = client, engine.cluster
         # Where jobs have not begun yet, the end of all others is not the end.
         self.to_come = engine.processes(1) if engine.submits_jobs else 1
@@ -93,20 +93,20 @@ class Workers:
         try:
             found = self.client.sync(self.client.scheduler.identity, n_workers=-1)["workers"]
         except (OSError, RuntimeError) as error:
-            raise gone(self.cluster) from error
+            raise workers_lost_error(self.cluster) from error
         self.alive = {address: w["nthreads"] * (w["status"] == "running") for address, w in found.items()}
         self.names |= {w["name"] for w in found.values()}
         self.looked_s = time.monotonic()
         if self.alive:
             self.seen_s, self.told = self.looked_s, False
         elif len(self.names) >= self.to_come and self.looked_s - self.seen_s > GONE_S:
-            raise gone(self.cluster)
+            raise workers_lost_error(self.cluster)
         elif not self.told:
-            tell(f"waiting for the workers of {self.cluster}")
+            log_message(f"waiting for the workers of {self.cluster}")
             self.told = True
 
 
-def gone(cluster: str) -> UserError:
+def workers_lost_error(cluster: str) -> UserError:
     """Returns what is said where nobody works any more."""
     return UserError(
         f"campaign.cluster: the workers of {cluster} are gone; what is finished is kept: run the same command again"

@@ -17,7 +17,7 @@ from pathlib import Path
 import platformdirs
 
 from cardioemu.common.errors import UserError
-from cardioemu.runtime.files import atomic
+from cardioemu.runtime.files import atomic_write
 
 # What -march=native is on x86, other architectures call -mcpu=native.
 NATIVE = "-march=native" if platform.machine().lower() in ("x86_64", "amd64", "i686") else "-mcpu=native"
@@ -70,7 +70,7 @@ def _build(compiler: tuple[str, ...], source: str, folder: Path, key: str) -> ct
     built = _compile(compiler, source)
     name = f"{key}-{_digest(built)}.so"
     try:
-        with atomic(folder / name) as temporary:  # several processes may build the same kernel at once
+        with atomic_write(folder / name) as temporary:  # several processes may build the same kernel at once
             temporary.write_bytes(built)
         return ctypes.CDLL(str(folder / name))
     except OSError:  # a read-only home, or one from which no code may be run; once loaded, the file may go

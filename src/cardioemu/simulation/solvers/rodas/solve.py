@@ -11,7 +11,7 @@ from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.equations import recorded_variables
 from cardioemu.simulation.solvers.problem import NO_MEMORY, NOT_FINITE, STEP_TOO_SMALL, TOO_MANY_STEPS, Problem, failed
 from cardioemu.simulation.solvers.rodas.compiler import load
-from cardioemu.simulation.solvers.rodas.source import source, unknowns
+from cardioemu.simulation.solvers.rodas.source import source, system_size
 from cardioemu.traces import SPACING_MS, Recording, Trace
 
 FIRST_STEP_MS, MAX_STEP_MS = 0.01, 5.0
@@ -64,13 +64,13 @@ def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> li
     """Integrates every cell; `progress` is told now and then how many are done. A failed cell ends at its last step."""
     library = load(generate(problem.cell, problem.record))
     cells, width = problem.initial.shape
-    size = unknowns(problem.cell.equations)
+    size = system_size(problem.cell.equations)
     # Time, where it is a state, starts at 0; nothing is wrong with it, so any tolerance does.
     states, atol = np.zeros((cells, size)), np.ones(size)
     states[:, :width], atol[:width] = problem.initial, problem.atol
     arrays = (
         states,
-        np.ascontiguousarray(problem.scales * problem.cell.equations.controls),
+        np.ascontiguousarray(problem.scales * problem.cell.equations.control_values),
         atol,
         np.append(problem.schedule.edges_ms, problem.duration_ms),
         np.ascontiguousarray(problem.schedule.levels, dtype=float),

@@ -24,7 +24,7 @@ def source(equations: Equations, potential: int, recorded: Sequence[myokit.Varia
     return kernel
 
 
-def unknowns(equations: Equations) -> int:
+def system_size(equations: Equations) -> int:
     """The number of states and, where the right-hand side depends on time, time: the last state, whose rate is 1."""
     return len(equations.states) + (equations.time is not None)
 
@@ -34,7 +34,7 @@ class _Parts:
 
     def __init__(self, equations: Equations, potential: int, recorded: Sequence[myokit.Variable]) -> None:
         self.equations, self.potential, self.recorded = equations, potential, recorded
-        self.n = range(unknowns(equations))
+        self.n = range(system_size(equations))
         self.writer = CWriter()
         self.writer.set_lhs_function(equations.name)
         self.names = [equations.name(myokit.Name(state)) for state in equations.states] + ["time"]
@@ -57,7 +57,7 @@ class _Parts:
         }
         sizes = {
             "STATES": len(self.n),
-            "SCALED": len(self.equations.controls),
+            "SCALED": len(self.equations.control_values),
             "INPUTS": len(self.equations.inputs),
             "CHANNELS": 1 + len(self.recorded),
             "ENTRIES": len(lu.place),
@@ -69,7 +69,7 @@ class _Parts:
     def values(self) -> list[str]:
         """Everything that the right-hand side is made of, at the states Y."""
         e = self.equations
-        lines = [f"const vec p{i} = P[{i}];" for i in range(len(e.controls))]
+        lines = [f"const vec p{i} = P[{i}];" for i in range(len(e.control_values))]
         lines += [f"const vec q{i} = Q[{i}];" for i in range(len(e.inputs))]
         lines += [f"const vec {self.names[i]} = Y[{i}];" for i in self.n]
         return lines + self.assign(e.assignments, "VEC")

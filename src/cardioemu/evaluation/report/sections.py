@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from cardioemu.common.arrays import SampleTimes, Scales
-from cardioemu.evaluation.metrics.beats import by_beat
-from cardioemu.evaluation.metrics.firing import calibration, firing
-from cardioemu.evaluation.metrics.summary import intervals, summary
-from cardioemu.evaluation.report import report_plots as plots
+from cardioemu.evaluation.metrics.beats import summarise_beats
+from cardioemu.evaluation.metrics.firing import firing_metrics, reliability_table
+from cardioemu.evaluation.metrics.summary import bootstrap_intervals, summarise_errors
+from cardioemu.evaluation.report import error_plots as plots
 from cardioemu.evaluation.report.html import (
     Section,
     beat_table,
@@ -27,7 +27,7 @@ from cardioemu.evaluation.report.html import (
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
+class EvaluationResult:
     """What was found of each emulator, by its name; the first is the one the report is about.
 
     Attributes:
@@ -46,7 +46,7 @@ class Findings:
     along: Mapping[str, tuple[SampleTimes, np.ndarray]]
     firing_scales: Scales
     fires: Bool[np.ndarray, " cells"]
-    chances: Mapping[str, np.ndarray]
+    firing_probability: Mapping[str, np.ndarray]
     beats: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @cached_property
@@ -57,16 +57,16 @@ class Findings:
         """
         result = {}
         for name, errors in self.errors.items():
-            result[name] = summary(errors) | intervals(errors)
+            result[name] = summarise_errors(errors) | bootstrap_intervals(errors)
             if errors["distance"].nunique() > 1 and errors["rmse_mV"].nunique() > 1:
                 rank = spearmanr(errors["distance"], errors["rmse_mV"]).statistic
                 result[name]["rmse_distance_correlation"] = float(rank)
-            if name in self.chances:
-                result[name] |= firing(self.firing_scales, self.fires, self.chances[name])
+            if name in self.firing_probability:
+                result[name] |= firing_metrics(self.firing_scales, self.fires, self.firing_probability[name])
         return result
 
     @property
-    def flat(self) -> dict[str, float]:
+    def flat_metrics(self) -> dict[str, float]:
         """The same as one mapping, by EMULATOR/METRIC."""
         return {f"{name}/{key}": value for name, found in self.metrics.items() for key, value in found.items()}
 
@@ -78,7 +78,9 @@ class Findings:
         )
 
 
-def sections(found: Findings, examples: Mapping[str, Figure], baselines: Collection[str] = ()) -> list[Section]:
+def report_sections(
+    found: EvaluationResult, examples: Mapping[str, Figure], baselines: Collection[str] = ()
+) -> list[Section]:
     """Tells what was found.
 
     Args:
@@ -88,11 +90,11 @@ def sections(found: Findings, examples: Mapping[str, Figure], baselines: Collect
     """
     metrics, first = found.metrics, next(iter(found.errors.values()))
     rmse_mV = {name: errors["rmse_mV"].to_numpy() for name, errors in found.errors.items()}
-    told = {name: values for name, values in metrics.items() if name in found.chances}
-    untold = [name for name in metrics if name not in found.chances]
+    told = {name: values for name, values in metrics.items() if name in found.firing_probability}
+    untold = [name for name in metrics if name not in found.firing_probability]
     scales = np.ascontiguousarray(first[list(found.scaled)].to_numpy(dtype=float))
-    calibrations = {name: calibration(found.fires, chance) for name, chance in found.chances.items()}
-    beats = by_beat(found.beats)
+    calibrations = {name: reliability_table(found.fires, chance) for name, chance in found.firing_probability.items()}
+    beats = summarise_beats(found.beats)
     silent = f" Without such an output, and left out: {', '.join(untold)}." if untold else ""
     return [
         Section("errors", "How far off", ERRORS, error_table(metrics)),

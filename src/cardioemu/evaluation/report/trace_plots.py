@@ -22,7 +22,7 @@ SPREAD = 30  # times the smallest value of a setting, beyond which its axis is l
 CROWDED = 40  # APs across a panel, beyond which lines and dots become finer
 
 
-def overlay(
+def plot_overlay(
     time_ms: SampleTimes,
     windows: Windows,
     predicted: Predicted,
@@ -38,7 +38,7 @@ def overlay(
     """
     figure, axes = _panels(titles, "time from the AP start (ms)")
     # One to two thousand points are more than a picture shows.
-    shown = evenly(len(time_ms), 2000)
+    shown = evenly_spaced(len(time_ms), 2000)
     for axis, cell, emulated in zip(axes, windows, predicted, strict=True):
         simulated_lines = axis.plot(time_ms[shown], cell[:, shown].T, color=SIMULATED, lw=1.6)
         (emulated_line,) = axis.plot(time_ms[shown], emulated[shown], color=EMULATED, lw=1.0)
@@ -49,7 +49,7 @@ def overlay(
     return figure
 
 
-def sample_traces(traces: Sequence[Trace], titles: Sequence[str]) -> Figure:
+def plot_traces(traces: Sequence[Trace], titles: Sequence[str]) -> Figure:
     """Draws whole traces with a dot at each AP start, and a cross where a cell failed.
 
     Args:
@@ -74,7 +74,7 @@ def sample_traces(traces: Sequence[Trace], titles: Sequence[str]) -> Figure:
     return figure
 
 
-def swept_errors(table: pd.DataFrame, settings: Sequence[str], error: str) -> Figure:
+def plot_sweep(table: pd.DataFrame, settings: Sequence[str], error: str) -> Figure:
     """Draws an error against the settings of a sweep: one along the axis, a line for each combination of the others.
 
     Along the axis stand the epochs where they were swept, else the setting with most values.
@@ -126,7 +126,7 @@ def _panels(titles: Sequence[str], time: str) -> tuple[Figure, list[Axes]]:
     return figure, panels[: len(titles)]
 
 
-def evenly(size: int, count: int) -> np.ndarray:
+def evenly_spaced(size: int, count: int) -> np.ndarray:
     """Returns up to `count` of the numbers 0 to size - 1, evenly spread, the first and the last among them."""
     return np.unique(np.linspace(0, size - 1, count).astype(int))
 

@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from cardioemu.common.arrays import PerCell, SampleTimes, Scales
-from cardioemu.evaluation.metrics.sampled_window import BIOMARKERS, WRITTEN
+from cardioemu.evaluation.metrics.sampled_window import BIOMARKERS, UNIT_LABELS
 
 COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce", "#64748b", "#b45309", "#0f766e", "#be185d")
 BINS = 8  # of the distance, with as many cells each
@@ -74,7 +74,7 @@ def biomarker_scatter(errors: pd.DataFrame) -> Figure:
         if len(both):
             ends = [both.to_numpy().min(), both.to_numpy().max()]
             axis.plot(ends, ends, color=COLOURS[4], lw=0.8)
-        axis.set_title(f"{name.replace('_', ' ')} ({WRITTEN[unit]}), {len(both)} cells", fontsize=8)
+        axis.set_title(f"{name.replace('_', ' ')} ({UNIT_LABELS[unit]}), {len(both)} cells", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("simulated", fontsize=8)
