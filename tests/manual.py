@@ -10,7 +10,7 @@ from tiny_job import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^( *)```(\S*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-PROGRAMS = ("python", "make", "srun", "source", "mlflow", "curl")
+PROGRAMS = ("cardioemu", "python", "make", "srun", "source", "mlflow", "curl")
 
 
 class Block(NamedTuple):

@@ -24,7 +24,7 @@ from cardioemu.config.config import compose_config, validate_command_line
 pytestmark = pytest.mark.xdist_group("manual")  # one workshop for all
 
 # What is no program of ours.
-OTHERS = ("mlflow models serve", "mlflow server", "curl", "python -c", "source")
+OTHERS = ("mlflow models serve", "mlflow server", "curl", "python -c", "source", "cardioemu ui", "cardioemu --help")
 MODEL = """
 [[model]]
 membrane.V = -80
@@ -75,9 +75,11 @@ def workshop(tmp_path_factory):
 
 
 def ours():
-    """Command lines of our own programs, without what starts them."""
+    """Command lines of our own programs, without what starts them: `cardioemu JOB` is `python JOB.py`."""
     for name, words in commands():
         words = words[words[0] == "srun" :]
+        if words[0] == "cardioemu" and words[1] in JOBS:
+            words = ["python", f"{words[1]}.py", *words[2:]]
         if words[0] == "python" and words[1] != "-c" and not name.startswith("docs/write-an-emulator.md"):
             yield pytest.param(words[1], words[2:], id=f"{name} {words[1]}")
 
@@ -106,7 +108,8 @@ def test_commands_of_ours(workshop, monkeypatch, program, arguments):
 
 def test_other_commands():
     lines = [" ".join(words) for _, words in commands() if words[0] not in ("srun", "make")]
-    assert [line for line in lines if not re.match(r"python (?!-c)", line) and not line.startswith(OTHERS)] == []
+    ours = rf"python (?!-c)|cardioemu ({'|'.join(JOBS)})( |$)"
+    assert [line for line in lines if not re.match(ours, line) and not line.startswith(OTHERS)] == []
 
 
 def beginning(*start):
@@ -143,7 +146,7 @@ def options(words):
 
 
 def test_make():
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     asked = {word for _, words in commands() if words[0] == "make" for word in words[1:] if "=" not in word}
     assert {"train", "test", "ui"} <= asked <= set(targets)
 
