@@ -39,7 +39,7 @@ def assert_members_are_networks_of_their_own(together, alone, scales, windows):
 
     def error(network):
         torch.manual_seed(1)
-        return network.summed_error(scales, windows) + network.firing_error(scales, fires)
+        return network.loss(scales, windows) + network.firing_loss(scales, fires)
 
     for ask in (error, lambda network: network(scales), lambda network: network.firing_logit(scales)):
         expected = torch.stack([ask(network) for network in alone]).mean(0)
@@ -62,6 +62,6 @@ def lowered(network):
     before = (network(scales) - windows).square().mean().item()
     for _ in range(60):
         optimizer.zero_grad()
-        network.summed_error(scales, windows).backward()
+        network.loss(scales, windows).backward()
         optimizer.step()
     return before / (network(scales) - windows).square().mean().item()

@@ -21,7 +21,7 @@ def make_module(data, lr=0.001, seed=0, schedule=CONSTANT, make=LSTMNetwork):
     said = specification(
         lowest=scales.min(0).tolist(),
         highest=scales.max(0).tolist(),
-        windows=data.windows.key,
+        windows_key=data.windows.key,
         design=torch.from_numpy(data.windows.scales),
     )
     return EmulatorModule(network, partial(KerasRMSprop, lr=lr), said, schedule, seed=1)

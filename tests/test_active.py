@@ -34,7 +34,7 @@ class Half(Emulator):
     def fires_probability(self, scales):
         return 1 / (1 + np.exp(-40 * (scales.sum(axis=1) - 2)))
 
-    def disagreement(self, scales):
+    def epistemic_std(self, scales):
         return scales[:, 0].astype(np.float32)
 
 
@@ -78,7 +78,7 @@ def test_fewer_wanted_candidates_than_asked_for():
 
 def test_an_emulator_without_members():
     class Alone(Half):
-        def disagreement(self, scales):
+        def epistemic_std(self, scales):
             return None
 
     with pytest.raises(UserError, match=r"give model\.members=2 or more"):

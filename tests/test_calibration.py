@@ -57,7 +57,7 @@ def sure(folder, largest=8.0):
         last.weight *= factor
         last.bias *= factor
         logit = network.firing_logit(torch.from_numpy(scales).float()).numpy().astype(float)
-    return saved(folder, network, network="MLP", settings=MLP_SIZES), scales, logit
+    return saved(folder, network, network="MLP", network_arguments=MLP_SIZES), scales, logit
 
 
 def drawn(logit, temperature):

@@ -101,7 +101,7 @@ def test_training_rows_are_the_same_held_or_streamed(windows, data, hold):
 
 def test_held_where_they_take_no_more_than_may_be_held(windows, data):
     size = len(data.rows[TRAIN]) * 3 * 200 * 4
-    assert data.held == {}
+    assert data.cached_bytes == {}
     batches = [torch.cat([w for _, w, _ in data.train_dataloader()])]
     for room, held in (
         ({"host": size}, {"host": size}),

@@ -87,7 +87,7 @@ def test_numbers_of_rows_make_their_windows_and_weigh_as_in_the_squared_error(ta
     network, _, rows = conditioned(target, components=20)
     numbers = network.target.encode(rows)
     if target == "registered":
-        beating = network.target.beating(numbers)
+        beating = network.target.cycle_parameters(numbers)
         torch.testing.assert_close(beating.nodes_mV, rows[:, :NODE_COUNT], rtol=0, atol=1e-3)
         beats = (beating.log_landmarks - rows[:, NODE_COUNT : NODE_COUNT + 3]) / beating.gains
         torch.testing.assert_close(beats, (-rows[:, -1:] % 1).expand(-1, 3), rtol=0, atol=1e-4)

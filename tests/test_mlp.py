@@ -97,7 +97,7 @@ def test_members_are_trained_each_for_itself(target):
     network, scales = ensemble(target), torch.rand(5, 3, dtype=torch.float64) * 2
     alone, wanted = [member_of(network, number) for number in (0, 1)], rows(5, target).double()
     fires = torch.tensor([1.0, 0, 0, 1, 1], dtype=torch.float64)
-    for name, labels in (("summed_error", wanted), ("firing_error", fires)):
+    for name, labels in (("loss", wanted), ("firing_loss", fires)):
         together, each = getattr(network, name)(scales, labels), [getattr(one, name)(scales, labels) for one in alone]
         torch.testing.assert_close(together, (each[0] + each[1]) / 2)
         together.backward()

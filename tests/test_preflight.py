@@ -30,7 +30,7 @@ ALONE = {
     "precision": "32-true",
     "accumulate": 1,
 }
-SIZES = {"inputs": 5, "points": 7, "batch_size": 4, "cells": 3, "windows": 2, "mixed": False}
+SIZES = {"inputs": 5, "output_samples": 7, "batch_size": 4, "cells": 3, "windows": 2, "mixed": False}
 NETWORK, RECURRENT = 4 * (24 * 5 + 24 * 6 + 24 + 42 + 49), 4 * 24 * 6  # of hidden=6, samples=7, without normaliser
 
 
@@ -75,7 +75,7 @@ class Squares(Network):
 
 
 def test_the_work_of_a_step_by_hand():
-    sizes = SIZES | {"points": 1000, "batch_size": 1, "windows": 1, "cells": 1}
+    sizes = SIZES | {"output_samples": 1000, "batch_size": 1, "windows": 1, "cells": 1}
     found = measure_memory(Squares, partial(torch.optim.SGD, lr=0.1, foreach=False), **sizes)
     assert (found.network, found.gradients, found.optimizer) == (4000, 4000, 0)
     # Vectors of 1000 floats: at least batch, s w, its square and the gradient of that, at most twice as many.
@@ -127,7 +127,7 @@ def test_the_table_by_hand():
     assert lines[-2] == ["at", "most", "13", "GB", "29", "GB"]
     assert lines[-1] == ["there", "is", "20", "GB", "15", "GB"]
     # Where building takes more than all of training, that is the most.
-    large = replace(found, rehearsal=REHEARSAL._replace(building=30 * GB))
+    large = replace(found, memory_use=REHEARSAL._replace(building=30 * GB))
     assert large.required["host"] == 31 * GB + later
     assert large.insufficient == ["host", "disk"]
     assert large.window_budget["host"] == 0
@@ -149,7 +149,7 @@ def test_the_table_of_several_processes_by_hand():
     four = replace(one, processes=4)
     assert four.required == {"host": 4 * one.required["host"], "GPU": 0, "disk": 29 * GB}
     # Sharded, the 9 GB of network, gradients and optimiser state count a quarter each; building does not.
-    sharded = replace(four, shards=4, rehearsal=REHEARSAL._replace(building=GB))
+    sharded = replace(four, shards=4, memory_use=REHEARSAL._replace(building=GB))
     assert sharded.required["host"] == 4 * (GB + preflight.LATER + 9 * GB // 4 + GB)
     assert sharded.window_budget["host"] == (50 * GB - sharded.required["host"]) // 2 // 4
 
@@ -158,7 +158,7 @@ def test_the_table_of_several_processes_by_hand():
 def job(tmp_path, monkeypatch):
     """A training of about 0.6 GB, on a machine with 1 GB that is free; the test may take more of it away."""
     machine = SimpleNamespace(memory=GB, disk=GB)
-    monkeypatch.setattr(preflight, "resident", lambda: 0)
+    monkeypatch.setattr(preflight, "private_memory", lambda: 0)
     monkeypatch.setattr(preflight, "LATER", 0)
     monkeypatch.setattr(preflight, "free_memory", lambda: machine.memory)
     monkeypatch.setattr(preflight, "free_disk", lambda folder: machine.disk)
@@ -186,31 +186,31 @@ def with_setting(job, name, value):
 )
 def test_what_is_said_to_fit_fits_and_a_tenth_more_does_not(job, batch_size, memory, named):
     job.job, job.machine.memory = replace(job.job, batch_size=batch_size), int(memory * GB)
-    sentence = job.job.misfit()
+    sentence = job.job.shortfall_message()
     assert re.match(r"memory_check: the run takes 0\.\d+ GB of host memory, of which 0\.\d+ GB are there; ", sentence)
     assert sentence.endswith("would fit (memory_check=warn goes on regardless)")
     told = dict(re.findall(r"(\w+\.\w+)=([\w-]+)", sentence))
     assert set(told) - {"trainer.precision"} == named
     for name, value in told.items():
-        assert with_setting(job.job, name, value).misfit() is None
+        assert with_setting(job.job, name, value).shortfall_message() is None
         if name != "trainer.precision":
-            assert with_setting(job.job, name, 1.1 * int(value)).misfit() is not None
+            assert with_setting(job.job, name, 1.1 * int(value)).shortfall_message() is not None
 
 
 def test_where_nothing_would_fit(job):
     job.machine.memory = 1000
-    assert "; no smaller batch or network would fit (" in job.job.misfit()
+    assert "; no smaller batch or network would fit (" in job.job.shortfall_message()
 
 
 def test_a_disk_too_small_for_the_checkpoints(job):
     job.machine.disk = 10**7
-    sentence = job.job.misfit()
+    sentence = job.job.shortfall_message()
     assert " GB of disk for checkpoints, of which 0.01 GB are there; model.hidden=" in sentence
     assert "host memory" not in sentence
     assert "data.batch_size" not in sentence
     # The checkpoints of a run that is resumed make room for their successors.
     (job.job.folder / "last.ckpt").write_bytes(bytes(10**9))
-    assert job.job.misfit() is None
+    assert job.job.shortfall_message() is None
 
 
 def test_refuse_or_warn(job, monkeypatch, capsys):

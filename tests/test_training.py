@@ -131,10 +131,10 @@ def test_divergence_is_told(data, tmp_path):
 
 def test_checkpoints_hold_plain_values_and_tensors(data, rough):
     content = torch.load(rough.folder / LAST, weights_only=True)
-    said, expected = content["emulator"], rough.module.specification.as_plain()
+    said, expected = content["emulator"], rough.module.specification.to_dict()
     assert torch.equal(said.pop("design"), expected.pop("design"))
     assert json.loads(json.dumps(said)) == said == expected
-    assert said["windows"] == data.windows.key
+    assert said["windows_key"] == data.windows.key
     assert "network.normaliser.mean_mV" in content["state_dict"]
     assert "optimizer_states" not in torch.load(rough.folder / BEST, weights_only=True)
 
@@ -164,8 +164,8 @@ def damage(folder, kind):
             "tensor": torch.zeros(3),
             "code": content | {"bomb": Bomb()},
             "network": content | {"emulator": content["emulator"] | {"network": "Other"}},
-            "shape": content | {"emulator": content["emulator"] | {"settings": {"samples": 3}}},
-            "setting": content | {"emulator": content["emulator"] | {"settings": {"depth": 3}}},
+            "shape": content | {"emulator": content["emulator"] | {"network_arguments": {"samples": 3}}},
+            "setting": content | {"emulator": content["emulator"] | {"network_arguments": {"depth": 3}}},
             "fields": content | {"emulator": {"name": "?"}},
             "weights": {key: value for key, value in content.items() if key != "state_dict"},
         }[kind]

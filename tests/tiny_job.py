@@ -47,16 +47,16 @@ def specification(**changed):
     """What the checkpoint of a tiny network says, as of the tiny job's windows."""
     facts = {
         "network": "LSTMNetwork",
-        "settings": SIZES,
+        "network_arguments": SIZES,
         "scaled": SCALED,
         "lowest": [0.0] * 5,
         "highest": [2.0] * 5,
         "window": asdict(RULE),
-        "cell": {"model": "akwaboah2021", "duration_ms": 2500.0, "variant": "program", "scaled": None},
+        "simulator_arguments": {"model": "akwaboah2021", "duration_ms": 2500.0, "variant": "program", "scaled": None},
         "cell_sha256": "0" * 64,
         "solver": {"name": "rodas", "rtol": 1e-4},
         "split": asdict(SPLIT),
-        "windows": "0" * 16,
+        "windows_key": "0" * 16,
         "design": torch.ones(24, 5, dtype=torch.float64),
     }
     return Specification(**facts | changed)

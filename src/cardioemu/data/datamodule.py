@@ -141,8 +141,8 @@ class WindowDataModule(pl.LightningDataModule):
         )
         together = (
             {
-                "parts": self.trainer.accumulate_grad_batches,
-                "processes": self.trainer.world_size,
+                "accumulate": self.trainer.accumulate_grad_batches,
+                "world_size": self.trainer.world_size,
                 "rank": self.trainer.global_rank,
             }
             if self.trainer
