@@ -33,7 +33,7 @@ def test_a_file_that_cannot_be_written_is_told_in_a_sentence(tmp_path):
     (folder,) = tmp_path.glob("data/traces/*")
     *_, sentence = result.stderr.splitlines()
     assert sentence.startswith(f"data_dir: {folder.relative_to(tmp_path)} cannot be written to (")
-    assert sentence.endswith("make room, or give another data_dir, and run the same command again")
+    assert sentence.endswith("free disk space or set another data_dir, then re-run the command")
     assert "Traceback" not in result.stderr
     assert sorted(path.name for path in folder.iterdir()) == [".holder", ".lock", "_campaign.json"]
     run_cli(*SMALL, cwd=tmp_path, script="simulate.py")

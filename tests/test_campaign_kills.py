@@ -54,7 +54,7 @@ def two(tmp_path):
     second = start(folder, log)
     said = second.stderr.readline()
     assert said.startswith(f"{next(folder.iterdir())} is being simulated by process {first.pid} on ")
-    assert said.endswith("; waiting until that has ended\n")
+    assert said.endswith("; waiting for that process to end\n")
     yield first, second
     for process in (first, second):
         process.kill()

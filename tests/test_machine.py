@@ -1,4 +1,4 @@
-"""What the machine has for this process, with control groups as Linux shows them."""
+"""Resources available to this process, with the control groups of Linux."""
 
 import mmap
 import os
@@ -16,12 +16,12 @@ from cardioemu.runtime import machine
 GB = 10**9
 
 
-def group(folder, names, limit, used, files):
+def group(folder, names, limit, usage, cache):
     folder.mkdir(parents=True, exist_ok=True)
-    most, taken, of_files = names
-    (folder / most).write_text(f"{limit}\n")
-    (folder / taken).write_text(f"{used}\n")
-    (folder / "memory.stat").write_text(f"anon 5\n{of_files} {files}\n")
+    limit_file, usage_file, cache_entry = names
+    (folder / limit_file).write_text(f"{limit}\n")
+    (folder / usage_file).write_text(f"{usage}\n")
+    (folder / "memory.stat").write_text(f"anon 5\n{cache_entry} {cache}\n")
 
 
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache")
@@ -29,24 +29,24 @@ V2 = ("memory.max", "memory.current", "file")
 
 
 @pytest.mark.parametrize(
-    ("membership", "groups", "left"),
+    ("membership", "groups", "free"),
     [
         ("0::/a/b\n", {"a/b": (V2, 6 * GB, 2 * GB, GB)}, 5 * GB),
-        ("0::/a/b\n", {"a/b": (V2, "max", 2 * GB, GB), "a": (V2, 4 * GB, 3 * GB, 0)}, GB),  # a limit further up
+        ("0::/a/b\n", {"a/b": (V2, "max", 2 * GB, GB), "a": (V2, 4 * GB, 3 * GB, 0)}, GB),  # limit of a parent
         ("0::/a\n", {"a": (V2, "max", 2 * GB, GB)}, None),
-        ("0::/a\n", {"a": (V2, GB, 2 * GB, 0)}, 0),  # a limit that was lowered
+        ("0::/a\n", {"a": (V2, GB, 2 * GB, 0)}, 0),  # limit lowered below the usage
         ("7:cpu:/x\n4:cpuset,memory:/a\n0::/\n", {"memory/a": (V1, 6 * GB, 2 * GB, GB)}, 5 * GB),
         ("4:memory:/gone\n", {}, None),
     ],
 )
-def test_free_memory_in_a_control_group(membership, groups, left, tmp_path, monkeypatch):
+def test_free_memory_in_a_control_group(membership, groups, free, tmp_path, monkeypatch):
     (tmp_path / "cgroup").write_text(membership)
-    for name, numbers in groups.items():
-        group(tmp_path / "groups" / name, *numbers)
+    for name, content in groups.items():
+        group(tmp_path / "groups" / name, *content)
     monkeypatch.setattr(machine, "GROUPS_OF_PROCESS", tmp_path / "cgroup")
     monkeypatch.setattr(machine, "GROUPS", tmp_path / "groups")
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 50 * GB}))
-    assert machine.free_memory() == (50 * GB if left is None else left)
+    assert machine.free_memory() == (50 * GB if free is None else free)
 
 
 def test_free_memory_in_a_real_control_group():
@@ -55,7 +55,7 @@ def test_free_memory_in_a_real_control_group():
         folder.mkdir(exist_ok=True)
         (folder / "memory.limit_in_bytes").write_text(str(2 * GB))
     except OSError:
-        pytest.skip("no control group may be made here")
+        pytest.skip("no permission to create a control group")
     code = "from cardioemu.runtime.machine import free_memory; print(free_memory())"
     try:
         result = subprocess.run(
@@ -70,7 +70,7 @@ def test_free_memory_in_a_real_control_group():
     assert GB < int(result.stdout) < 2 * GB
 
 
-def test_resident_memory_is_what_no_file_could_give_back(tmp_path):
+def test_private_memory_excludes_mapped_files(tmp_path):
     before = machine.private_memory()
     own = bytearray(os.urandom(1)) * 100_000_000
     assert machine.private_memory() - before == pytest.approx(1e8, rel=0.05)
@@ -83,46 +83,46 @@ def test_resident_memory_is_what_no_file_could_give_back(tmp_path):
         assert machine.private_memory() - before < 1e7
 
 
-def test_free_disk_of_a_folder_that_is_not_there_yet(tmp_path):
-    found = machine.free_disk(tmp_path / "not" / "yet")
-    assert found == pytest.approx(psutil.disk_usage(str(tmp_path)).free, rel=0.05)
+def test_free_disk_of_a_folder_that_does_not_exist_yet(tmp_path):
+    free = machine.free_disk(tmp_path / "not" / "yet")
+    assert free == pytest.approx(psutil.disk_usage(str(tmp_path)).free, rel=0.05)
 
 
 @pytest.mark.parametrize(
-    ("size", "words"), [(5.61e7, "0.0561 GB"), (7.7e9, "7.7 GB"), (24.71e9, "24.7 GB"), (117.4e9, "117 GB")]
+    ("size", "text"), [(5.61e7, "0.0561 GB"), (7.7e9, "7.7 GB"), (24.71e9, "24.7 GB"), (117.4e9, "117 GB")]
 )
-def test_bytes_in_words(size, words):
-    assert machine.format_bytes(size) == words
+def test_format_bytes(size, text):
+    assert machine.format_bytes(size) == text
 
 
 @pytest.mark.parametrize(("variable", "expected"), [("1", 1), ("999", None), ("0", None), ("", None), ("many", None)])
-def test_cores_that_a_process_may_use(variable, expected, monkeypatch):
+def test_available_cores(variable, expected, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", variable)
     assert machine.available_cores() == (expected or len(os.sched_getaffinity(0)))
 
 
-def test_a_process_is_known_again_while_it_lives():
-    code = "from cardioemu.runtime.machine import this_process; print(this_process(), flush=True); input()"
+def test_a_process_is_identified_while_it_runs():
+    code = "from cardioemu.runtime.machine import process_identity as name; print(name(), flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:
         name = other.stdout.readline().strip()
         assert machine.process_exists(name)
         other.kill()
     assert not machine.process_exists(name)
     assert machine.process_exists(machine.process_identity())
-    host, pid, began_s = machine.process_identity().split()
-    assert not machine.process_exists(f"{host} {pid} {int(began_s) - 60}")  # another that had its number
-    assert machine.process_exists(f"elsewhere {pid} {began_s}")
+    host, pid, started_s = machine.process_identity().split()
+    assert not machine.process_exists(f"{host} {pid} {int(started_s) - 60}")  # an earlier process with the same id
+    assert machine.process_exists(f"elsewhere {pid} {started_s}")
     assert not machine.process_exists("")
     assert not machine.process_exists(host)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the clock is set where psutil reads it on Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="replaces the clock that psutil reads on Linux")
 @pytest.mark.parametrize("step_s", [-86400, 3600])
-def test_a_process_is_known_again_after_the_clock_was_set(monkeypatch, step_s):
-    name, began_s = machine.process_identity(), psutil.Process().create_time()
+def test_a_process_is_identified_after_the_clock_was_set(monkeypatch, step_s):
+    name, started_s = machine.process_identity(), psutil.Process().create_time()
     boot_s = psutil.boot_time()
     monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot_s + step_s)
-    assert psutil.Process().create_time() == pytest.approx(began_s + step_s)  # as the system tells it from now on
+    assert psutil.Process().create_time() == pytest.approx(started_s + step_s)
     assert machine.process_exists(name)
     assert machine.process_identity() == name
 
@@ -133,7 +133,7 @@ def open_a_thousand(path):
             opened.enter_context(path.open())
 
 
-def test_files_that_may_be_open_at_once(tmp_path):
+def test_raise_open_file_limit(tmp_path):
     path = tmp_path / "file"
     path.touch()
     before = resource.getrlimit(resource.RLIMIT_NOFILE)

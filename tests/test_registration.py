@@ -1,4 +1,4 @@
-"""Registered time: the warp against what it must keep, and against its formula for one number at a time."""
+"""Registered time: properties of the warp, and its values against the formula evaluated one number at a time."""
 
 import numpy as np
 import pytest
@@ -16,13 +16,13 @@ gaps = st.floats(0.2, 3000)
 
 @st.composite
 def landmarks(draw):
-    """Any that the warp can do with: 0.2 ms or more between two knots."""
+    """Landmarks the warp accepts: 0.2 ms or more between two knots."""
     apd50, to_apd90, to_edge = (draw(gaps) for _ in range(3))
     return np.array([EDGE_MS + apd50, EDGE_MS + apd50 + to_apd90, 2 * EDGE_MS + apd50 + to_apd90 + to_edge])
 
 
 def time_at(knots_ms, piece, part):
-    """The warp at one place: a monotone rational quadratic, linear in the edges."""
+    """The warp at one point: a monotone rational quadratic, linear in the edges."""
     rises = np.diff(knots_ms)
     slopes = [rises[0], rises[0], (rises[1] * rises[2]) ** 0.5, (rises[2] * rises[3]) ** 0.5, rises[4], rises[4]]
     rise, begin, end = rises[piece], slopes[piece], slopes[piece + 1]
@@ -31,7 +31,7 @@ def time_at(knots_ms, piece, part):
 
 
 def parts_of(piece):
-    """Where the nodes of a piece lie in it: closer together towards the upstrokes."""
+    """Relative positions of the nodes of a piece: denser towards the upstrokes."""
     even = np.arange(NODES[piece]) / NODES[piece]
     return [even**2, even, even, even, 1 - (1 - even) ** 2][piece]
 
@@ -45,14 +45,14 @@ def test_the_knots_are_the_landmarks():
     assert LANDMARKS == ("apd50", "apd90", "cl")
     times_ms = node_times_ms(CYCLES)
     assert times_ms.shape == (4, NODE_COUNT) == (4, 321)
-    for found, cycle in zip(times_ms, CYCLES, strict=True):
-        np.testing.assert_allclose(found[KNOTS], knots_of(cycle), rtol=0, atol=1e-10)
+    for node_times, cycle in zip(times_ms, CYCLES, strict=True):
+        np.testing.assert_allclose(node_times[KNOTS], knots_of(cycle), rtol=0, atol=1e-10)
 
 
 def test_nodes_are_those_of_the_formula():
-    for cycle, found in zip(CYCLES, node_times_ms(CYCLES), strict=True):
+    for cycle, node_times in zip(CYCLES, node_times_ms(CYCLES), strict=True):
         expected = [time_at(knots_of(cycle), piece, part) for piece in range(len(NODES)) for part in parts_of(piece)]
-        np.testing.assert_allclose(found, [*expected, cycle[-1]], rtol=1e-13, atol=1e-11)
+        np.testing.assert_allclose(node_times, [*expected, cycle[-1]], rtol=1e-13, atol=1e-11)
 
 
 @given(landmarks())
@@ -76,7 +76,7 @@ def test_edges_are_not_stretched():
 
 
 def slope_at_knot(times_ms, knot, way):
-    """dt/dr of the nodes at a knot, r being registered time, from one side alone: of the polynomial through seven."""
+    """dt/dr at a knot (r is registered time) from one side: the derivative of the polynomial through seven nodes."""
     piece = knot if way > 0 else knot - 1
     r = np.append(parts_of(piece), 1.0)
     of_piece = times_ms[KNOTS[piece] : KNOTS[piece + 1] + 1]
@@ -94,9 +94,9 @@ def test_slope_is_continuous_at_the_knots(knot):
 @pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 5, 3)])
 def test_numpy_and_torch_agree(shape):
     cycles = np.resize(CYCLES, shape)
-    found = node_times_ms(torch.from_numpy(cycles), torch)
-    assert found.shape == (*shape[:-1], NODE_COUNT)
-    np.testing.assert_allclose(found, node_times_ms(cycles), rtol=1e-14)
+    tensor = node_times_ms(torch.from_numpy(cycles), torch)
+    assert tensor.shape == (*shape[:-1], NODE_COUNT)
+    np.testing.assert_allclose(tensor, node_times_ms(cycles), rtol=1e-14)
 
 
 def test_float32_stays_float32():

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and the keys of stages."""
+"""Atomic writes and content keys."""
 
 import os
 import signal
@@ -48,20 +48,20 @@ def test_a_block_that_writes_nothing_leaves_the_old_file(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
 def test_a_kill_during_the_write_leaves_the_old_file(tmp_path):
     (tmp_path / "file").write_text("old")
-    code = "import sys, time; from pathlib import Path; from cardioemu.runtime.files import atomic\n"
-    code += "with atomic(Path(sys.argv[1])) as t:\n t.write_text('half'); print('writing', flush=True); time.sleep(60)"
+    code = "import sys, time; from pathlib import Path; from cardioemu.runtime.files import atomic_write as write\n"
+    code += "with write(Path(sys.argv[1])) as t:\n t.write_text('half'); print('writing', flush=True); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "file")], stdout=subprocess.PIPE)
     assert child.stdout.readline() == b"writing\n"
     child.kill()
     assert child.wait() == -signal.SIGKILL
     assert (tmp_path / "file").read_text() == "old"
-    assert len(names(tmp_path)) == 2  # the torn file lies beside it, hidden, and in nobody's way
+    assert len(names(tmp_path)) == 2  # the incomplete file stays, hidden, and does not disturb the next write
     with atomic_write(tmp_path / "file") as temporary:
         temporary.write_text("new")
     assert (tmp_path / "file").read_text() == "new"
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path):
+def test_two_writers_of_one_file_have_different_temporary_files(tmp_path):
     with atomic_write(tmp_path / "file") as one, atomic_write(tmp_path / "file") as other:
         assert one != other
         one.write_text("one")
@@ -95,6 +95,6 @@ def test_the_stage_counts():
     assert content_key("s 1", **FACTS) != content_key("s 2", **FACTS)
 
 
-def test_what_is_no_plain_value_is_refused(tmp_path):
-    with pytest.raises(TypeError, match="is no plain value"):
+def test_values_that_have_no_hash_are_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"a \w+ is not a plain value"):
         content_key("s", folder=tmp_path)

@@ -1,1 +1,1 @@
-"""What every room uses: errors, array shapes, the registration of time."""
+"""Shared by all packages: errors, array shapes, the registration of time."""

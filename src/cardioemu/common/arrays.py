@@ -1,17 +1,15 @@
-"""Shapes and units of every array, on one page.
+"""Shapes and units of every array, on one page; those of tensors are in `tensors.py`, which needs torch.
 
-Axes always come in the order batch, time, state. The letters of the shapes:
+Axes always come in the order batch, time, state. The names of the axes:
 
-    cells     rows of a design, in the order of its rows
+    cells     rows of a design, in its order
     scaled    scaled conductances, in the order of `Cell.scaled`
     states    state variables of the cell model, in the order of `Cell.states`
     steps     accepted solver steps of one trace, the initial state included
     windows   windows of one cell
     samples   points of one window, `interval_ms` apart
 
-Those of tensors stand in `tensors.py`, so that who simulates need not wait for torch.
-
-Units stand in the names: `time_ms`, `voltage_mV`, `dvdt_mV_per_ms`. Scales are multiples of the control conductance.
+Units are part of the names: `time_ms`, `voltage_mV`, `dvdt_mV_per_ms`. Scales are multiples of the control conductance.
 """
 
 import numpy as np
@@ -24,31 +22,31 @@ States = Float64[np.ndarray, "*cells states"]
 """State vectors in the cell model's own units."""
 
 StepTimes = Float64[np.ndarray, "steps"]
-"""Times of the accepted steps in ms, ascending; a time stands twice where something jumps (a stimulus edge)."""
+"""Times of the accepted steps in ms, ascending; a time at which the slope jumps (a stimulus edge) occurs twice."""
 
 StepValues = Float32[np.ndarray, "steps"]
 """A recorded quantity at the accepted steps, in its own unit: V in mV."""
 
 StepSlopes = Float32[np.ndarray, "steps"]
-"""Its time derivative at the accepted steps, in its unit per ms: dV/dt in mV per ms."""
+"""Time derivative of a recorded quantity at the accepted steps, in its unit per ms: dV/dt in mV per ms."""
 
 Starts = Float64[np.ndarray, "starts"]
 """AP starts of one trace, in ms, ascending."""
 
 WindowTimes = Float64[np.ndarray, "windows"]
-"""A time of each window of a cell, in ms of its trace, ascending, or how long it lasts."""
+"""One time per window of a cell: its position in the trace, in ms and ascending, or its length."""
 
 SampleTimes = Float64[np.ndarray, "samples"]
-"""Times of a window's points in ms, 0 at the AP start."""
+"""Times of the samples of a window in ms, 0 at the AP start."""
 
 Sampled = Float[np.ndarray, "samples"]
 """One window, in mV."""
 
 CellWindows = Float32[np.ndarray, "windows samples"]
-"""Windows, in mV: all of one cell, or one of each of several."""
+"""Windows in mV: all windows of one cell, or one window of each of several cells."""
 
 Windows = Float32[np.ndarray, "cells windows samples"]
-"""Windows of the cells that gave all of theirs, in mV."""
+"""All windows of each of several cells, in mV."""
 
 Predicted = Float[np.ndarray, "cells samples"]
 """One predicted window per cell, in mV."""

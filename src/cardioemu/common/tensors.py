@@ -1,6 +1,6 @@
-"""Shapes and units of every tensor; those of arrays are in `types.py`.
+"""Shapes and units of every tensor; those of arrays are in `arrays.py`.
 
-batch     rows of a training batch
+batch     cells of a training batch
 scaled    scaled conductances, in the order of `Cell.scaled`
 samples   points of one window, `interval_ms` apart
 """
@@ -20,10 +20,10 @@ WindowBatch = Float[torch.Tensor, "batch windows samples"]
 """All windows of each cell of a batch, in mV."""
 
 RowBatch = Float[torch.Tensor, "batch numbers"]
-"""What a network is trained on, one row per scale vector: windows in mV, or registered cycles."""
+"""Training vectors, one per scale vector: windows in mV, or registered cycles."""
 
 RowBatches = Iterable[Float[torch.Tensor, "_ numbers"]]
-"""Such rows, some at a time."""
+"""Training vectors in batches."""
 
 MemberWindows = Float[torch.Tensor, "members batch samples"]
 """One window per scale vector by each member of an ensemble, in mV."""

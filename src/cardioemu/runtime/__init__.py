@@ -1,1 +1,1 @@
-"""What a job needs of its machine: files, locks, cores and memory, progress."""
+"""Access to the machine: files, locks, cores and memory, progress bars."""

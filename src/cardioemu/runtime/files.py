@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and keys made of everything that determines a stage's output."""
+"""Atomic writes, and content keys: hashes of everything that determines the output of a stage."""
 
 import hashlib
 import json
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-TEMPORARY = ".tmp"  # how the names of unfinished files end
+TEMPORARY = ".tmp"  # suffix of unfinished files
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what was written there takes its name, fsynced, once the block ends well.
+    """Yield a temporary path in the same folder; rename it to `path`, fsynced, when the block succeeds.
 
-    A kill at any moment leaves the old file or the new one, never a part of one.
+    A kill at any moment leaves either the old file or the new one, complete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
@@ -30,30 +30,30 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def temporary_path(path: Path) -> Path:
-    """Returns a hidden name in the folder of `path` that no other process has."""
-    # Random, since processes on two machines, or in two containers, may have the same number.
+    """Return a hidden path in the folder of `path` that no other process uses."""
+    # Random: processes on two machines, or in two containers, may have the same id.
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
 
 
 def fsync_file(path: Path) -> None:
-    """Returns once a file is on the disk."""
+    """Flush a file to the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def commit_file(temporary: Path, path: Path) -> None:
-    """Gives a flushed file its name."""
+    """Rename a flushed file to its final name."""
     temporary.replace(path)
-    if os.name == "posix":  # the new name is in the folder, which is flushed on its own
+    if os.name == "posix":  # the name is stored in the folder, which needs a flush of its own
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
 
 
 def content_key(stage: str, **facts: object) -> str:
-    """Returns the hash of a stage's name with version and of every fact that determines its output.
+    """Return the hash of a stage's name with version and of every fact that determines its output.
 
-    Arrays count by their shape and bytes; the rest must be plain values.
+    Arrays enter by dtype, shape and bytes; everything else must be plain values.
     """
     text = json.dumps({"stage": stage, **facts}, sort_keys=True, default=_digest)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -62,5 +62,5 @@ def content_key(stage: str, **facts: object) -> str:
 def _digest(value: object) -> str:
     array = np.ascontiguousarray(value)
     if array.dtype == object:
-        raise TypeError(f"{type(value).__name__} is no plain value")
+        raise TypeError(f"a {type(value).__name__} is not a plain value")
     return f"{array.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"

@@ -1,4 +1,4 @@
-"""Folders that one process at a time fills, and what a disk refuses said in a sentence."""
+"""Locks of folders, and errors of the disk as user errors."""
 
 import os
 import socket
@@ -18,17 +18,17 @@ LOCK, HOLDER = ".lock", ".holder"
 
 @contextmanager
 def folder_lock(folder: Path, doing: str, setting: str = "data_dir", wait: bool = True) -> Iterator[None]:
-    """Holds a folder, which it makes, against other processes; waits for one that holds it, and says who.
+    """Create and lock a folder; while another process holds the lock, print which one and wait.
 
     Args:
         folder: the folder.
-        doing: what is done to it, for the sentence "FOLDER is being ... by".
-        setting: by which the user chose it.
-        wait: whether to wait for another at all.
+        doing: a participle for the message "FOLDER is being DOING by PROCESS".
+        setting: the setting by which the user chose the folder.
+        wait: whether to wait for the lock.
 
     Raises:
-        UserError: the folder cannot be made or held, or another holds it and is not waited for. What is done to it
-            says itself what it meets.
+        UserError: the folder cannot be created or locked, or another process holds the lock and `wait` is False. Errors
+            inside the block are not converted.
     """
     with ExitStack() as release:
         with disk_errors_as_user_error(folder, setting):
@@ -37,46 +37,47 @@ def folder_lock(folder: Path, doing: str, setting: str = "data_dir", wait: bool 
             try:
                 lock.acquire(timeout=0)
             except Timeout as error:
+                holder = _describe_holder(folder)
                 if not wait:
                     raise UserError(
-                        f"{setting}: {folder} is in use by {_describe_holder(folder)}; run the same command when that has ended"
+                        f"{setting}: {folder} is in use by {holder}; re-run the command when that process has ended"
                     ) from error
-                log_message(f"{folder} is being {doing} by {_describe_holder(folder)}; waiting until that has ended")
+                log_message(f"{folder} is being {doing} by {holder}; waiting for that process to end")
                 lock.acquire()
             release.callback(lock.release)
             release.callback(_remove_temporary_files, folder)
             (folder / HOLDER).write_text(_describe_this_process(), encoding="utf-8")
-            _remove_temporary_files(folder)  # after a kill
+            _remove_temporary_files(folder)  # left by a killed process
         yield
 
 
 @contextmanager
 def disk_errors_as_user_error(folder: Path, setting: str = "data_dir") -> Iterator[None]:
-    """Turns what the disk refuses into a sentence."""
+    """Convert every error of the operating system inside the block into a UserError."""
     try:
         yield
     except OSError as error:
         raise UserError(
             f"{setting}: {folder} cannot be written to ({error.strerror or error}); "
-            f"what is finished is kept: make room, or give another {setting}, and run the same command again"
+            f"completed files are kept; free disk space or set another {setting}, then re-run the command"
         ) from error
 
 
 @contextmanager
 def permission_errors_as_user_error(folder: Path, setting: str = "data_dir") -> Iterator[None]:
-    """Turns what may not be read into a sentence."""
+    """Convert a missing permission to read inside the block into a UserError."""
     try:
         yield
     except PermissionError as error:
         raise UserError(
-            f"{setting}: {error.filename or folder} cannot be read ({error.strerror}); have its owner allow it, or "
-            f"give another {setting}"
+            f"{setting}: {error.filename or folder} cannot be read ({error.strerror}); ask its owner for read "
+            f"permission or set another {setting}"
         ) from error
 
 
 def _remove_temporary_files(folder: Path) -> None:
-    for left_over in folder.rglob(f".*{TEMPORARY}"):
-        left_over.unlink(missing_ok=True)
+    for path in folder.rglob(f".*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
 
 
 def _describe_this_process() -> str:

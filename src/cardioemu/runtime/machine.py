@@ -1,4 +1,4 @@
-"""What this machine has for this process: cores, memory, room on its disks."""
+"""Resources of this machine available to this process: cores, memory, disk space."""
 
 import os
 import shutil
@@ -9,71 +9,71 @@ from pathlib import Path
 import psutil
 
 GROUPS_OF_PROCESS, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-SPARE_FILES = 256  # for what else will be opened
+SPARE_FILES = 256  # headroom for files opened by others
 
 
 def available_cores() -> int:
-    """Returns how many CPU cores this process may use: all it sees, or OMP_NUM_THREADS where that is less.
+    """Return the number of CPU cores this process may use: its affinity, limited by OMP_NUM_THREADS.
 
-    By that variable whoever starts several processes beside each other shares the cores out among them.
+    Launchers of several processes per machine divide its cores among them through that variable.
     """
-    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return min(seen, int(allowed)) if allowed.isdigit() and int(allowed) > 0 else seen
+    visible = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(visible, int(limit)) if limit.isdigit() and int(limit) > 0 else visible
 
 
 def rank() -> int:
-    """Returns the number of this process among those that train one network together; 0 where it is alone.
+    """Return the rank of this process among those that train one network together, 0 for a single process.
 
-    Lightning, torchrun and SLURM say it by these names, from the start of a process on.
+    Source: the environment variables that Lightning, torchrun and SLURM set for each process they start.
     """
     return next((int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), 0)
 
 
 def process_identity() -> str:
-    """Names this process so that it can be told from any other: its machine, its number, when it began."""
-    return f"{socket.gethostname()} {os.getpid()} {_began_s(psutil.Process()):.0f}"
+    """Return a name of this process that no other has: host, process id and start time."""
+    return f"{socket.gethostname()} {os.getpid()} {_started_s(psutil.Process()):.0f}"
 
 
 def process_exists(process: str) -> bool:
-    """Returns whether a process with a name of `this_process` runs; one on another machine is taken to."""
+    """Return whether the process named by `process_identity` is running; one on another host is assumed to be."""
     host, _, rest = process.partition(" ")
     if host != socket.gethostname():
         return bool(host)
     try:
-        pid, began_s = (int(part) for part in rest.split())
-        return abs(_began_s(psutil.Process(pid)) - began_s) < 2
+        pid, started_s = map(int, rest.split())
+        return abs(_started_s(psutil.Process(pid)) - started_s) < 2
     except (ValueError, psutil.Error):
         return False
 
 
-def _began_s(process: psutil.Process) -> float:
-    """Seconds from the start of the machine to that of a process: no clock that is set changes them."""
+def _started_s(process: psutil.Process) -> float:
+    """Return the seconds from boot to the start of a process, which setting the clock does not change."""
     return process.create_time() - psutil.boot_time()
 
 
 def free_memory() -> int:
-    """Returns the bytes of memory that this process may still take: of the machine, or of a control group's limit.
+    """Return the bytes this process can still allocate, within the memory of the host and its control groups.
 
-    What the system could drop, pages of files, counts as free.
+    File caches count as free: the system drops them on demand.
     """
-    return min([int(psutil.virtual_memory().available), *_left_in_groups()])
+    return min([int(psutil.virtual_memory().available), *_free_in_groups()])
 
 
 def private_memory() -> int:
-    """Returns the bytes of memory that this process has for itself: what no file could give back."""
+    """Return the bytes of resident memory of this process that no file backs."""
     memory = psutil.Process().memory_info()
     return int(memory.rss - getattr(memory, "shared", 0))
 
 
 def free_disk(folder: Path) -> int:
-    """Returns the bytes that may still be written to the disk of a folder, which need not exist yet."""
+    """Return the free bytes on the disk of a folder, which need not exist yet."""
     existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
     return shutil.disk_usage(existing).free
 
 
 def raise_open_file_limit(count: int) -> None:
-    """Lets this process hold so many more files open, as far as the system allows; each mapped file is one."""
+    """Allow this process to open `count` more files, up to the hard limit; each mapped file counts as open."""
     with suppress(ImportError):  # Windows has no such limit
         import resource
 
@@ -84,14 +84,14 @@ def raise_open_file_limit(count: int) -> None:
 
 
 def format_bytes(size: float | int) -> str:
-    """Writes a number of bytes in GB, with three digits that count."""
+    """Format a number of bytes in GB, with three significant digits."""
     gb = size / 1e9
     return f"{gb:.0f} GB" if gb >= 100 else f"{gb:.3g} GB"
 
 
-def _left_in_groups() -> list[int]:
-    """Reads what the memory limits of this process's control groups (Linux, version 1 and 2) leave."""
-    left = []
+def _free_in_groups() -> list[int]:
+    """Return the free bytes under each memory limit of this process's control groups (Linux, versions 1 and 2)."""
+    free = []
     lines = GROUPS_OF_PROCESS.read_text(encoding="utf-8").splitlines() if GROUPS_OF_PROCESS.exists() else []
     for line in lines:
         _, controllers, name = line.split(":", 2)
@@ -102,14 +102,14 @@ def _left_in_groups() -> list[int]:
         else:
             continue
         group = root / name.lstrip("/")
-        left += [_left(folder, *files) for folder in [group, *group.parents] if folder.is_relative_to(root)]
-    return [size for size in left if size is not None]
+        free += [_free_in_group(folder, *files) for folder in [group, *group.parents] if folder.is_relative_to(root)]
+    return [size for size in free if size is not None]
 
 
-def _left(folder: Path, limit: str, used: str, of_files: str) -> int | None:
+def _free_in_group(folder: Path, limit_file: str, usage_file: str, cache_entry: str) -> int | None:
     try:
-        most, taken = (int((folder / name).read_text(encoding="utf-8")) for name in (limit, used))
-        counts = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
-        return max(most - taken + int(counts[of_files]), 0)
+        limit, usage = (int((folder / name).read_text(encoding="utf-8")) for name in (limit_file, usage_file))
+        statistics = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
+        return max(limit - usage + int(statistics[cache_entry]), 0)
     except (OSError, KeyError, ValueError):  # no such file, or "max"
         return None
