@@ -64,9 +64,9 @@ def train(data_dir: str, held: bool, epochs: int) -> None:
     windows = build_window_set(traces, WindowRule(length_ms=500.0, samples=10_000, count=4), folder / "windows")
     split = SplitRule(validation=0.01, test=0.01, duplicates="keep", batch_size=BATCH_SIZE, seed=0)
     data = WindowDataModule(windows, split)
-    rows = data.rows["train"]
+    rows = data.cell_indices["train"]
     if held:
-        data.rows["train"] = rows[:: len(rows) * windows.count // HELD_WINDOWS]
+        data.cell_indices["train"] = rows[:: len(rows) * windows.count // HELD_WINDOWS]
         data.memory_budget = {"host": 2**62}
     network = LSTMNetwork(samples=10_000, hidden=256)
     network.normaliser.fit([torch.from_numpy(windows.windows(rows[:64])).flatten(0, 1)])
@@ -74,7 +74,7 @@ def train(data_dir: str, held: bool, epochs: int) -> None:
     speed = Speed()
     with tempfile.TemporaryDirectory() as run:
         trainer = make_trainer(Path(run), [speed], max_epochs=epochs, accelerator="cpu")
-        size = len(data.rows["train"]) * windows.bytes_per_cell
+        size = len(data.cell_indices["train"]) * windows.bytes_per_cell
         drop_caches(windows.folder)
         fit(trainer, EmulatorModule(network, KerasRMSprop, specification), data, None)
     print(json.dumps({"speeds": speed.found, "bytes": size}))

@@ -16,8 +16,8 @@ def make_module(data, lr=0.001, seed=0, schedule=CONSTANT, make=LSTMNetwork):
     """Builds a network from `seed`, whose random numbers in training come from another seed, always the same."""
     torch.manual_seed(seed)
     network = make(**SIZES)
-    network.fit_target(data.training_rows())
-    scales = data.windows.scales[data.rows[TRAIN]]
+    network.fit_target(data.read_training_vectors())
+    scales = data.windows.scales[data.cell_indices[TRAIN]]
     said = specification(
         lowest=scales.min(0).tolist(),
         highest=scales.max(0).tolist(),

@@ -100,9 +100,9 @@ def test_far_off_and_missed_altogether_are_tabled_in_words():
 def test_long_windows_are_measured_beat_by_beat(data, monkeypatch):
     torch.manual_seed(0)
     emulator = Emulator(LSTMNetwork(**SIZES), specification(design=torch.from_numpy(data.windows.scales)))
-    windows, rows = data.windows, data.rows[TEST]
+    windows, rows = data.windows, data.cell_indices[TEST]
     subjects = {"emulator": measuring.Candidate(emulator, windows, RULE.time_ms)}
-    asked = measuring.exclude_training_cells(windows, [emulator]), rows, windows.scales[data.rows[TRAIN]]
+    asked = measuring.exclude_training_cells(windows, [emulator]), rows, windows.scales[data.cell_indices[TRAIN]]
     assert measuring.measure(subjects, *asked).beats == {}
     monkeypatch.setattr(metrics, "LONG_MS", RULE.time_ms[-1] - RULE.time_ms[0])
     expected = beat_errors(RULE.time_ms, windows.windows(rows), emulator.voltage_mV(windows.scales[rows]))

@@ -116,7 +116,7 @@ def test_of_simulated_cells(windows, tmp_path):
     data = WindowDataModule(windows, replace(SPLIT, validation=0.5))
     path, _, _ = sure(tmp_path)
     found = calibrate(path, data)
-    scales, fires = (values.double().numpy() for values in data.firing(VALIDATION))
+    scales, fires = (values.double().numpy() for values in data.firing_labels(VALIDATION))
     assert len(scales) == 12
     assert 0 < fires.mean() < 1
     probability = load_emulator(path).fires_probability(scales)
@@ -142,7 +142,7 @@ def test_cells_without_windows_count_too(windows):
     data = WindowDataModule(windows, SPLIT)
     cells = windows.cells
     for part in (TRAIN, VALIDATION):
-        scales, fires = data.firing(part)
-        of_part = cells[(data.part == part) & (cells["status"] == "ok")]
+        scales, fires = data.firing_labels(part)
+        of_part = cells[(data.split == part) & (cells["status"] == "ok")]
         np.testing.assert_allclose(scales, of_part[list(windows.scaled)], rtol=1e-6)
         assert fires.tolist() == [float(label == "fires") for label in of_part["label"]]

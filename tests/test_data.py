@@ -16,7 +16,7 @@ from cardioemu.data.training_set import EpochBatches
 from cardioemu.simulation import SolverSettings, campaign, design, load_cell
 from cardioemu.windowing import CycleRule, build_window_set
 
-PARTS = {TRAIN, VALIDATION, TEST}
+SPLITS = {TRAIN, VALIDATION, TEST}
 levels = st.sampled_from([0.0, 0.2, 1.0, 1.8])
 tables = st.lists(st.lists(levels, min_size=3, max_size=3), min_size=1, max_size=40).map(
     lambda rows: np.array(rows, dtype=float)
@@ -24,42 +24,42 @@ tables = st.lists(st.lists(levels, min_size=3, max_size=3), min_size=1, max_size
 fractions = st.tuples(st.floats(0.01, 0.49), st.floats(0.01, 0.49))
 
 
-def sides(scales, *rule):
-    """Which side each distinct vector stands on; no vector may stand on two."""
-    found = {}
-    for row, part in zip(map(tuple, scales), split(scales, *rule), strict=True):
-        assert found.setdefault(row, part) == part
-    return found
+def splits_by_vector(scales, *rule):
+    """The split of each distinct vector; no vector may be in two."""
+    splits = {}
+    for vector, name in zip(map(tuple, scales), split(scales, *rule), strict=True):
+        assert splits.setdefault(vector, name) == name
+    return splits
 
 
 @given(tables, fractions, st.integers(0, 1000), st.randoms())
 def test_split_by_distinct_vectors(scales, fractions, seed, random):
-    found = sides(scales, *fractions, seed)
-    count = list(found.values()).count
-    assert set(found.values()) <= PARTS
-    assert found.get((1.0, 1.0, 1.0), TRAIN) == TRAIN
-    free = len([row for row in found if row != (1.0, 1.0, 1.0)])
-    assert count(VALIDATION) == min(free, round(fractions[0] * len(found)))
-    assert count(TEST) == min(free - count(VALIDATION), round(fractions[1] * len(found)))
-    # Rows permuted and repeated: the same vectors, hence the same sides.
+    splits = splits_by_vector(scales, *fractions, seed)
+    count = list(splits.values()).count
+    assert set(splits.values()) <= SPLITS
+    assert splits.get((1.0, 1.0, 1.0), TRAIN) == TRAIN
+    free = len([vector for vector in splits if vector != (1.0, 1.0, 1.0)])
+    assert count(VALIDATION) == min(free, round(fractions[0] * len(splits)))
+    assert count(TEST) == min(free - count(VALIDATION), round(fractions[1] * len(splits)))
+    # Rows permuted and repeated: the same vectors, hence the same splits.
     other = [*scales, *scales[: random.randint(0, len(scales))]]
     random.shuffle(other)
-    assert sides(np.array(other), *fractions, seed) == found
+    assert splits_by_vector(np.array(other), *fractions, seed) == splits
 
 
 def test_rays_are_split_as_311_vectors():
     scales = design("rays")
-    found = sides(scales, 0.15, 0.15, 0)
-    count = list(found.values()).count
-    assert (len(scales), len(found)) == (341, 311)
+    splits = splits_by_vector(scales, 0.15, 0.15, 0)
+    count = list(splits.values()).count
+    assert (len(scales), len(splits)) == (341, 311)
     assert (count(VALIDATION), count(TEST), count(TRAIN)) == (47, 47, 217)  # 0.15 * 311 = 46.65
     assert (split(scales, 0.15, 0.15, 0)[(scales == 1).all(axis=1)] == TRAIN).all()
-    assert sides(scales, 0.15, 0.15, 1) != found
+    assert splits_by_vector(scales, 0.15, 0.15, 1) != splits
 
 
 @pytest.fixture(scope="module")
 def repeated(tmp_path_factory):
-    """24 cells, of which the last 8 repeat the first 8."""
+    """24 cells; the last 8 repeat the first 8."""
     scales = design("sobol", n=16)
     scales = np.concatenate([scales, scales[:8]])
     store = campaign(
@@ -68,10 +68,10 @@ def repeated(tmp_path_factory):
     return build_window_set(store, RULE, tmp_path_factory.mktemp("windows"))
 
 
-def test_duplicates_train_once_or_as_often_as_they_stand(repeated):
+def test_duplicates_train_once_or_as_often_as_the_design_lists_them(repeated):
     rule = replace(SPLIT, validation=0.25, test=0.25)
-    keep = WindowDataModule(repeated, rule).rows
-    once = WindowDataModule(repeated, replace(rule, duplicates="once")).rows
+    keep = WindowDataModule(repeated, rule).cell_indices
+    once = WindowDataModule(repeated, replace(rule, duplicates="once")).cell_indices
     for name in (VALIDATION, TEST):
         assert keep[name].tolist() == once[name].tolist()
     first = [row for row in keep[TRAIN] if row < 16]
@@ -82,37 +82,37 @@ def test_duplicates_train_once_or_as_often_as_they_stand(repeated):
     assert sorted(every) == [row for row in np.flatnonzero(repeated.windowed) if row < 16]
 
 
-@pytest.mark.parametrize("hold", [torch.device("cpu"), None])
-def test_training_rows_are_the_same_held_or_streamed(windows, data, hold):
-    rows = np.repeat(data.rows[TRAIN], 2)  # cells that stand twice train twice
-    dataset = TrainingSet(windows, rows, hold)
-    assert (dataset.held is not None) == (hold is not None)
-    assert len(dataset) == 3 * len(rows)
+@pytest.mark.parametrize("device", [torch.device("cpu"), None])
+def test_training_windows_are_the_same_cached_or_streamed(windows, data, device):
+    cells = np.repeat(data.cell_indices[TRAIN], 2)  # a cell that is listed twice trains twice
+    dataset = TrainingSet(windows, cells, device)
+    assert (dataset.cache is not None) == (device is not None)
+    assert len(dataset) == 3 * len(cells)
     order = np.random.default_rng(0).permutation(len(dataset)).tolist()
     dataset.prefetch(order)
-    scales, found, count = dataset[Share(order, 7.5)]
-    assert count == 7.5
-    cells = [rows[i // 3] for i in order]
-    np.testing.assert_array_equal(scales, windows.scales[cells].astype(np.float32))
+    scales, batch, divisor = dataset[Share(order, 7.5)]
+    assert divisor == 7.5
+    expected = [cells[i // 3] for i in order]
+    np.testing.assert_array_equal(scales, windows.scales[expected].astype(np.float32))
     np.testing.assert_array_equal(
-        found, [windows.windows(np.array([c]))[0, i % 3] for c, i in zip(cells, order, strict=True)]
+        batch, [windows.windows(np.array([c]))[0, i % 3] for c, i in zip(expected, order, strict=True)]
     )
 
 
-def test_held_where_they_take_no_more_than_may_be_held(windows, data):
-    size = len(data.rows[TRAIN]) * 3 * 200 * 4
+def test_windows_are_cached_in_the_first_pool_that_holds_them(windows, data):
+    size = len(data.cell_indices[TRAIN]) * 3 * 200 * 4
     assert data.cached_bytes == {}
     batches = [torch.cat([w for _, w, _ in data.train_dataloader()])]
-    for room, held in (
+    for budget, cached in (
         ({"host": size}, {"host": size}),
         ({"host": size - 1}, {}),
         ({"GPU": size - 1, "host": size}, {"host": size}),
     ):
         again = WindowDataModule(windows, SPLIT)
-        again.memory_budget = room
+        again.memory_budget = budget
         loader = again.train_dataloader()
-        assert again.cached_bytes == held
-        assert (loader.dataset.held is not None) == bool(held)
+        assert again.cached_bytes == cached
+        assert (loader.dataset.cache is not None) == bool(cached)
         batches.append(torch.cat([w for _, w, _ in loader]))
     again.memory_budget = {"GPU": size, "host": size}
     assert again.cached_bytes == {"GPU": size}
@@ -124,7 +124,7 @@ def test_training_batches_hold_every_window_once(data):
     expected = {(*s.tolist(), *w.tolist()) for s, cell in zip(scales, windows, strict=True) for w in cell}
     batches = list(data.train_dataloader())
     assert [len(s) for s, _, _ in batches[:-1]] == [data.largest_batch] * (len(batches) - 1) == [8] * (len(batches) - 1)
-    assert all(rows == len(s) for s, _, rows in batches)
+    assert all(divisor == len(s) for s, _, divisor in batches)
     seen = [(*s.tolist(), *w.tolist()) for *batch, _ in batches for s, w in zip(*batch, strict=True)]
     assert len(seen) == len(expected) == 3 * len(scales)
     assert set(seen) == expected
@@ -138,20 +138,20 @@ def test_validation_batches_hold_every_cell_in_order(data, monkeypatch):
         batches = list(loader)
         assert len(batches) == len(loader)
         assert all(len(scales) <= size for scales, _ in batches)
-        for i, part in enumerate(whole(data, VALIDATION)):
-            torch.testing.assert_close(torch.cat([batch[i] for batch in batches]), part, rtol=0, atol=0)
+        for i, expected in enumerate(whole(data, VALIDATION)):
+            torch.testing.assert_close(torch.cat([batch[i] for batch in batches]), expected, rtol=0, atol=0)
 
 
-def test_the_windows_that_are_normalised_are_those_of_the_training_part(data):
+def test_the_target_is_fitted_to_the_windows_of_the_train_split(data):
     _, windows = whole(data, TRAIN)
-    torch.testing.assert_close(torch.cat(list(data.training_rows())), windows.flatten(0, 1), rtol=0, atol=0)
+    torch.testing.assert_close(torch.cat(list(data.read_training_vectors())), windows.flatten(0, 1), rtol=0, atol=0)
 
 
 @given(st.integers(1, 200), st.integers(1, 40), st.integers(0, 5), st.integers(0, 50))
 def test_epoch_batches(size, batch_size, seed, epoch):
     def order(*, before=()):
         batches = EpochBatches(size, batch_size, seed)
-        for other in before:  # what came before does not matter
+        for other in before:  # earlier epochs make no difference
             batches.set_epoch(other)
             list(batches)
         batches.set_epoch(epoch)
@@ -160,12 +160,12 @@ def test_epoch_batches(size, batch_size, seed, epoch):
 
     batches = order()
     assert batches == order(before=range(3))
-    told = []
-    asking = EpochBatches(size, batch_size, seed, told.append)
-    asking.set_epoch(epoch)
-    for number, batch in enumerate(asking):
+    prefetched = []
+    prefetching = EpochBatches(size, batch_size, seed, prefetched.append)
+    prefetching.set_epoch(epoch)
+    for number, batch in enumerate(prefetching):
         assert batch == (batches[number], len(batches[number]))
-        assert told == batches[: number + 5]  # four batches ahead, and this one
+        assert prefetched == batches[: number + 5]  # four batches ahead, and this one
     assert sorted(i for batch in batches for i in batch) == list(range(size))
     assert all(len(batch) == batch_size for batch in batches[:-1])
     if size > 20:
@@ -178,44 +178,44 @@ def test_epoch_batches(size, batch_size, seed, epoch):
 
 
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 3), st.integers(1, 3))
-def test_shares_of_all_processes_are_the_batches(size, batch_size, parts, processes):
+def test_shares_of_all_processes_are_the_batches(size, batch_size, accumulate, processes):
     whole_batches = [share.indices for share in EpochBatches(size, batch_size, 0)]
     shared = [
-        list(EpochBatches(size, batch_size, 0, accumulate=parts, world_size=processes, rank=rank))
+        list(EpochBatches(size, batch_size, 0, accumulate=accumulate, world_size=processes, rank=rank))
         for rank in range(processes)
     ]
-    # The optimiser steps after `parts` shares in every process alike.
-    assert {len(shares) for shares in shared} == {len(whole_batches) * parts}
+    # The optimiser steps after `accumulate` shares in every process.
+    assert {len(shares) for shares in shared} == {len(whole_batches) * accumulate}
     for number, batch in enumerate(whole_batches):
-        of_batch = [share for shares in shared for share in shares[number * parts : (number + 1) * parts]]
+        of_batch = [share for shares in shared for share in shares[number * accumulate : (number + 1) * accumulate]]
         assert sorted(i for share in of_batch for i in share.indices) == sorted(batch)
         sizes = [len(share.indices) for share in of_batch]
         assert max(sizes) - min(sizes) <= 1
-        assert all(share.divisor == len(batch) / (parts * processes) for share in of_batch)
+        assert all(share.divisor == len(batch) / (accumulate * processes) for share in of_batch)
 
 
 @pytest.mark.parametrize(
-    ("rule", "named"),
+    ("rule", "name"),
     [
         (replace(SPLIT, validation=0.01), VALIDATION),
         (replace(SPLIT, test=0.01), TEST),
         (replace(SPLIT, validation=0.5, test=0.49), TRAIN),
     ],
 )
-def test_an_empty_part_is_told(windows, rule, named):
-    with pytest.raises(UserError, match=f"^data: no cell of the {named} part gave windows"):
+def test_an_empty_split_is_an_error(windows, rule, name):
+    with pytest.raises(UserError, match=f"^data: the {name} split has no cell with windows"):
         WindowDataModule(windows, rule)
 
 
-def test_cells_without_a_cycle_are_told(traces, windows, data, tmp_path):
+def test_cells_without_a_registered_cycle_are_counted(traces, windows, data, tmp_path):
     assert data.unregistered == 0
     few, none = (build_window_set(traces, CycleRule(settle_ms), tmp_path) for settle_ms in (1700.0, 2400.0))
     assert 0 < few.windowed.sum() < windows.windowed.sum()
     assert WindowDataModule(windows, SPLIT, few).unregistered == (windows.windowed & ~few.windowed).sum()
-    with pytest.raises(UserError, match=r"^model: no cell of the train part has a cycle that can be registered \(\{"):
+    with pytest.raises(UserError, match=r"^model: the train split has no cell whose cycle can be registered \(\{"):
         WindowDataModule(windows, SPLIT, none)
 
 
 def test_fractions_must_leave_something():
-    with pytest.raises(ValueError, match="leave nothing to train on"):
+    with pytest.raises(ValueError, match="which leave no cell to train on"):
         replace(SPLIT, validation=0.5, test=0.5)

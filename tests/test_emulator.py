@@ -144,7 +144,7 @@ def test_threads_predict_the_same_and_leave_torch_as_it_was(emulator, monkeypatc
 def test_the_emulator_of_a_run(job, data):
     emulator = load_emulator(str(job.folder / "best.ckpt"))
     assert emulator.specification.scaled == SCALED
-    scales = data.windows.scales[data.rows["train"]]
+    scales = data.windows.scales[data.cell_indices["train"]]
     prediction = emulator.predict(scales)  # the training cells themselves lie inside the range: no warning
     assert prediction.voltage_mV.shape == (len(scales), 200)
     assert emulator.specification.lowest == scales.min(axis=0).tolist()

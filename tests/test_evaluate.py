@@ -56,7 +56,7 @@ def test_on_its_own_design_it_measures_the_test_part(evaluation, job):
 
 
 def test_the_baselines_know_the_training_part_only(evaluation, data):
-    scales, rows, trained = data.windows.scales, data.rows[TEST], data.rows[TRAIN]
+    scales, rows, trained = data.windows.scales, data.cell_indices[TEST], data.cell_indices[TRAIN]
     nearest = nearest_cell_rmse_mV(scales, rows, trained, data.windows.batches)
     assert evaluation.metrics["nearest_cell/rmse_mV_mean"] == pytest.approx(nearest.mean(), rel=1e-5)
     table = pd.read_csv(evaluation.folder / "cells.csv")
@@ -68,10 +68,10 @@ def test_the_baselines_know_the_training_part_only(evaluation, data):
 
 def test_firing_is_told_of_all_unseen_cells(evaluation, data):
     counts = {name: value for name, value in evaluation.metrics.items() if name.startswith("nearest_cell/confusion")}
-    unseen = data.part == TEST
+    unseen = data.split == TEST
     assert sum(counts.values()) == unseen.sum() == 4
     fires = data.windows.cells["label"].eq("fires").to_numpy()
-    known = np.flatnonzero(data.part == TRAIN)
+    known = np.flatnonzero(data.split == TRAIN)
     scales = data.windows.scales
     nearest = known[np.linalg.norm(scales[unseen][:, None] - scales[known], axis=2).argmin(axis=1)]
     right = (fires[nearest] == fires[unseen]).mean()

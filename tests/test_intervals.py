@@ -18,7 +18,7 @@ SETTINGS = {"samples": 200, "begin_ms": -50.0, "interval_ms": 2.5, "inputs": 5, 
 def ensemble(data, target="components", members=3, factors=None):
     torch.manual_seed(0)
     network = MLP(**SETTINGS, target=target, members=members)
-    network.fit_target(data.training_rows())
+    network.fit_target(data.read_training_vectors())
     said = specification(
         network="MLP",
         settings=SETTINGS | {"target": target, "members": members},
@@ -45,7 +45,7 @@ def test_width_is_the_spread_of_the_members(data):
 def test_factor_is_what_nine_in_ten_of_the_samples_need(data):
     emulator = ensemble(data)
     ((name, factor),) = interval_factors(emulator, data).items()
-    rows = data.rows["validation"]
+    rows = data.cell_indices["validation"]
     simulated, scales = data.windows.windows(rows), data.windows.scales[rows]
     inside = (
         np.abs(simulated - emulator.voltage_mV(scales)[:, None]) <= factor * emulator.ensemble_std_mV(scales)[:, None]

@@ -54,7 +54,7 @@ def test_what_a_run_prints(job):
 
 
 def test_test_metrics_are_those_of_the_best_checkpoint(job, data):
-    rows = data.rows["test"]
+    rows = data.cell_indices["test"]
     windows = data.windows.windows(rows)
     with pytest.warns(UserWarning, match="outside the trained range"):
         predicted = load_emulator(job.folder / "best.ckpt").predict(data.windows.scales[rows]).voltage_mV

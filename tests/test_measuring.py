@@ -22,25 +22,25 @@ def emulator(data):
 
 
 def test_what_an_emulator_has_seen(data, emulator):
-    expected = np.isin(data.part, [TRAIN, VALIDATION])
+    expected = np.isin(data.split, [TRAIN, VALIDATION])
     assert (in_training_design(emulator, data.windows.scales) == expected).all()
     assert not in_training_design(emulator, data.windows.scales + 1e-12).any()
-    assert exclude_training_cells(data.windows, [emulator]).index.tolist() == np.flatnonzero(data.part == TEST).tolist()
+    assert exclude_training_cells(data.windows, [emulator]).index.tolist() == np.flatnonzero(data.split == TEST).tolist()
 
 
 def test_cells_with_windows_by_every_rule(data, emulator):
     cells = exclude_training_cells(data.windows, [emulator])
-    assert rows_with_windows(cells, [data.windows]).tolist() == data.rows[TEST].tolist()
+    assert rows_with_windows(cells, [data.windows]).tolist() == data.cell_indices[TEST].tolist()
     with pytest.raises(UserError, match=r"^design: no unseen cell gave windows; "):
         rows_with_windows(cells[:0], [data.windows])
 
 
 @pytest.mark.filterwarnings("ignore:.*outside the trained range")
 def test_all_are_measured_on_the_same_cells(data, emulator):
-    windows, rows = data.windows, data.rows[TEST]
+    windows, rows = data.windows, data.cell_indices[TEST]
     subjects = {"emulator": Candidate(emulator, windows, RULE.time_ms)}
     subjects |= {name: Candidate(one, windows, RULE.time_ms) for name, one in make_baselines(data).items()}
-    trained = windows.scales[data.rows[TRAIN]]
+    trained = windows.scales[data.cell_indices[TRAIN]]
     found = measure(subjects, exclude_training_cells(windows, [emulator]), rows, trained)
     assert list(found.errors) == ["emulator", "nearest_cell", "linear_interpolation", "pca_ridge"]
     for name, subject in subjects.items():
@@ -50,7 +50,7 @@ def test_all_are_measured_on_the_same_cells(data, emulator):
         assert (time_ms == RULE.time_ms).all()
         error = windows.windows(rows) - subject.predictor.voltage_mV(windows.scales[rows])[:, None]
         np.testing.assert_allclose(along_mV, np.sqrt((error**2).mean(axis=(0, 1))), rtol=1e-5)
-    assert found.fires.tolist() == windows.cells["label"][data.part == TEST].eq("fires").tolist()
+    assert found.fires.tolist() == windows.cells["label"][data.split == TEST].eq("fires").tolist()
     assert "emulator" not in found.firing_probability
 
 
@@ -59,12 +59,12 @@ def test_voltages_that_are_no_numbers_are_told(data, emulator):
         def voltage_mV(self, scales):
             return np.full((len(scales), RULE.output_samples), np.nan, np.float32)
 
-    windows, rows = data.windows, data.rows[TEST]
+    windows, rows = data.windows, data.cell_indices[TEST]
     subjects = {"broken": Candidate(Broken(make_baselines(data)["nearest_cell"].known), windows, RULE.time_ms)}
     with pytest.raises(
         UserError, match=r"^broken: it predicts voltages that are no numbers; leave it out, or train it"
     ):
-        measure(subjects, exclude_training_cells(windows, [emulator]), rows, windows.scales[data.rows[TRAIN]])
+        measure(subjects, exclude_training_cells(windows, [emulator]), rows, windows.scales[data.cell_indices[TRAIN]])
 
 
 def test_the_correlation_with_the_distance_by_hand():

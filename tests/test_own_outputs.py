@@ -24,7 +24,7 @@ def emulator(data):
     """An ensemble of principal components that calls all cells firing whose last scale is above 1."""
     torch.manual_seed(0)
     network = MLP(**SETTINGS, target="components", members=3)
-    network.fit_target(data.training_rows())
+    network.fit_target(data.read_training_vectors())
     network.firing_logit = lambda scales: 40 * (scales[:, -1] - 1)
     network.cycle_length_ms = lambda scales: 400 + scales[:, 0]
     network.outputs = partial(Network.outputs, network)  # which asks one after the other
@@ -79,7 +79,7 @@ def test_cycle_lengths_of_cells(traces, windows):
 
 
 def test_coverage_and_cycle_length_by_hand(data, emulator):
-    rows, windows = data.rows[TEST], data.windows
+    rows, windows = data.cell_indices[TEST], data.windows
     subject = Candidate(emulator, windows, RULE.time_ms)
     found = add_emulator_outputs(pd.DataFrame({"cell": rows}), subject, rows)
     scales, simulated = windows.scales[rows], windows.windows(rows)
@@ -97,16 +97,16 @@ def test_coverage_and_cycle_length_by_hand(data, emulator):
 
 
 def test_all_of_it_is_summarised(data, emulator):
-    rows, windows = data.rows[TEST], data.windows
+    rows, windows = data.cell_indices[TEST], data.windows
     subjects = {"emulator": Candidate(emulator, windows, RULE.time_ms)}
-    found = measure(subjects, exclude_training_cells(windows, [emulator]), rows, windows.scales[data.rows[TRAIN]])
+    found = measure(subjects, exclude_training_cells(windows, [emulator]), rows, windows.scales[data.cell_indices[TRAIN]])
     metrics, errors = found.metrics["emulator"], found.errors["emulator"]
     wrong = (errors["cycle_length_predicted_ms"] - errors["cycle_length_ms"]).abs()
     assert metrics["cycle_length_error_ms_median"] == pytest.approx(wrong.median())
     assert metrics["cycle_length_cells"] == len(rows)
     assert metrics["coverage_percent"] == pytest.approx(errors["coverage_percent"].mean())
-    scales = windows.scales[data.part == TEST]
-    fires = windows.cells["label"][data.part == TEST].eq("fires").to_numpy()
+    scales = windows.scales[data.split == TEST]
+    fires = windows.cells["label"][data.split == TEST].eq("fires").to_numpy()
     assert metrics["fires_accuracy"] == pytest.approx(((scales[:, -1] >= 1) == fires).mean())
 
 

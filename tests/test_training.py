@@ -196,8 +196,8 @@ def test_a_damaged_checkpoint_ends_a_resume(data, tmp_path):
 
 def easiest_and_hardest(data):
     """Of the test part, by the distance of their windows from those of the nearest trained cell."""
-    scales, trained, error_mV = data.windows.scales, data.rows[TRAIN], {}
-    for cell in data.rows[TEST].tolist():
+    scales, trained, error_mV = data.windows.scales, data.cell_indices[TRAIN], {}
+    for cell in data.cell_indices[TEST].tolist():
         nearest = min(trained.tolist(), key=lambda other: np.linalg.norm(scales[other] - scales[cell]))
         own, others = (data.windows.windows(np.array([row]))[0].astype(float) for row in (cell, nearest))
         error_mV[cell] = np.sqrt(np.mean((own - others.mean(axis=0)) ** 2))
@@ -225,14 +225,14 @@ def test_figures_are_drawn_when_due(data, tmp_path, every, epochs, drawn):
 def test_more_cells_wanted_than_there_are(data, tmp_path):
     figures = PredictionPlots(data, RULE.time_ms, lambda figure, epoch: None, 50, 1)
     drawn = figures.figure(make_module(data))
-    assert len([axis for axis in drawn.axes if axis.get_visible()]) == len(data.rows[TEST])
+    assert len([axis for axis in drawn.axes if axis.get_visible()]) == len(data.cell_indices[TEST])
 
 
 def test_training_cells_without_windows_are_nobodys_neighbours(traces, tmp_path):
     rule = WindowRule(length_ms=1700.0, samples=200, count=1, offset_ms=50.0, settle_ms=500.0)
     windows, cycles = (build_window_set(traces, each, tmp_path) for each in (rule, CycleRule(500.0)))
     data, fewer = WindowDataModule(windows, SPLIT, cycles), WindowDataModule(windows, SPLIT)
-    assert set(data.rows[TRAIN]) > set(fewer.rows[TRAIN])
+    assert set(data.cell_indices[TRAIN]) > set(fewer.cell_indices[TRAIN])
     of, like = (PredictionPlots(each, rule.time_ms, lambda figure, epoch: None, 4, 1).rows for each in (data, fewer))
     np.testing.assert_array_equal(of, like)
 
@@ -264,6 +264,6 @@ def test_gpu_is_cpu_to_rounding(data, tmp_path, precision, held_on):
         run_data.memory_budget = place if accelerator == "gpu" else {}
         run = training(run_data, tmp_path / accelerator, 2, accelerator=accelerator, precision=precision)
         on[accelerator] = load_emulator(tmp_path / accelerator / LAST).predict(data.windows.scales).voltage_mV
-    held = run.trainer.train_dataloader.dataset.held
+    held = run.trainer.train_dataloader.dataset.cache
     assert (held.device.type if held is not None else None) == held_on
     np.testing.assert_allclose(on["gpu"], on["cpu"], atol=0.05 if precision == "32-true" else 1.0)

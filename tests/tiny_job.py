@@ -127,5 +127,5 @@ def put_database(job, cwd):
 
 def whole(data, name):
     """Scales and all windows of a part."""
-    rows = data.rows[name]
+    rows = data.cell_indices[name]
     return torch.tensor(data.windows.scales[rows], dtype=torch.float32), torch.from_numpy(data.windows.windows(rows))

@@ -101,7 +101,7 @@ def in_training_design(emulator: Emulator, scales: Scales) -> np.ndarray:
     """Returns whether each cell (cells,) has the scales of one that the emulator was trained or chosen on."""
     said = emulator.specification
     design = said.design.numpy()
-    used = construct(SplitRule, said.split, ADDRESS).parts(design) != TEST
+    used = construct(SplitRule, said.split, ADDRESS).assign(design) != TEST
     known = {row.tobytes() for row in np.unique(design[used], axis=0)}
     return np.array([row.tobytes() in known for row in scales], dtype=bool)
 

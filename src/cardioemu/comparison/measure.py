@@ -50,7 +50,7 @@ class Candidate:
 def make_baselines(known: WindowDataModule) -> dict[str, Baseline]:
     """Makes the simple baselines from the cells that trained."""
     windows = known.windows
-    trained = first_occurrence(windows.scales) & (known.part == TRAIN)
+    trained = first_occurrence(windows.scales) & (known.split == TRAIN)
     rows = np.flatnonzero(trained & windows.windowed)
     cells = windows.cells[trained & windows.cells["status"].eq("ok").to_numpy()]
 

@@ -62,7 +62,7 @@ def train_published_lstm(data: WindowDataModule, of: Specification, folder: Path
         if not (here / FINISHED).exists():
             pl.seed_everything(0, verbose=False)
             network = LSTMNetwork(**settings)
-            network.fit_target(data.training_rows())
+            network.fit_target(data.read_training_vectors())
             module = EmulatorModule(network, partial(KerasRMSprop, lr=0.001), said)
             try:
                 fit(make_trainer(here, max_epochs=epochs, **trainer), module, data, find_resume_checkpoint(here))

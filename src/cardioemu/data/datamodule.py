@@ -1,7 +1,7 @@
-"""The windows of a campaign as batches for training, validation and test."""
+"""The windows of a campaign as training and validation batches."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -23,15 +23,15 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How the windows of a campaign are shared out and batched.
+    """How the cells of a campaign are split and their windows are batched.
 
     Attributes:
-        validation: fraction of the distinct scale vectors that validate.
-        test: fraction of the distinct scale vectors that test.
-        duplicates: whether rows of the design with the same scales all train ("keep") or only the first ("once");
-            validation and test always count each vector once.
+        validation: fraction of the distinct scale vectors used for validation.
+        test: fraction of the distinct scale vectors used for testing.
+        duplicates: which of several cells with the same scales train: all ("keep") or only the first ("once").
+            Validation and test always use each scale vector once.
         batch_size: windows per training batch.
-        seed: of the split and of the order of the training windows.
+        seed: seed of the split and of the order of the training windows.
     """
 
     validation: Fraction
@@ -43,130 +43,137 @@ class SplitRule:
     def __post_init__(self) -> None:
         if self.validation + self.test >= 1:
             raise UserError(
-                f"data: validation {self.validation:g} and test {self.test:g} leave nothing to train on; lower them"
+                f"data: got validation={self.validation:g} and test={self.test:g}, which leave no cell to train on; "
+                "their sum must be below 1"
             )
 
-    def parts(self, scales: Scales) -> np.ndarray:
-        """Returns the part of each cell (cells,): "train", "validation" or "test" (see `split`)."""
+    def assign(self, scales: Scales) -> np.ndarray:
+        """Return "train", "validation" or "test" for each cell (cells,); see `split`."""
         return split(scales, self.validation, self.test, self.seed)
 
 
 class WindowDataModule(pl.LightningDataModule):
-    """Windows split by simulation.
+    """The windows of a campaign, split by cell.
 
     Args:
-        windows: the windows of a campaign, by which all networks are validated and tested.
-        rule: how they are shared out and batched.
+        windows: the windows, on which every network is validated and tested.
+        rule: how cells are split and windows are batched.
         cycles: the registered cycles of the same campaign, for a network that is trained on them.
 
     Attributes:
-        trained: what the network is trained on: the windows, or the cycles.
-        part: "train", "validation" or "test" of each cell, those without windows included (cells,).
-        rows: the cells that take part, by part.
-        room: how much memory the training windows may take, by place ("GPU", "host"), in the order of preference; they
-            are held in the first that has room for all of them, else read as they are needed.
+        training_windows: what the network is trained on: the windows, or the registered cycles.
+        split: "train", "validation" or "test" for each cell, including cells without windows (cells,).
+        cell_indices: for each split, the indices of its cells that have windows.
+        memory_budget: bytes that the training windows may take, by memory pool ("GPU", "host"), in order of
+            preference. They are cached in the first pool that holds all of them; otherwise they are read from disk.
 
     Raises:
-        UserError: a part is left without a single cell with windows.
+        UserError: a split has no cell with windows.
     """
 
     def __init__(self, windows: WindowSet, rule: SplitRule, cycles: WindowSet | None = None) -> None:
         super().__init__()
         self.windows, self.rule, self.training_windows = windows, rule, cycles or windows
         self.memory_budget: Mapping[str, int] = {}
-        scales = windows.scales
-        self.part = rule.parts(scales)
-        once = first_occurrence(scales)
-        kept = {TRAIN: once if rule.duplicates == "once" else np.ones_like(once), VALIDATION: once, TEST: once}
-        given = {TRAIN: self.training_windows.windowed, VALIDATION: windows.windowed, TEST: windows.windowed}
-        self.rows = {name: np.flatnonzero(given[name] & (self.part == name) & kept[name]) for name in kept}
-        for name, rows in self.rows.items():
-            if len(rows) == 0:
-                if name == TRAIN and cycles is not None and windows.windowed[self.part == TRAIN].any():
-                    raise UserError(
-                        f"model: no cell of the train part has a cycle that can be registered ({cycles.count_outcomes()}), "
-                        "which takes three AP starts after windowing.settle_ms and an APD50 of 10 ms; simulate longer, "
-                        "or take model=mlp"
-                    )
-                raise UserError(
-                    f"data: no cell of the {name} part gave windows ({windows.count_outcomes()}); use a larger design, "
-                    "other fractions or another seed"
-                )
+        self.split = rule.assign(windows.scales)
+        once = first_occurrence(windows.scales)
+        eligible = {
+            TRAIN: self.training_windows.windowed & (once | (rule.duplicates == "keep")),
+            VALIDATION: windows.windowed & once,
+            TEST: windows.windowed & once,
+        }
+        self.cell_indices = {name: np.flatnonzero((self.split == name) & cells) for name, cells in eligible.items()}
+        for name, cells in self.cell_indices.items():
+            if len(cells) == 0:
+                raise UserError(self._empty_split_message(name))
+
+    def _empty_split_message(self, name: str) -> str:
+        has_cycles = self.training_windows is not self.windows
+        if name == TRAIN and has_cycles and self.windows.windowed[self.split == TRAIN].any():
+            return (
+                "model: the train split has no cell whose cycle can be registered "
+                f"({self.training_windows.count_outcomes()}); a registered cycle needs three AP starts after "
+                "windowing.settle_ms and an APD50 of 10 ms; simulate longer traces or use model=mlp"
+            )
+        return (
+            f"data: the {name} split has no cell with windows ({self.windows.count_outcomes()}); use a larger design, "
+            "other fractions or another seed"
+        )
 
     @property
     def unregistered(self) -> int:
-        """How many cells have windows, but nothing that the network can be trained on."""
+        """Number of cells that have windows, but no registered cycle to train on."""
         return int((self.windows.windowed & ~self.training_windows.windowed).sum())
 
     @property
     def largest_batch(self) -> int:
-        """Windows of the largest training batch there is."""
-        return min(self.rule.batch_size, len(self.rows[TRAIN]) * self.training_windows.count)
+        """Windows in the largest training batch."""
+        return min(self.rule.batch_size, len(self.cell_indices[TRAIN]) * self.training_windows.count)
 
     @property
     def cached_bytes(self) -> dict[str, int]:
-        """Bytes of the training windows in the place that holds them: all or nothing."""
-        nbytes = len(self.rows[TRAIN]) * self.training_windows.bytes_per_cell
-        return dict.fromkeys([place for place, room in self.memory_budget.items() if nbytes <= room][:1], nbytes)
+        """Bytes of the training windows by the memory pool that caches them; empty if they are read from disk."""
+        nbytes = len(self.cell_indices[TRAIN]) * self.training_windows.bytes_per_cell
+        return dict.fromkeys([pool for pool, budget in self.memory_budget.items() if nbytes <= budget][:1], nbytes)
 
-    def firing(self, part: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns scales (cells, scaled) of the distinct cells of a part that are sound, and 1 for those that fire."""
+    def firing_labels(self, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the scales (cells, scaled) of a split's distinct cells, and 1 for cells that fire, 0 for others.
+
+        Cells whose simulation failed are excluded; cells without windows are included.
+        """
         cells = self.windows.cells
-        sound = (self.part == part) & first_occurrence(self.windows.scales) & cells["status"].eq("ok").to_numpy()
-        fires = cells["label"].eq("fires").to_numpy()[sound]
-        return torch.tensor(self.windows.scales[sound], dtype=torch.float32), torch.from_numpy(fires).float()
+        simulated = (self.split == split) & first_occurrence(self.windows.scales) & cells["status"].eq("ok").to_numpy()
+        fires = cells["label"].eq("fires").to_numpy()[simulated]
+        return torch.tensor(self.windows.scales[simulated], dtype=torch.float32), torch.from_numpy(fires).float()
 
     @property
     def training_scales(self) -> torch.Tensor:
-        """Scale vectors of `training_rows` (rows, scaled)."""
-        scales = self.windows.scales[self.rows[TRAIN]].repeat(self.training_windows.count, axis=0)
+        """Scale vectors of the training vectors (vectors, scaled)."""
+        scales = self.windows.scales[self.cell_indices[TRAIN]].repeat(self.training_windows.count, axis=0)
         return torch.tensor(scales, dtype=torch.float32)
 
-    def training_rows(self) -> Iterator[torch.Tensor]:
-        """Reads all that the network is trained on once, (rows, numbers) at a time, with a progress bar."""
-        rows = self.rows[TRAIN]
-        with progress_bar(len(rows), "normalise", "cell") as bar:
-            for windows in self.training_windows.batches(rows):
+    def read_training_vectors(self) -> Iterator[torch.Tensor]:
+        """Read all training windows or registered cycles once, (vectors, size) at a time, with a progress bar."""
+        cells = self.cell_indices[TRAIN]
+        with progress_bar(len(cells), "normalise", "cell") as bar:
+            for windows in self.training_windows.batches(cells):
                 yield torch.from_numpy(windows).flatten(0, 1)
                 bar.update(len(windows))
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of (scales, window, rows), every window once per epoch in an order made by (seed, epoch).
+        """Return batches of (scales, windows, divisor): every window once per epoch, in an order set by (seed, epoch).
 
-        Of several processes that train together each gets its shares of every batch.
+        When several processes train together, each gets its shares of every batch.
         """
         devices = {"GPU": self.trainer.strategy.root_device if self.trainer else None, "host": torch.device("cpu")}
-        dataset = TrainingSet(
-            self.training_windows, self.rows[TRAIN], next((devices[place] for place in self.cached_bytes), None)
-        )
-        together = (
-            {
+        cache_device = next((devices[pool] for pool in self.cached_bytes), None)
+        dataset = TrainingSet(self.training_windows, self.cell_indices[TRAIN], cache_device)
+        sharing: dict[str, Any] = {}
+        if self.trainer:
+            sharing = {
                 "accumulate": self.trainer.accumulate_grad_batches,
                 "world_size": self.trainer.world_size,
                 "rank": self.trainer.global_rank,
             }
-            if self.trainer
-            else {}
-        )
-        batches = EpochBatches(len(dataset), self.rule.batch_size, self.rule.seed, dataset.prefetch, **together)
-        # A generator of its own: the loader draws from one when an epoch begins, and not always when a run is resumed.
+        batches = EpochBatches(len(dataset), self.rule.batch_size, self.rule.seed, dataset.prefetch, **sharing)
+        # Its own generator: the loader draws from the global one at the start of an epoch, except in some resumed runs.
         return DataLoader(dataset, sampler=batches, batch_size=None, generator=torch.Generator())
 
     def val_dataloader(self) -> DataLoader:
-        """Batches of (scales, all windows of the cell), in the order of the design."""
-        return DataLoader(CellBatches(self.windows, self.rows[VALIDATION]), batch_size=None)
+        """Return batches of (scales, all windows of each cell), in the order of the design."""
+        return DataLoader(CellBatches(self.windows, self.cell_indices[VALIDATION]), batch_size=None)
 
 
 class CellBatches(Dataset[Batch]):
-    """Some cells in their order: (scales, all windows of the cell), a few cells at a time."""
+    """Some cells in order, a few at a time: (scales, all windows of each cell)."""
 
-    def __init__(self, windows: WindowSet, rows: np.ndarray) -> None:
-        self.windows, self.rows = windows, rows
-        self.scales = torch.tensor(windows.scales[rows], dtype=torch.float32).split(CELLS_AT_ONCE)
+    def __init__(self, windows: WindowSet, cell_indices: np.ndarray) -> None:
+        self.windows, self.cell_indices = windows, cell_indices
+        self.scales = torch.tensor(windows.scales[cell_indices], dtype=torch.float32).split(CELLS_AT_ONCE)
 
     def __len__(self) -> int:
         return len(self.scales)
 
     def __getitem__(self, number: int) -> Batch:
-        """Returns scales (batch, scaled) and windows (batch, windows, points)."""
-        return self.scales[number], torch.from_numpy(self.windows.batch(self.rows, number))
+        """Return scales (batch, scaled) and windows (batch, windows, samples)."""
+        return self.scales[number], torch.from_numpy(self.windows.batch(self.cell_indices, number))

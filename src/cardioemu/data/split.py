@@ -1,4 +1,4 @@
-"""Which cells train, validate and test."""
+"""The split of cells into training, validation and test."""
 
 import numpy as np
 
@@ -8,25 +8,26 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 
 def split(scales: Scales, validation: float, test: float, seed: int) -> np.ndarray:
-    """Splits cells by their distinct scale vectors, so that identical cells never stand on two sides.
+    """Split cells by their distinct scale vectors, so that identical cells are never in two splits.
 
-    The control (all scales 1) always trains. The other distinct vectors are shuffled by `seed`; the validation and test
-    parts take their fractions of them, rounded to whole vectors.
+    The control (all scales 1) is always in "train". The other distinct vectors are shuffled by `seed`; validation and
+    test each take their fraction of all distinct vectors, rounded to whole vectors.
 
     Args:
-        scales: (cells, scaled).
+        scales: scale vectors (cells, scaled).
         validation: fraction of the distinct vectors.
         test: fraction of the distinct vectors.
-        seed: the same seed and set of vectors give the same split, whatever the order or number of the rows.
+        seed: seed of the shuffling. The split depends on the seed and the set of distinct vectors only, not on the
+            order or number of the rows.
 
     Returns:
-        (cells,) of "train", "validation" or "test".
+        "train", "validation" or "test" for each cell (cells,).
     """
     distinct, inverse = np.unique(scales, axis=0, return_inverse=True)
     free = np.flatnonzero(~(distinct == 1.0).all(axis=1))
     shuffled = np.random.default_rng(seed).permutation(free)
     n_validation, n_test = round(validation * len(distinct)), round(test * len(distinct))
-    part = np.full(len(distinct), TRAIN, dtype="<U10")
-    part[shuffled[:n_validation]] = VALIDATION
-    part[shuffled[n_validation : n_validation + n_test]] = TEST
-    return part[inverse.ravel()]
+    names = np.full(len(distinct), TRAIN, dtype="<U10")
+    names[shuffled[:n_validation]] = VALIDATION
+    names[shuffled[n_validation : n_validation + n_test]] = TEST
+    return names[inverse.ravel()]

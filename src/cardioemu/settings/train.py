@@ -163,7 +163,7 @@ class TrainSettings(SimulateSettings):
         """Notes what the inputs and outputs of the network mean, and where its windows come from."""
         cell, design = self.cell, data.windows.scales
         # Cells that do not fire are seen by networks that tell which do.
-        seen = design[data.part == TRAIN if self.meta_network.predicts_firing else data.rows[TRAIN]]
+        seen = design[data.split == TRAIN if self.meta_network.predicts_firing else data.cell_indices[TRAIN]]
         return Specification(
             network=self.model.func.__name__,
             network_arguments=self.data_arguments | self.model.keywords,

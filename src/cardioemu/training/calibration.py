@@ -47,7 +47,7 @@ def firing_temperature(emulator: Emulator, data: WindowDataModule) -> dict[str, 
 
     Source: Guo et al., On calibration of modern neural networks, 2017 (temperature scaling).
     """
-    scales, fires = data.firing(VALIDATION)
+    scales, fires = data.firing_labels(VALIDATION)
     before = dict(emulator.network.named_buffers()).get(TEMPERATURE)
     if before is None or len(fires.unique()) < 2:
         return {}
@@ -71,7 +71,7 @@ def interval_factors(emulator: Emulator, data: WindowDataModule) -> dict[str, fl
 
     Source: split conformal prediction with a scaled residual, Lei et al., J. Am. Stat. Assoc. 2018;113:1094, section 5.
     """
-    rows, windows = data.rows[VALIDATION], data.windows
+    rows, windows = data.cell_indices[VALIDATION], data.windows
     scales, ratios = windows.scales[rows], []
     if emulator.ensemble_std_mV(scales[:1]) is None:
         return {}

@@ -149,7 +149,7 @@ class PredictionPlots(Callback):
     @cached_property
     def rows(self) -> np.ndarray:
         """The cells, easiest first."""
-        windows, rows, training = self.data.windows, self.data.rows[TEST], self.data.rows[TRAIN]
+        windows, rows, training = self.data.windows, self.data.cell_indices[TEST], self.data.cell_indices[TRAIN]
         training = training[windows.windowed[training]]  # others may have a cycle to train on
         error_mV = nearest_cell_rmse_mV(windows.scales, rows, training, windows.batches)
         return rows[np.argsort(error_mV, kind="stable")[evenly_spaced(len(rows), self.cells)]]

@@ -77,7 +77,7 @@ class EmulatorModule(pl.LightningModule):
     def on_train_start(self) -> None:
         """Takes the cells of the training part, those without windows included, if the network tells which fire."""
         if self.network.predicts_firing:
-            self.firing = self.trainer.datamodule.firing(TRAIN)  # type: ignore[attr-defined]
+            self.firing = self.trainer.datamodule.firing_labels(TRAIN)  # type: ignore[attr-defined]
 
     def on_train_epoch_start(self) -> None:
         """Lets random numbers depend on seed, epoch and process only, so that a resumed run draws the same."""

@@ -30,7 +30,7 @@ def choose_smoothing(checkpoint: Path, data: WindowDataModule) -> dict[str, floa
     emulator = Emulator(trained.network, replace(trained.specification, sigma_points=0.0))
     errors = [
         [rmse_mV(windows, gaussian_filter1d(torch.from_numpy(predicted), sigma).numpy()) for sigma in SIGMAS_POINTS]
-        for windows, predicted in emulator.iter_predictions(data.windows, data.rows[VALIDATION], "smooth")
+        for windows, predicted in emulator.iter_predictions(data.windows, data.cell_indices[VALIDATION], "smooth")
     ]
     mean_mV = np.concatenate(errors, axis=1).mean(axis=1)
     sigma_points = SIGMAS_POINTS[int(mean_mV.argmin())]
