@@ -1,4 +1,4 @@
-"""The manual, which `make docs` builds into docs/_build: the pages of docs/ and the studies, and all docstrings."""
+"""Configuration of the manual: the pages of docs/, the studies, and the docstrings. `make docs` builds docs/_build."""
 
 from importlib.metadata import version as version_of
 
@@ -6,7 +6,7 @@ project, author = "cardioemu", "The cardioemu authors"
 copyright = author  # noqa: A001
 version = release = version_of("cardioemu")
 
-# Links lead to the same files on a code host: the root of the sources is that of the repository.
+# The root of the sources is that of the repository, so that relative links also work on a code host.
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "experiments/*/README.md"]
 exclude_patterns = ["docs/_build"]
