@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from tiny_job import JOBS, ROOT
 
 from cardioemu.common.errors import UserError
-from cardioemu.config.config import validate_command_line
+from cardioemu.config.compose import validate_command_line
 from cardioemu.settings.simulate import SimulateSettings
 from cardioemu.simulation import design, load_cell
 from cardioemu.simulation.designs import DESIGNS
@@ -50,7 +50,7 @@ def test_every_setting_stands_in_the_config_file(name):
 )  # fmt: skip
 def test_from_the_command_line(arguments, expected):
     def table():
-        (settings,) = validate_command_line(ROOT / "conf", "simulate", arguments, False, SimulateSettings)
+        ((_, _, settings),) = validate_command_line("simulate", arguments, False, SimulateSettings)
         return settings.design(scaled=("INa", "IKr"))
 
     if isinstance(expected, str):
@@ -67,7 +67,7 @@ def test_every_design_has_a_config_file():
 
 def test_fresh_cells_are_none_that_trained():
     (trained,), (measured,) = (
-        validate_command_line(ROOT / "conf", program, [*arguments, "design.n=64"], False, JOBS[program])
+        validate_command_line(program, [*arguments, "design.n=64"], False, JOBS[program])
         for program, arguments in (("train", ["experiment=steady"]), ("evaluate", ["checkpoint=any"]))
     )
     together = np.concatenate([trained.design(), measured.design()])

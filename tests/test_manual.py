@@ -2,7 +2,6 @@
 
 import json
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,10 @@ from tiny_job import JOBS, ROOT, TINY, run_cli
 
 import cardioemu.models
 from cardioemu import UserError, load_emulator
-from cardioemu.config.config import compose_config, validate_command_line
+from cardioemu.config.build import build
+from cardioemu.config.compose import compose_config, validate_command_line
+from cardioemu.jobs.train import train
+from cardioemu.settings.train import TrainSettings
 
 pytestmark = pytest.mark.xdist_group("manual")  # one workshop for all
 
@@ -103,7 +105,7 @@ def test_commands_of_ours(workshop, monkeypatch, program, arguments):
     if script.parent == ROOT and "--cfg" not in arguments:
         overrides = [argument for argument in arguments if argument != "-m"]
         with without_gpu():
-            assert validate_command_line(ROOT / "conf", script.stem, overrides, "-m" in arguments, JOBS[script.stem])
+            assert validate_command_line(script.stem, overrides, "-m" in arguments, JOBS[script.stem])
 
 
 def test_other_commands():
@@ -164,13 +166,14 @@ def test_the_emulator_of_the_manual(tmp_path, monkeypatch):
     exec(compile(page["python"], "polynomial.py", "exec"), space)
     monkeypatch.setattr(cardioemu.models, "Polynomial", space["Polynomial"], raising=False)
     monkeypatch.setitem(cardioemu.models.NETWORKS, "Polynomial", space["Polynomial"])
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "conf" / "model").mkdir(parents=True)
     (tmp_path / "conf" / "model" / "polynomial.yaml").write_text(page["yaml"])
     (words,) = [words for name, words in commands() if name.startswith("docs/write-an-emulator.md")]
     monkeypatch.chdir(tmp_path)
     tiny = [setting for setting in TINY if not setting.startswith("model.")]
-    train = runpy.run_path(str(ROOT / "train.py"))["train"]
-    train(compose_config(tmp_path / "conf", "train", [*words[2:], *tiny, "trainer.max_epochs=2"]), tmp_path / "run")
+    own_folder = f"hydra.searchpath=[file://{tmp_path}/conf]"
+    config, _ = compose_config("train", [own_folder, *words[2:], *tiny, "trainer.max_epochs=2"])
+    train(build(config, TrainSettings), config, tmp_path / "run")
     emulator = load_emulator(tmp_path / "run" / "best.ckpt")
     # A quadratic function has the same second difference everywhere along a line.
     along = np.linspace(0.2, 1.8, 9)[:, None] * np.ones(5)

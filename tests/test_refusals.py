@@ -1,7 +1,6 @@
 """What cannot work is told before anything runs, wherever it would have come to light."""
 
 import re
-import runpy
 import subprocess
 from importlib import import_module
 
@@ -9,15 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_cells import small_cell
-from tiny_job import JOBS, ROOT, TINY, run_cli
+from tiny_job import JOBS, TINY, run_cli
 
 from cardioemu import UserError
-from cardioemu.config.config import compose_config, validate_command_line
+from cardioemu.config.build import build
+from cardioemu.config.compose import compose_config, validate_command_line
+from cardioemu.jobs.train import train
+from cardioemu.settings.train import TrainSettings
 from cardioemu.simulation import Executor, Pacing, SolverSettings, campaign, design, load_cell, simulate
 from cardioemu.simulation.solvers.rodas import compiler
 from cardioemu.tracking import job_key, provenance
 
-train = runpy.run_path(str(ROOT / "train.py"))["train"]
 SEARCH = ["sweep=lstm", "trials=2"]
 REFUSED = [
     ("train", ["schedule=step", "schedule.step_size=0"], "schedule: torch does not take these settings ("),
@@ -59,14 +60,14 @@ REFUSED = [
 @pytest.mark.parametrize(("program", "arguments", "sentence"), REFUSED)
 def test_settings(program, arguments, sentence):
     with pytest.raises(UserError) as error:
-        validate_command_line(ROOT / "conf", program, arguments, False, JOBS[program])
+        validate_command_line(program, arguments, False, JOBS[program])
     assert str(error.value).startswith(sentence)
     assert "hidden" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["constant", "cosine", "step", "exponential", "plateau"])
 def test_every_schedule_as_it_comes_is_taken(name):
-    assert validate_command_line(ROOT / "conf", "train", [f"schedule={name}"], False, JOBS["train"])
+    assert validate_command_line("train", [f"schedule={name}"], False, JOBS["train"])
 
 
 def test_a_config_that_is_only_shown(tmp_path):
@@ -139,12 +140,12 @@ def test_a_design_that_changes_below_a_run(monkeypatch, tmp_path):
     table.to_csv(tmp_path / "cells.csv", index=False)
     monkeypatch.chdir(tmp_path)
     own = ["design=file", "design.path=cells.csv", *(o for o in TINY if not o.startswith("design"))]
-    config = compose_config(ROOT / "conf", "train", [*own, "trainer.max_epochs=1"])
-    keys = [job_key({}, ROOT / "train.py", scales=table.to_numpy())]
-    train(config, tmp_path / "run")
+    config, _ = compose_config("train", [*own, "trainer.max_epochs=1"])
+    keys = [job_key({}, scales=table.to_numpy())]
+    train(build(config, TrainSettings), config, tmp_path / "run")
     table.iloc[0, 0] += 0.01
     table.to_csv(tmp_path / "cells.csv", index=False)
-    keys.append(job_key({}, ROOT / "train.py", scales=table.to_numpy()))
+    keys.append(job_key({}, scales=table.to_numpy()))
     assert len(set(keys)) == 2
     with pytest.raises(UserError, match=r"^resume: \S+/run was trained on other windows: a file of its design"):
-        train(config, tmp_path / "run")
+        train(build(config, TrainSettings), config, tmp_path / "run")

@@ -7,21 +7,23 @@ import pytest
 from tiny_job import ROOT, TINY
 
 from cardioemu import UserError
-from cardioemu.config.config import build, compose_config, open_run_to_resume, resolved_dict, save_run_config
+from cardioemu.config.build import build, resolved_dict
+from cardioemu.config.compose import compose_config
+from cardioemu.config.run_config import open_run_to_resume, save_run_config
 from cardioemu.settings.train import TrainSettings
 
 
 @pytest.fixture
 def begun(tmp_path):
     """The folder of a run that has begun."""
-    save_run_config(compose_config(ROOT / "conf", "train", TINY), tmp_path / "run")
+    save_run_config(compose_config("train", TINY)[0], tmp_path / "run")
     return tmp_path / "run"
 
 
 def test_the_saved_config_builds_the_same_settings(begun):
     config, folder = open_run_to_resume(str(begun), [])
     assert folder == begun
-    assert resolved_dict(config) == resolved_dict(compose_config(ROOT / "conf", "train", TINY))
+    assert resolved_dict(config) == resolved_dict(compose_config("train", TINY)[0])
     assert "${" not in (begun / "config.yaml").read_text()
 
 
@@ -36,7 +38,7 @@ def test_what_a_begun_run_may_change(begun):
 def test_what_a_begun_run_may_not_change(begun, override):
     address = override.partition("=")[0]
     with pytest.raises(
-        UserError, match=rf"^{re.escape(address)}: a run that has begun takes changes of single settings"
+        UserError, match=rf"^{re.escape(address)}: cannot be changed on resume; only single settings under"
     ):
         open_run_to_resume(str(begun), [override])
 
@@ -48,7 +50,7 @@ def test_what_was_null_may_be_given(begun):
 
 @pytest.mark.parametrize("override", ["tracking.run_name=[a", "trainer.max_epochs=${nothing}"])
 def test_what_cannot_be_read(begun, override):
-    with pytest.raises(UserError, match=rf"^{re.escape(override)}: this is no setting=value that can be read"):
+    with pytest.raises(UserError, match=rf"^{re.escape(override)}: cannot be parsed as setting=value"):
         open_run_to_resume(str(begun), [override])
 
 

@@ -30,13 +30,15 @@ sys.path.insert(0, str(ROOT))
 
 from cardioemu import load_emulator  # noqa: E402
 from cardioemu.comparison.measure import Candidate, exclude_training_cells, measure, rows_with_windows  # noqa: E402
-from cardioemu.config.config import build, compose_config, with_overrides  # noqa: E402
+from cardioemu.config.build import build  # noqa: E402
+from cardioemu.config.compose import compose_config  # noqa: E402
+from cardioemu.config.run_config import with_overrides  # noqa: E402
+from cardioemu.jobs.train import train  # noqa: E402
 from cardioemu.runtime.files import atomic_write  # noqa: E402
 from cardioemu.runtime.machine import available_cores  # noqa: E402
 from cardioemu.runtime.progress import log_message  # noqa: E402
 from cardioemu.settings.train import TrainSettings  # noqa: E402
 from cardioemu.windowing import CycleRule, build_window_set  # noqa: E402
-from train import train  # noqa: E402
 
 CELLS, MIDDLE, MINUTES = (256, 1024, 4096, 16384), 4096, 2.0
 VALIDATIONS, TRIED_STEPS = 10, 60
@@ -94,7 +96,8 @@ class Stopwatch(pl.Callback):
 def config_of(folder: Path, network: str, *design_of_cells: str) -> DictConfig:
     """Composes the training of a network on a Sobol design."""
     given = [*design_of_cells, "data.validation=0.1", "data.test=0.02", f"data_dir={folder / 'data'}"]
-    return compose_config(ROOT / "conf", "train", ["experiment=steady", *NETWORKS[network], *given])
+    config, _ = compose_config("train", ["experiment=steady", *NETWORKS[network], *given])
+    return config
 
 
 def simulated(folder: Path) -> None:
@@ -118,7 +121,8 @@ def trained(folder: Path, network: str, cells: int, minutes: float) -> tuple[Pat
             "tracking.run_name": "-".join(here.parts[-2:]),
         }
         shutil.rmtree(here, ignore_errors=True)
-        train(with_overrides(config, own), here, [watch])
+        changed = with_overrides(config, own)
+        train(build(changed, TrainSettings), changed, here, [watch])
         return here / "best.ckpt", watch.minutes
 
     tried = max(1, round(TRIED_STEPS * config.data.batch_size / cells))

@@ -9,21 +9,22 @@ from cardioemu.common.errors import UserError
 if TYPE_CHECKING:
     from cardioemu.emulator import Emulator, Prediction
 
-# Large tensors in large pages: a wide network trains a quarter faster on a CPU. torch looks when it first allocates.
+# Large tensors in large pages: a wide network trains a quarter faster on a CPU. Torch reads this at its first allocation.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-__all__ = ["Emulator", "Prediction", "UserError", "load_emulator"]
+__version__ = "0.1.0"
+__all__ = ["Emulator", "Prediction", "UserError", "__version__", "load_emulator"]
 
 
 def load_emulator(path: str | Path) -> "Emulator":
-    """Loads a trained emulator from a checkpoint or from MLflow; nothing in the file is executed.
+    """Load a trained emulator from a checkpoint or from MLflow; nothing in the file is executed.
 
     Args:
-        path: best.ckpt of a run folder (last.ckpt is the last epoch's, neither smoothed nor calibrated), or what MLflow
-            calls a model: runs:/RUN_ID/emulator, models:/NAME@champion, models:/NAME/VERSION or models:/MODEL_ID.
+        path: best.ckpt of a run folder (last.ckpt is that of the last epoch, neither smoothed nor calibrated), or a
+            model URI of MLflow: runs:/RUN_ID/emulator, models:/NAME@champion, models:/NAME/VERSION or models:/MODEL_ID.
 
     Raises:
-        UserError: it is not there, damaged, or no emulator of this version of the program.
+        UserError: the file does not exist, is damaged, or holds no emulator that this version can read.
     """
     from cardioemu import emulator
 
@@ -35,7 +36,7 @@ def load_emulator(path: str | Path) -> "Emulator":
 
 
 def __getattr__(name: str) -> Any:
-    # Torch is imported when an emulator is asked for: simulation does without. So is MLflow when a model of it is.
+    # Torch is imported with the first emulator, since simulation works without it.
     if name not in ("Emulator", "Prediction"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from cardioemu import emulator

@@ -1,4 +1,4 @@
-"""The one exception whose message is written for the user, and how its sentences are made."""
+"""The exception whose message is written for the user, and the sentences in it."""
 
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
@@ -7,70 +7,70 @@ from typing import Any
 
 from pydantic import ValidationError
 
-CLOSE, SHOWN = 3, 40  # names in a sentence, at most: that may have been meant, that are known
+MAX_SUGGESTIONS, MAX_KNOWN = 3, 40  # names in a sentence
 
 
 class UserError(ValueError):
-    """Something the user gave cannot be used; the message is one sentence: what, what it got, what is allowed."""
+    """Input of the user that cannot be used; the message says which setting, its value, and what is allowed."""
 
 
 class TrialPruned(Exception):  # noqa: N818
-    """A job that is ended before its time on purpose; the message says why."""
+    """A trial of a search that is stopped early on purpose; the message says why."""
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of what an error says, or at least what it is."""
+    """Return the first line of an error's message, or the name of its class if it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def suggest_name(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """Asks whether another name was meant: those that it is the last part of, or the nearest in whatever case.
+    """Return "did you mean ikr.g_Kr?", or an empty string if no known name is close.
 
-    Returns:
-        "did you mean ikr.g_Kr?", or nothing where no known name is near.
+    Known names that end with `.name` come first, then the closest spelling; case is ignored.
     """
     folded = {other.lower(): other for other in known}
-    close = [other for other in folded if other.endswith(f".{name.lower()}")][:CLOSE]
+    close = [other for other in folded if other.endswith(f".{name.lower()}")][:MAX_SUGGESTIONS]
     close = close or get_close_matches(name.lower(), folded, n=1)
     return f"did you mean {' or '.join(prefix + folded[other] for other in close)}?" if close else ""
 
 
 def name_hint(name: str, known: Collection[str], prefix: str = "") -> str:
-    """Ends a sentence about an unknown name: with the nearest known one, or else with all, or as many as one reads."""
-    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
-    return suggest_name(name, known, prefix) or f"known are {', '.join(islice(known, SHOWN)) or 'none'}{more}"
+    """Return the end of a sentence about an unknown name: a suggestion, or a list of the known names."""
+    more = f" and {len(known) - MAX_KNOWN} more" if len(known) > MAX_KNOWN else ""
+    return suggest_name(name, known, prefix) or f"known are {', '.join(islice(known, MAX_KNOWN)) or 'none'}{more}"
 
 
-def format_validation_error(finding: Any, address: str) -> str:
-    """Puts one of pydantic's findings into a sentence; our own sentences pass as they are.
+def format_validation_error(details: Any, address: str) -> str:
+    """Format one of pydantic's errors as a sentence; return the message of a UserError unchanged.
 
     Args:
-        finding: one of `ValidationError.errors()`.
-        address: of what was checked, as the user writes it.
+        details: one of `ValidationError.errors()`.
+        address: of the value, as the user writes it.
     """
-    cause = finding.get("ctx", {}).get("error")
+    cause = details.get("ctx", {}).get("error")
     if isinstance(cause, UserError):
         return str(cause)
-    within = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in finding["loc"])
-    where = f"{address}{within}".lstrip(".")
-    if finding["type"] in ("missing", "missing_argument"):
-        return f"{where}: this must be given"
-    what = str(cause) if cause else finding["msg"].replace("Input should be", "it must be")
-    return f"{where}: got {finding['input']!r}; {what}"
+    within = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in details["loc"])
+    setting = f"{address}{within}".lstrip(".")
+    if details["type"] in ("missing", "missing_argument"):
+        return f"{setting}: this must be given"
+    allowed = str(cause) if cause else details["msg"].replace("Input should be", "it must be")
+    return f"{setting}: got {details['input']!r}; {allowed}"
 
 
 def construct(target: Any, arguments: Mapping[str, Any], address: str) -> Any:
-    """Calls a constructor; what it finds wrong in its arguments is the user's.
+    """Call a constructor with arguments that come from the user.
 
     Args:
         target: the constructor.
         arguments: by name.
-        address: of what is made, as the user writes it.
+        address: of the object, as the user writes it.
 
     Raises:
-        UserError: what pydantic, or the constructor itself, finds.
+        UserError: pydantic, or the constructor itself, refuses the arguments.
     """
     try:
         return target(**arguments)
     except ValidationError as error:
-        raise UserError("\n".join(format_validation_error(finding, address) for finding in error.errors())) from error
+        sentences = [format_validation_error(details, address) for details in error.errors()]
+        raise UserError("\n".join(sentences)) from error

@@ -1,8 +1,9 @@
-"""Runs a job under Hydra: everything checked before anything starts, mistakes told in sentences, exit status 2."""
+"""Run a job from the command line: once, as a sweep, or resumed; exit with status 2 and sentences on bad input."""
 
 import os
 import sys
 import warnings
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -17,70 +18,58 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from cardioemu.common.errors import UserError, first_line
-from cardioemu.config.config import VERSION_BASE, build, validate_command_line
-from cardioemu.config.overrides import parallel_jobs
+from cardioemu.config.build import build
+from cardioemu.config.compose import CONF, VERSION_BASE, validate_command_line
+from cardioemu.config.overrides import SEARCH_PATH, parallel_jobs
+from cardioemu.config.run_config import open_run_to_resume
 from cardioemu.runtime.machine import available_cores, rank
 
-Job = Callable[[DictConfig, Path], Any]
+Run = Callable[[Any, DictConfig, Path], Any]
 Sweep = Callable[[Any, Sequence[str]], AbstractContextManager[Sequence[str]]]
-Resume = Callable[[str, Sequence[str]], tuple[DictConfig, Path]]
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
-    """Lets warnings be told without the lines of code that they come from."""
-    told, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"{message}\n"
+def _short_warnings() -> Iterator[None]:
+    """Print warnings without the lines of code that they come from."""
+    default, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"{message}\n"
     try:
         yield
     finally:
-        warnings.formatwarning = told
+        warnings.formatwarning = default
 
 
-@_sentences()
-def launch(
-    job: Job,
-    conf: Path,
-    schema: type,
-    *,
-    sweep: Sweep = lambda settings, overrides: nullcontext([]),
-    resume: Resume | None = None,
-) -> None:
-    """Runs `job(config, run folder)` as the command line says: once, as a sweep, or resumed.
+@_short_warnings()
+def launch(name: str, run: Run, schema: type[Any], *, sweep: Sweep | None = None, can_resume: bool = False) -> None:
+    """Run a job as the command line asks.
 
     Args:
-        job: named as its config file; what it raises as UserError is told without a traceback.
-        conf: folder of the config files.
+        name: of the job's config file.
+        run: called with the settings, the config and the run folder of the job.
         schema: a pydantic dataclass of the config's top level.
-        sweep: entered around a sweep with the first job's settings and the overrides; yields overrides for its jobs.
-        resume: from the run folder of `resume=FOLDER` and the other overrides to that run's config and folder.
+        sweep: entered around a sweep with the settings of its first job and the overrides; yields overrides for all
+            jobs. None: the job has no sweeps of its own.
+        can_resume: whether `resume=FOLDER` opens the run in a run folder.
     """
-    arguments = get_args_parser().parse_args()
-    begun = next((o.partition("=")[2] for o in arguments.overrides if o.startswith("resume=")), "")
-    if rank() > 0:  # of several processes that train together one speaks
+    if rank() > 0:  # only the first of the processes that train together prints
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     try:
+        sys.argv[1:] = _config_dir_as_override(sys.argv[1:])
+        arguments = get_args_parser().parse_args()
+        run_folder = next((o.partition("=")[2] for o in arguments.overrides if o.startswith("resume=")), "")
         if arguments.cfg or arguments.info or arguments.help or arguments.hydra_help:
-            _run_under_hydra(job, conf)
-        elif resume and begun not in ("", "null"):
-            if arguments.multirun:
-                raise UserError("resume: a sweep cannot be resumed as one; resume its runs one by one")
-            config, folder = resume(begun, [o for o in arguments.overrides if not o.startswith("resume=")])
-            build(config, schema)
-            job(config, folder)
+            _run_under_hydra(name, run, schema)
+        elif can_resume and run_folder not in ("", "null"):
+            _resume(run_folder, arguments.overrides, arguments.multirun, run, schema)
+        elif arguments.multirun:
+            _sweep(name, arguments.overrides, run, schema, sweep)
         else:
-            settings: list[Any] = validate_command_line(
-                conf, job.__name__, arguments.overrides, arguments.multirun, schema
-            )
-            if (together := parallel_jobs(arguments.overrides, len(settings), available_cores())) > 1:
-                # Joblib itself shares the cores out among as many processes as there are cores, needed or not.
-                os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // together)))
-            with sweep(settings[0], arguments.overrides) if arguments.multirun else nullcontext([]) as more:
-                sys.argv += more
-                _run_under_hydra(job, conf)
+            (job,) = validate_command_line(name, arguments.overrides, False, schema)
+            with _remove_if_empty(job.folder):
+                run(job.settings, job.config, job.folder)
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    except (HydraException, OmegaConfBaseException) as error:  # of what is only shown
+    except (HydraException, OmegaConfBaseException) as error:  # of --cfg and --info
         print(f"config: {first_line(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
@@ -88,33 +77,62 @@ def launch(
         sys.exit(130)
 
 
-def _run_under_hydra(job: Job, conf: Path) -> None:
+def _config_dir_as_override(arguments: Sequence[str]) -> list[str]:
+    """Replace `--config-dir DIR`, the user's own config folder, by an override that Hydra's compose knows too."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    known, others = parser.parse_known_args(arguments)
+    if known.config_dir is None:
+        return others
+    if not known.config_dir.is_dir():
+        raise UserError(f"--config-dir: got {known.config_dir}, which is not a folder")
+    return [*others, f"{SEARCH_PATH}=[file://{known.config_dir.resolve()}]"]
+
+
+def _resume(folder: str, overrides: Sequence[str], multirun: bool, run: Run, schema: type) -> None:
+    if multirun:
+        raise UserError("resume: a sweep cannot be resumed; resume its runs one by one, or repeat the sweep's command")
+    config, path = open_run_to_resume(folder, [o for o in overrides if not o.startswith("resume=")])
+    run(build(config, schema), config, path)
+
+
+def _sweep(name: str, overrides: Sequence[str], run: Run, schema: type[Any], sweep: Sweep | None) -> None:
+    jobs = validate_command_line(name, overrides, True, schema)
+    if (simultaneous := parallel_jobs(overrides, len(jobs), available_cores())) > 1:
+        # Joblib would divide the cores by the number of cores, also where fewer processes run.
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // simultaneous)))
+    with sweep(jobs[0].settings, overrides) if sweep else nullcontext([]) as more:
+        sys.argv += more
+        _run_under_hydra(name, run, schema)
+
+
+def _run_under_hydra(name: str, run: Run, schema: type) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come through to us instead of ending in exit status 1
 
-    @hydra.main(version_base=VERSION_BASE, config_path=str(conf.resolve()), config_name=job.__name__)
-    def task(config: DictConfig) -> Any:
-        run = HydraConfig.get()
-        folder = Path(run.runtime.output_dir)
-        try:
-            return job(config, folder)
-        except Exception as error:
-            if run.mode == RunMode.MULTIRUN:  # Hydra goes on with the other jobs and raises the first error at the end
-                print(f"job {run.job.num} failed: {error}", file=sys.stderr)
-            elif isinstance(error, UserError):  # past Hydra, which would say more than the sentence
-                print(error, file=sys.stderr)
-                sys.exit(2)
-            raise
-        finally:
-            _remove_if_empty(folder)  # a dry run or a mistake wrote nothing
+    @hydra.main(version_base=VERSION_BASE, config_path=str(CONF.resolve()), config_name=name)
+    def run_job(config: DictConfig) -> Any:
+        job = HydraConfig.get()
+        folder = Path(job.runtime.output_dir)
+        with _remove_if_empty(folder):
+            try:
+                return run(build(config, schema), config, folder)
+            except Exception as error:
+                if job.mode == RunMode.MULTIRUN:  # Hydra runs the other jobs and raises the first error at the end
+                    print(f"job {job.job.num} failed: {error}", file=sys.stderr)
+                raise
 
-    task()
+    run_job()
 
 
-def _remove_if_empty(folder: Path) -> None:
-    """Removes an empty folder, and those around it that are empty then, inside the current folder."""
-    here = Path.cwd()
-    with suppress(OSError):  # not empty, or another process was quicker
-        for outer in [folder, *folder.parents]:
-            if outer == here or outer in here.parents:
-                break
-            outer.rmdir()
+@contextmanager
+def _remove_if_empty(folder: Path) -> Iterator[None]:
+    """Remove a folder that the block leaves empty, and its parents that are then empty, inside the current folder."""
+    try:
+        yield
+    finally:
+        here = Path.cwd()
+        with suppress(OSError):  # not empty, not there, or another process was quicker
+            for outer in [folder.absolute(), *folder.absolute().parents]:
+                if outer == here or outer in here.parents:
+                    break
+                outer.rmdir()

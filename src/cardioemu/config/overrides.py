@@ -1,4 +1,4 @@
-"""The command line against the config files: which overrides address nothing, in sentences."""
+"""Overrides of a command line: parsing, sweeps, and those that address no setting."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,82 +13,109 @@ from omegaconf import DictConfig
 
 from cardioemu.common.errors import UserError, first_line, suggest_name
 
+SEARCH_PATH = "hydra.searchpath"
+
 
 def parse(overrides: Sequence[str], sweep: bool) -> list[Override]:
-    """Parses the overrides of a command line.
+    """Parse the overrides of a command line.
 
     Raises:
-        UserError: one that does not parse, or asks for a sweep without -m.
+        UserError: an override cannot be parsed, or several values are given without -m.
     """
     parsed = []
     for line in overrides:
         try:
             parsed += OverridesParser.create().parse_overrides([line])
         except HydraException as error:
-            raise UserError(f"{line}: this is no setting=value that Hydra understands ({first_line(error)})") from error
+            raise UserError(f"{line}: cannot be parsed as setting=value ({first_line(error)})") from error
     swept = [raw_text(o) for o in parsed if o.is_sweep_override()]
     if swept and not sweep:
-        raise UserError(f"{', '.join(swept)}: several values are a sweep; add -m, or write a list as [a,b]")
+        raise UserError(f"{', '.join(swept)}: several values make a sweep; add -m, or write a list as [a,b]")
     return parsed
 
 
 def raw_text(override: Override) -> str:
-    """Returns an override as it was typed."""
+    """Return an override as the user typed it."""
     return str(override.input_line)
 
 
 def expand_sweep(overrides: Sequence[Override]) -> list[list[str]]:
-    """Returns the overrides of every job of a sweep: all combinations of the swept values, the last fastest."""
+    """Return the overrides of every job of a sweep: all combinations of the swept values, the last fastest."""
     split: list[list[str]] = BasicSweeper.split_arguments(list(overrides), max_batch_size=None)[0]
     return split
 
 
 def parallel_jobs(overrides: Sequence[str], jobs: int, cores: int) -> int:
-    """Returns how many jobs of a sweep run at once: one, or with joblib what it is told, else as many as cores."""
-    chosen = dict(override.partition("=")[::2] for override in overrides)
-    if chosen.get("hydra/launcher") != "joblib":
+    """Return how many jobs of a sweep run simultaneously: with joblib its `n_jobs` or one per core, else one."""
+    values = dict(override.partition("=")[::2] for override in overrides)
+    if values.get("hydra/launcher") != "joblib":
         return 1
-    told = chosen.get("hydra.launcher.n_jobs", "")
-    return min(jobs, int(told) if told.isdigit() and int(told) > 0 else cores)
+    n_jobs = values.get("hydra.launcher.n_jobs", "")
+    return min(jobs, int(n_jobs) if n_jobs.isdigit() and int(n_jobs) > 0 else cores)
 
 
 def quote_value(value: str) -> str:
-    """Writes a text so that Hydra takes it as it stands."""
+    """Quote a text so that Hydra reads it literally."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def sweep_overrides(overrides: Sequence[str]) -> Iterator[str]:
-    """Yields the overrides that make a command line a sweep."""
+    """Yield the overrides with several values."""
     yield from (raw_text(o) for o in parse(overrides, sweep=True) if o.is_sweep_override())
 
 
 def fixed_addresses(overrides: Sequence[str]) -> Iterator[str]:
-    """Yields the addresses that a command line sets alike in all jobs of a sweep."""
+    """Yield the addresses that a command line sets to one value in all jobs of a sweep."""
     addresses = {str(o.key_or_group): o.is_sweep_override() for o in parse(overrides, sweep=True)}  # the last counts
     yield from (address for address, is_swept in addresses.items() if not is_swept)
 
 
 def unknown_overrides(conf: Path, name: str, overrides: Sequence[Override]) -> dict[str, str]:
-    """Finds every override that addresses no option or setting: as typed -> a sentence with the nearest known name."""
-    groups = {str(p.relative_to(conf)): sorted(o.stem for o in p.glob("*.yaml")) for p in conf.rglob("*") if p.is_dir()}
-    problems = {}
-    chosen = []
+    """Find every override that addresses no option or setting.
+
+    Args:
+        conf: folder of the config files; folders of `hydra.searchpath` are searched too.
+        name: of the job's config file.
+        overrides: of the command line.
+
+    Returns:
+        Override as typed -> a sentence with the nearest known name.
+    """
+    paths = [str(path) for o in overrides if _is_search_path(o) for path in _values(o)[0]]
+    options = _options_by_group([conf, *(Path(path.removeprefix("file://")) for path in paths)])
+    problems, chosen = {}, []
     for o in overrides:
-        if o.key_or_group in groups and not o.is_delete():
-            options = groups[o.key_or_group]
-            wrong = [value for value in _values(o) if value not in options]
-            if wrong:
-                problems[raw_text(o)] = f"{o.key_or_group}: got {wrong[0]!r}; it must be one of {', '.join(options)}"
+        if o.key_or_group in options and not o.is_delete():
+            known = sorted(options[o.key_or_group])
+            unknown = [value for value in _values(o) if value not in known]
+            if unknown:
+                problems[raw_text(o)] = f"{o.key_or_group}: got {unknown[0]!r}; it must be one of {', '.join(known)}"
             elif not o.is_sweep_override():
                 chosen.append(raw_text(o))
-    known = _addresses(hydra.compose(name, overrides=chosen))
+        elif _is_search_path(o):
+            chosen.append(raw_text(o))
+    addresses = _addresses(hydra.compose(name, overrides=chosen))
     for o in overrides:
         address = o.key_or_group
-        if address in groups or address in known or address.startswith(("hydra.", "hydra/")) or o.is_add():
+        if address in options or address in addresses or address.startswith(("hydra.", "hydra/")) or o.is_add():
             continue
-        meant = suggest_name(address, known) or "--cfg job shows all settings"
-        problems[raw_text(o)] = f"{address}: there is no such setting; {meant}"
+        suggestion = suggest_name(address, addresses) or "--cfg job shows all settings"
+        problems[raw_text(o)] = f"{address}: there is no such setting; {suggestion}"
     return problems
+
+
+def _is_search_path(override: Override) -> bool:
+    return bool(override.key_or_group == SEARCH_PATH)
+
+
+def _options_by_group(folders: Sequence[Path]) -> dict[str, set[str]]:
+    options: dict[str, set[str]] = {}
+    for folder in folders:
+        for group in folder.rglob("*"):
+            if group.is_dir():
+                names = {path.stem for path in group.glob("*.yaml")}
+                options.setdefault(group.relative_to(folder).as_posix(), set()).update(names)
+    return options
 
 
 def _values(override: Override) -> list[Any]:

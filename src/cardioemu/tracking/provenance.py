@@ -23,8 +23,9 @@ NOT_IN_KEY = ("tracking", "campaign", "data_dir", "runs_dir", "resume", "memory_
 
 
 def command() -> str:
-    """Returns the command line that this process was started with, as a shell would take it."""
-    return shlex.join(["python", *sys.argv])
+    """Return the command line of this process, quoted for a shell."""
+    program, *arguments = sys.argv
+    return f"{program if program.startswith('cardioemu ') else shlex.join(['python', program])} {shlex.join(arguments)}".rstrip()
 
 
 @cache
@@ -36,16 +37,15 @@ def code_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def job_key(config: Mapping[str, Any], script: Path, **read: object) -> str:
-    """Returns the hash of all that determines what a job gives.
+def job_key(config: Mapping[str, Any], **contents: object) -> str:
+    """Return the hash of everything that determines the results of a job, the package's sources included.
 
     Args:
         config: resolved.
-        script: that runs it; the package counts as well.
-        read: what the files that the config names hold.
+        contents: of the files that the config names.
     """
-    determines = {key: value for key, value in config.items() if key not in NOT_IN_KEY}
-    return content_key("job", config=determines, code=code_digest(), script=script.read_text(encoding="utf-8"), **read)
+    determining = {key: value for key, value in config.items() if key not in NOT_IN_KEY}
+    return content_key("job", config=determining, code=code_digest(), **contents)
 
 
 @cache

@@ -1,0 +1,92 @@
+"""Compose configs of `conf/` and command lines, and check every job of a command line before any work starts."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from cardioemu.common.errors import UserError, first_line
+from cardioemu.config.build import build
+from cardioemu.config.overrides import expand_sweep, parse, raw_text, unknown_overrides
+
+VERSION_BASE = "1.3"
+CONF = Path(__file__).parent.parent / "conf"
+Schema = TypeVar("Schema")
+
+
+class Job(NamedTuple, Generic[Schema]):
+    """One job of a command line.
+
+    Attributes:
+        config: composed, without Hydra's own node.
+        folder: run folder, of a job that is not part of a sweep.
+        settings: built from the config.
+    """
+
+    config: DictConfig
+    folder: Path
+    settings: Schema
+
+
+def compose_config(name: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
+    """Compose the config of one job, and its run folder.
+
+    Args:
+        name: of the job's file in `conf/`.
+        overrides: as on the command line.
+    """
+    with _open_conf():
+        config = hydra.compose(name, overrides=list(overrides), return_hydra_config=True)
+    folder = Path(config.hydra.run.dir)
+    with open_dict(config):
+        del config["hydra"]
+    return config, folder
+
+
+def validate_command_line(name: str, overrides: Sequence[str], sweep: bool, schema: type[Schema]) -> list[Job[Schema]]:
+    """Compose and build every job of a command line: one, or all of a sweep.
+
+    Raises:
+        UserError: every mistake that can be found before work starts, one sentence each.
+    """
+    parsed = parse(overrides, sweep)
+    try:
+        return _build_jobs(name, parsed, sweep, schema)
+    except (HydraException, OmegaConfBaseException) as error:
+        with _open_conf():
+            unknown = unknown_overrides(CONF, name, parsed)
+        sentences = [*unknown.values()] or [f"config: {first_line(error)}"]
+    try:
+        if unknown:  # the other overrides may be wrong too
+            _build_jobs(name, [o for o in parsed if raw_text(o) not in unknown], sweep, schema)
+    except UserError as error:
+        sentences += str(error).splitlines()
+    except (HydraException, OmegaConfBaseException) as error:
+        sentences.append(f"config: {first_line(error)}")
+    raise UserError("\n".join(dict.fromkeys(sentences)))
+
+
+def _build_jobs(name: str, parsed: Sequence[Override], sweep: bool, schema: type[Schema]) -> list[Job[Schema]]:
+    jobs, sentences = [], []
+    for overrides in expand_sweep(parsed) if sweep else [[raw_text(o) for o in parsed]]:
+        config, folder = compose_config(name, overrides)
+        try:
+            jobs.append(Job(config, folder, build(config, schema)))
+        except UserError as error:
+            sentences += str(error).splitlines()
+    if sentences:
+        raise UserError("\n".join(dict.fromkeys(sentences)))
+    return jobs
+
+
+def _open_conf() -> AbstractContextManager[Any]:
+    if GlobalHydra.instance().is_initialized():  # in a job of a sweep
+        return nullcontext()
+    return hydra.initialize_config_dir(str(CONF.resolve()), version_base=VERSION_BASE)

@@ -1,0 +1,90 @@
+"""The config of a run: saved with it, read again, compared, and changed where a resumed run may change it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from cardioemu.common.errors import UserError, first_line
+from cardioemu.common.old_names import update_config
+from cardioemu.config.build import resolved_dict
+from cardioemu.runtime.files import atomic_write
+
+CONFIG = "config.yaml"
+CHANGEABLE = ("trainer", "evaluation", "tracking", "memory_check")
+
+
+def with_overrides(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
+    """Return a copy of a config with other values at some addresses; a value replaces a whole node."""
+    copy = config.copy()
+    for address, value in values.items():
+        OmegaConf.update(copy, address, value, merge=False)
+    return copy
+
+
+def save_run_config(config: DictConfig, folder: Path) -> None:
+    """Write the resolved config as `config.yaml` of a run folder; create the folder."""
+    with atomic_write(folder / CONFIG) as file:
+        file.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+
+
+def load_run_config(folder: Path) -> DictConfig:
+    """Return the config of a run folder; names of earlier versions are replaced by the present ones."""
+    saved = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    config = OmegaConf.create(update_config(saved))
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def check_same_run(config: DictConfig, folder: Path) -> None:
+    """Check that a run folder that is used again, for example by a requeued job, is used for the same run.
+
+    Raises:
+        UserError: the run in the folder has other settings, apart from those that may change on resume.
+    """
+    if not (folder / CONFIG).is_file():
+        return
+    old, new = (
+        {k: v for k, v in resolved_dict(c).items() if k not in CHANGEABLE} for c in (load_run_config(folder), config)
+    )
+    for address, was, is_now in _differences(old, new, ""):
+        raise UserError(
+            f"{address}: got {is_now!r}, but the run in {folder} has {was!r}; choose another folder, or resume that "
+            f"run with resume={folder}"
+        )
+
+
+def _differences(one: Any, other: Any, address: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            yield from _differences(one.get(key), other.get(key), f"{address}.{key}".lstrip("."))
+    elif one != other:
+        yield address, one, other
+
+
+def open_run_to_resume(folder: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
+    """Return the config of a run, with the overrides that are allowed on resume, and its folder.
+
+    Raises:
+        UserError: no such run folder, or an override of a setting that the run has already used.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise UserError(f"resume: got {folder}, which is not a run folder (it has no {CONFIG})")
+    config = load_run_config(path.parent)
+    for override in overrides:
+        address = override.partition("=")[0]
+        node = OmegaConf.select(config, address, default=config)
+        if address.split(".")[0] not in CHANGEABLE or isinstance(node, DictConfig):
+            raise UserError(
+                f"{address}: cannot be changed on resume; only single settings under {', '.join(CHANGEABLE)} can"
+            )
+        try:
+            config.merge_with_dotlist([override])
+            resolved_dict(config)
+        except (OmegaConfBaseException, YAMLError) as error:
+            raise UserError(f"{override}: cannot be parsed as setting=value ({first_line(error)})") from error
+    return config, path.parent.absolute()
