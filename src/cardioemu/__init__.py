@@ -9,7 +9,7 @@ from cardioemu.common.errors import UserError
 if TYPE_CHECKING:
     from cardioemu.emulator import Emulator, Prediction
 
-# Large tensors in large pages: a wide network trains a quarter faster on a CPU. Torch reads this at its first allocation.
+# Large tensors in large pages: wide networks train a quarter faster on a CPU. Torch reads this at its first allocation.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = "0.1.0"

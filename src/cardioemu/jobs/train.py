@@ -95,6 +95,7 @@ def train(
             return epochs.last
         best = trainer.checkpoint_callback
         assert isinstance(best, ModelCheckpoint)
+        assert best.best_model_score is not None
         tested = {"val/rmse_mV_best": float(best.best_model_score)}
         tested |= test_best_network(settings, data, folder, run)
         run.metrics(tested, trainer.current_epoch)
