@@ -79,10 +79,10 @@ SMALLER = {
         },
         "experiments/epoch_sweep/README.md": {"max_epochs=25,50,100,200,400,600": "max_epochs=1,2"},
     },
-    "published": {},
+    "published_biomarkers": {},
     "quickstart": {"experiments/quickstart/README.md": {"design.n=500": "design.n=32"}},
-    "seed": {
-        "conf/experiment/seed.yaml": {"hidden: 12000": "hidden: 8"},
+    "published": {
+        "conf/experiment/published.yaml": {"hidden: 12000": "hidden: 8"},
         "experiments/published/README.md": {r"benchmarks/training\.py": "benchmarks/training.py 512"},
     },
     "published_literal": {},
@@ -101,14 +101,14 @@ LEFT = {
     "emulators": ["runs/emulators/active/metrics.json", "runs/emulators/networks/networks.png"],
     "epoch_sweep": ["runs/*/*/metrics.json", "runs/sweeps/*/errors.png"],
     "quickstart": ["runs/quickstart/bare/figures/test.png", "evaluations/*/*/report.html"],
-    "seed": ["runs/seed/drop/best.ckpt", "runs/seed/256/metrics.json"],
+    "published": ["runs/published/drop/best.ckpt", "runs/published/256/metrics.json"],
     "published_literal": ["runs/*/*/figures/test.png"],
 }
 PRINTED = {
     "data_volume": "| 64 | 2 |",
     "emulators": "cycle length",
-    "published": "ours, from the upstroke",
-    "seed": "Keras",
+    "published": "Keras",
+    "published_biomarkers": "ours, from the upstroke",
     "solver": "ratio: ",
 }
 
