@@ -13,7 +13,8 @@ from tiny_job import JOBS, ROOT, run_cli
 
 from cardioemu import UserError
 from cardioemu.config import overrides
-from cardioemu.config.config import build, resolved_dict, validate_command_line
+from cardioemu.config.build import build, resolved_dict
+from cardioemu.config.compose import validate_command_line
 from cardioemu.settings.train import TrainSettings
 from cardioemu.windowing import WindowRule
 
@@ -126,7 +127,7 @@ def empty(tmp_path, monkeypatch):
 
 def mistakes(*arguments, name="train", sweep=False):
     with pytest.raises(UserError) as error:
-        validate_command_line(CONF, name, arguments, sweep, JOBS[name])
+        validate_command_line(name, arguments, sweep, JOBS[name])
     return str(error.value).splitlines()
 
 
@@ -192,8 +193,8 @@ def test_a_mistake_of_a_run_or_a_sweep(argument, before, empty, run_inside):
         (["design=factorial", "design.levels=[0,a]"],
          "design.levels[1]: got 'a'; it must be a valid number, unable to parse string as a number"),
         (["model.hidden"],
-         "model.hidden: this is no setting=value that Hydra understands (Error parsing override 'model.hidden')"),
-        (["model.hidden=3,4"], "model.hidden=3,4: several values are a sweep; add -m, or write a list as [a,b]"),
+         "model.hidden: cannot be parsed as setting=value (Error parsing override 'model.hidden')"),
+        (["model.hidden=3,4"], "model.hidden=3,4: several values make a sweep; add -m, or write a list as [a,b]"),
         (["+model.depth=3"], "model.depth: there is no such setting; known are samples, inputs, hidden, "
              "lstm_layers, dense_layers, dead_weights, normalise"),
         (["+extra=1"], None),
@@ -239,9 +240,9 @@ def test_a_sweep_is_checked_as_a_whole(empty):
 
 def test_jobs_of_a_sweep():
     jobs = validate_command_line(
-        CONF, "train", ["model.hidden=3,4", "trainer.max_epochs=range(1,4)"], True, TrainSettings
+        "train", ["model.hidden=3,4", "trainer.max_epochs=range(1,4)"], True, TrainSettings
     )
-    assert [(job.model.keywords["hidden"], job.trainer.keywords["max_epochs"]) for job in jobs] == [
+    assert [(job.settings.model.keywords["hidden"], job.settings.trainer.keywords["max_epochs"]) for job in jobs] == [
         (hidden, epochs) for hidden in (3, 4) for epochs in (1, 2, 3)
     ]
     line = ["seed=1", "model.hidden=3,4", "trainer.max_epochs=2"]
@@ -257,7 +258,7 @@ def test_launchers_can_be_chosen(empty):
     assert (
         len(
             validate_command_line(
-                CONF, "train", ["hydra/launcher=basic", "hydra.sweep.dir=there"], False, TrainSettings
+                "train", ["hydra/launcher=basic", "hydra.sweep.dir=there"], False, TrainSettings
             )
         )
         == 1
@@ -270,7 +271,7 @@ def test_launchers_can_be_chosen(empty):
         ("evaluate.py", [], "checkpoint: this must be given, as checkpoint=RUN_FOLDER/best.ckpt, or compare=[A,B]"),
         ("train.py", ["simulator.duration_ms=1000"], "simulator.duration_ms: got 1000, but a window of 500 ms after "
          "settling for 1000 ms needs at least 1449.95; simulate longer or cut shorter windows"),
-        ("train.py", ["resume=nowhere"], "resume: got nowhere, which is no run folder (it has no config.yaml)"),
+        ("train.py", ["resume=nowhere"], "resume: got nowhere, which is not a run folder (it has no config.yaml)"),
         ("train.py", ["-m", "resume=nowhere"], "resume: a sweep cannot be resumed as one; resume its runs one by one"),
         ("evaluate.py", ["checkpoint=no.ckpt"], "checkpoint: there is no file no.ckpt; give the best.ckpt or last.ckpt "
          "of a run folder"),

@@ -18,6 +18,7 @@ from cardioemu.settings.simulate import SimulateSettings
 from cardioemu.settings.sync import SyncSettings
 from cardioemu.settings.train import TrainSettings
 from cardioemu.settings.tune import TuneSettings
+from cardioemu.settings.ui import UiSettings
 from cardioemu.windowing import WindowRule
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +29,7 @@ JOBS = {
     "evaluate": EvaluateSettings,
     "tune": TuneSettings,
     "sync": SyncSettings,
+    "ui": UiSettings,
 }
 TINY = (
     "design=sobol",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -18,10 +18,9 @@ from cardioemu.config.overrides import expand_sweep, parse, raw_text, unknown_ov
 
 VERSION_BASE = "1.3"
 CONF = Path(__file__).parent.parent / "conf"
-Schema = TypeVar("Schema")
 
 
-class Job(NamedTuple, Generic[Schema]):
+class Job(NamedTuple):
     """One job of a command line.
 
     Attributes:
@@ -32,7 +31,7 @@ class Job(NamedTuple, Generic[Schema]):
 
     config: DictConfig
     folder: Path
-    settings: Schema
+    settings: Any
 
 
 def compose_config(name: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
@@ -50,7 +49,7 @@ def compose_config(name: str, overrides: Sequence[str]) -> tuple[DictConfig, Pat
     return config, folder
 
 
-def validate_command_line(name: str, overrides: Sequence[str], sweep: bool, schema: type[Schema]) -> list[Job[Schema]]:
+def validate_command_line(name: str, overrides: Sequence[str], sweep: bool, schema: type) -> list[Job]:
     """Compose and build every job of a command line: one, or all of a sweep.
 
     Raises:
@@ -73,7 +72,7 @@ def validate_command_line(name: str, overrides: Sequence[str], sweep: bool, sche
     raise UserError("\n".join(dict.fromkeys(sentences)))
 
 
-def _build_jobs(name: str, parsed: Sequence[Override], sweep: bool, schema: type[Schema]) -> list[Job[Schema]]:
+def _build_jobs(name: str, parsed: Sequence[Override], sweep: bool, schema: type) -> list[Job]:
     jobs, sentences = [], []
     for overrides in expand_sweep(parsed) if sweep else [[raw_text(o) for o in parsed]]:
         config, folder = compose_config(name, overrides)
