@@ -1,4 +1,4 @@
-"""Who may import whom, how long a file may be, and that every setting is read (DESIGN, section 4)."""
+"""Who may import whom, how long a file may be, and that every setting is read."""
 
 import ast
 import inspect
@@ -11,57 +11,46 @@ from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
 from pydoc import locate
 
-import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
 from tiny_job import JOBS, ROOT
 
 SOURCE = ROOT / "src" / "cardioemu"
-ENTRY_POINTS = [ROOT / name for name in ("train.py", "simulate.py", "evaluate.py", "tune.py", "sync.py")]
+ENTRY_POINTS = sorted(ROOT.glob("*.py"))
 FILES = [*sorted(SOURCE.rglob("*.py")), *ENTRY_POINTS]
 
-ANYONE = {"errors", "types", "tensors", "storage", "progress", "machine", "folders", "registration"}
-# Each may import those named here, itself, and ANYONE.
+# Room -> the rooms that it may import, besides itself: each only rooms above it in this table.
 MAY_IMPORT = {
-    "errors": set(),
-    "types": set(),
-    "tensors": set(),
-    "storage": set(),
-    "progress": set(),
-    "machine": set(),
-    "folders": set(),
-    "registration": set(),
-    "traces": set(),
-    "models": set(),
-    "simulation": {"traces"},
-    "windowing": {"simulation", "traces"},
-    "data": {"windowing", "simulation", "traces"},
-    "emulator": {"models", "simulation", "windowing"},
-    "active": {"emulator", "simulation"},
-    "evaluation": {"traces"},
-    "tracking": {"emulator"},
-    "training": {"data", "evaluation", "emulator", "models", "windowing"},
-    "origin": {"data", "emulator", "simulation", "windowing"},
-    "measuring": {"data", "emulator", "evaluation", "origin", "simulation", "training", "windowing"},
-    "overrides": set(),
-    "config": {"overrides"},
-    "launch": {"config", "overrides"},
-    "search": set(),
-    "sweeps": {"evaluation", "overrides", "tracking"},
-    "settings": {
-        "active",
-        "data",
-        "emulator",
-        "evaluation",
-        "measuring",
-        "models",
-        "search",
-        "simulation",
-        "tracking",
-        "training",
-        "windowing",
-    },
-    "cardioemu": {"emulator", "tracking"},
+    "common": "",
+    "models": "common",
+    "runtime": "common",
+    "traces": "common",
+    "config": "common runtime",
+    "evaluation": "common traces",
+    "simulation": "common runtime traces",
+    "windowing": "common runtime simulation traces",
+    "data": "common runtime simulation windowing",
+    "emulator": "common models simulation windowing",
+    "tracking": "common emulator runtime",
+    "training": "common data emulator evaluation models runtime simulation windowing",
+    "comparison": "common data emulator evaluation models runtime simulation training windowing",
+    "sweeps": "common config evaluation runtime tracking",
+    "settings": "common comparison data emulator models simulation sweeps tracking training windowing",
+    "__init__": "common emulator tracking",
+    "jobs": "common comparison config data emulator evaluation models runtime settings simulation sweeps tracking "
+    "training windowing __init__",
+    "__main__": "common jobs __init__",
+}
+# Package -> the rooms that may import it.
+USERS = {
+    "hydra omegaconf": {"config", "jobs"},
+    "jinja2": {"evaluation"},
+    "lightning": set(),  # a second copy of pytorch_lightning
+    "matplotlib": {"comparison", "evaluation", "jobs", "tracking", "training"},
+    "mlflow sqlalchemy": {"tracking"},
+    "myokit pyarrow": {"simulation"},
+    "optuna": {"jobs", "sweeps"},
+    "sklearn": {"comparison", "evaluation"},
 }
 
 
@@ -72,74 +61,64 @@ def imports(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
-            for alias in node.names:
-                yield f"{node.module}.{alias.name}"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def part_of(path):
-    first = path.relative_to(SOURCE).parts[0]
-    return "cardioemu" if first == "__init__.py" else first.removesuffix(".py")
+def room_of(path):
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
-def ours(path):
-    """The parts of the package that a file imports."""
-    names = [name.split(".") for name in imports(path)]
-    found = {name[1] for name in names if name[0] == "cardioemu" and len(name) > 1}
-    # `from cardioemu import Emulator` takes it from `emulator`.
-    return {"emulator" if name in ("Emulator", "Prediction") else name for name in found} - {"UserError"}
+def imported_rooms(path):
+    """The rooms of the package that a file imports; what is no room comes from the package's own `__init__`."""
+    names = [f"{name}.".split(".")[1] for name in imports(path) if name.split(".")[0] == "cardioemu"]
+    return {name if name in MAY_IMPORT else "__init__" for name in names}
 
 
 def third_party(path):
     return {name.split(".")[0] for name in imports(path)}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_length(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
+def test_length():
+    lengths = {path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {path: length for path, length in lengths.items() if length > 250} == {}
+
+
+def test_everything_is_in_a_room():
+    assert {room_of(path) for path in SOURCE.rglob("*.py")} == set(MAY_IMPORT)
+    assert {path.stem for path in SOURCE.glob("*.py")} == {"__init__", "__main__"}
+    for folder in {path.parent for path in SOURCE.rglob("*.py")}:
+        assert (folder / "__init__.py").exists(), folder
 
 
 def test_import_direction():
     for path in SOURCE.rglob("*.py"):
-        part = part_of(path)
-        wrong = ours(path) - {part} - MAY_IMPORT[part] - ANYONE
+        room = room_of(path)
+        wrong = imported_rooms(path) - {room} - set(MAY_IMPORT[room].split())
         assert not wrong, f"{path.relative_to(ROOT)} imports {', '.join(sorted(wrong))}"
 
 
 def test_no_circle():
     order = list(MAY_IMPORT)
-    for part, allowed in MAY_IMPORT.items():
-        assert all(order.index(other) < order.index(part) for other in allowed), part
+    for room, allowed in MAY_IMPORT.items():
+        assert set(allowed.split()) <= set(order[: order.index(room)]), room
 
 
-def test_models_know_nothing_of_ours_but_types():
-    for path in (SOURCE / "models").glob("*.py"):
-        assert ours(path) <= {"models", "registration", "tensors", "types"}, path
+def test_models_need_only_shapes_and_times():
+    for path in (SOURCE / "models").rglob("*.py"):
+        ours = {".".join(name.split(".")[:3]) for name in imports(path) if name.startswith("cardioemu.")}
+        allowed = {f"cardioemu.common.{name}" for name in ("arrays", "registration", "tensors")}
+        assert {name for name in ours if not name.startswith("cardioemu.models")} <= allowed, path
 
 
-def users(*packages):
-    return {path for path in FILES if third_party(path) & set(packages)}
+def test_each_package_has_its_rooms():
+    for packages, rooms in USERS.items():
+        users = {room_of(path) for path in SOURCE.rglob("*.py") if third_party(path) & set(packages.split())}
+        assert users == rooms, packages
 
 
-def test_only_tracking_knows_mlflow():
-    assert {path.parent for path in users("mlflow", "sqlalchemy")} == {SOURCE / "tracking"}
-
-
-def test_only_the_command_line_knows_hydra():
-    allowed = {SOURCE / f"{name}.py" for name in ("config", "overrides", "launch")}
-    assert users("hydra", "omegaconf") == allowed | set(ENTRY_POINTS)
-
-
-def test_only_one_package_of_each_concern():
-    assert {part_of(path) for path in users("myokit")} == {"simulation"}
-    assert {part_of(path) for path in users("pyarrow")} == {"simulation"}
-    assert {part_of(path) for path in users("matplotlib") if path not in ENTRY_POINTS} == {
-        "evaluation",
-        "measuring",
-        "tracking",
-        "training",
-    }
-    assert {part_of(path) for path in users("sklearn", "jinja2")} == {"evaluation"}
-    assert not users("lightning")  # a second copy of pytorch_lightning
+def test_root_programs_only_start_jobs():
+    for path in ENTRY_POINTS:
+        assert list(imports(path)) == ["cardioemu.__main__.run_job"], path
 
 
 def calls(path, name):
@@ -149,12 +128,7 @@ def calls(path, name):
 
 
 def test_only_config_instantiates():
-    assert [path.name for path in FILES if calls(path, "instantiate")] == ["config.py"]
-
-
-def test_every_folder_is_a_package():
-    for folder in {path.parent for path in SOURCE.rglob("*.py")}:
-        assert (folder / "__init__.py").exists(), Path(folder)
+    assert [path for path in FILES if calls(path, "instantiate")] == [SOURCE / "config" / "build.py"]
 
 
 def settings():
