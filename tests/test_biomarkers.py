@@ -1,4 +1,4 @@
-"""Biomarkers against closed forms, hand-worked shapes and the reference's control cells."""
+"""Biomarkers against closed forms, shapes evaluated by hand and the control cells of the reference."""
 
 import json
 
@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import brentq, minimize_scalar
 from trace_shapes import REFERENCE, REFERENCE_TIME_MS, LogisticAPs, reference, s_inverse, smooth_steps, trace_of
 
-from cardioemu.traces import COLUMNS, Trace, beat_biomarkers, biomarkers
+from cardioemu.traces import BIOMARKERS, Trace, beat_biomarkers, biomarkers
 
 APDS = ["apd50_ms", "apd75_ms", "apd90_ms"]
 PUBLIC_COLUMNS = ["start_ms", *APDS, "cl_ms", "mdp_mV", "peak_mV", "amplitude_mV", "dvdt_max_V_s"]
@@ -50,8 +50,8 @@ def closed_form_beat(shape, up, next_up):
     }
 
 
-# float32 rounds V by 4e-6 mV and dV/dt by 1e-6 mV/ms: the slope at the peak, d2V/dt2 = 0.02 mV/ms2, and in the middle
-# of the upstroke, where dV/dt is flat and interpolated with an error of h^3, set how well their times are known.
+# float32 rounds V by 4e-6 mV and dV/dt by 1e-6 mV/ms. The accuracy of times depends on d2V/dt2 = 0.02 mV/ms2 at the
+# peak, and on the interpolation error, of order h^3, in the middle of the upstroke, where dV/dt is flat.
 TOLERANCE = {
     "start_ms": 1e-6,
     "cl_ms": 2e-6,
@@ -64,44 +64,44 @@ TOLERANCE = {
 
 @pytest.mark.parametrize(("apd_from", "apd_tolerance"), [("upstroke", 2e-3), ("peak", 1e-2)])
 def test_logistic_action_potentials(apd_from, apd_tolerance):
-    found = biomarkers(SHAPE.trace(), apd_from=apd_from)
-    assert len(found) == 3
-    for row, up, next_up in zip(found.to_dict("records"), SHAPE.ups, SHAPE.ups[1:], strict=False):
+    beats = biomarkers(SHAPE.trace(), apd_from=apd_from)
+    assert len(beats) == 3
+    for row, up, next_up in zip(beats.to_dict("records"), SHAPE.ups, SHAPE.ups[1:], strict=False):
         exact = closed_form_beat(SHAPE, up, next_up)[apd_from]
         for name, value in row.items():
             assert value == pytest.approx(exact[name], abs=TOLERANCE.get(name, apd_tolerance)), name
 
 
 def test_columns_and_types():
-    found = biomarkers(SHAPE.trace())
-    assert list(found.columns) == list(COLUMNS) == PUBLIC_COLUMNS
-    assert (found.dtypes == np.float64).all()
-    assert isinstance(found.index, pd.RangeIndex)
+    beats = biomarkers(SHAPE.trace())
+    assert list(beats.columns) == list(BIOMARKERS) == PUBLIC_COLUMNS
+    assert (beats.dtypes == np.float64).all()
+    assert isinstance(beats.index, pd.RangeIndex)
 
 
 @pytest.mark.parametrize(
     "trace",
     [
         smooth_steps((0, -80), (1000, -80)),
-        LogisticAPs([100]).trace(),  # one AP start makes no complete beat
+        LogisticAPs([100]).trace(),  # a complete beat needs two AP starts
         trace_of([0], [-80], [0], duration=1000, status="derivative is not finite"),
         smooth_steps((0, -80), (10, -80), (12, 0), duration=1000, status="step too small: 1e-9 ms"),
     ],
 )
-def test_no_complete_beat_gives_no_row_but_all_columns(trace):
-    found = biomarkers(trace)
-    assert len(found) == 0
-    assert list(found.columns) == PUBLIC_COLUMNS
-    assert (found.dtypes == np.float64).all()
+def test_without_complete_beats_there_are_no_rows_but_all_columns(trace):
+    beats = biomarkers(trace)
+    assert len(beats) == 0
+    assert list(beats.columns) == PUBLIC_COLUMNS
+    assert (beats.dtypes == np.float64).all()
 
 
-# Cubic S between corners: AP starts at 101 and 501; the peak at 102 (20 mV), MDP -100 mV at 300: amplitude 120 mV, so
-# half of it is lost where the S from (200, 20) to (300, -100) is half way. dV/dt is largest in the middle of the S from
+# Cubic S between corners: AP starts at 101 and 501, peak 20 mV at 102, MDP -100 mV at 300: amplitude 120 mV. V has lost
+# 50 % of it half way along the S from (200, 20) to (300, -100); dV/dt is largest in the middle of the S from
 # (100, -100) to (102, 20).
 HAND = [(0, -80), (80, -100), (100, -100), (102, 20), (200, 20), (300, -100), (500, -100), (502, 20), (600, -90)]
 
 
-def test_worked_by_hand():
+def test_a_shape_evaluated_by_hand():
     (row,) = biomarkers(smooth_steps(*HAND)).to_dict("records")
     assert row["start_ms"] == pytest.approx(101, abs=1e-9)
     assert row["cl_ms"] == pytest.approx(400, abs=1e-9)
@@ -119,30 +119,30 @@ def test_complete_beats_of_a_failed_trace_are_measured():
 
 
 def test_apd_is_the_first_fall_after_the_peak_and_the_largest_peak_counts():
-    # V falls through the level of APD50, -30 mV, in a notch before the peak and after an early afterdepolarisation too.
+    # V also falls through the level of APD50, -30 mV, in a notch before the peak and after an afterdepolarisation.
     corners = [(0, -80), (100, -80), (102, 0), (104, -35), (110, 20), (150, 20), (160, -60), (170, -25), (190, -80)]
     (row,) = biomarkers(smooth_steps(*corners, (400, -80), (402, 0), (500, 0))).to_dict("records")
     assert row["start_ms"] == pytest.approx(101, abs=1e-9)
     assert row["peak_mV"] == 20
-    # Of the two rises, the first, of 80 mV in 2 ms, is the steeper.
+    # The first of the two rises, 80 mV in 2 ms, is the steeper.
     assert row["dvdt_max_V_s"] == pytest.approx(1.5 * 80 / 2)
     assert row["apd50_ms"] == pytest.approx(150 + 10 * s_inverse(50 / 80) - 101, abs=1e-9)
 
 
-def test_upstroke_is_sought_after_the_preceding_diastolic_minimum_only():
+def test_upstroke_is_searched_after_the_preceding_diastolic_minimum_only():
     # The steep pulse at 40 ms stays below -40 mV and comes before the diastolic minimum at 60 ms.
     corners = [(0, -80), (40, -80), (40.5, -45), (60, -90), (100, -80), (104, 0), (200, 0), (300, -80), (400, -80)]
     (row,) = biomarkers(smooth_steps(*corners, (404, 0), (500, -80))).to_dict("records")
     assert row["dvdt_max_V_s"] == pytest.approx(1.5 * 80 / 4)
 
 
-def test_the_steepest_rise_is_that_of_the_beat_and_may_come_before_its_ap_start():
-    # Half way up, V is -50 and -45 mV. The first rise, from the lowest V of all, is steeper than the second.
+def test_the_upstroke_of_a_beat_may_precede_its_ap_start():
+    # Half way up, V is -50 and -45 mV. The first rise, from the smallest V, is steeper than the second.
     corners = [(0, -80), (80, -100), (100, -100), (102, 0), (200, 0), (300, -90), (500, -90), (508, 0), (600, 0)]
     trace = smooth_steps(*corners, (700, -90), (900, -90), (904, 0), (1000, 0))
-    found = biomarkers(trace)
-    assert found["start_ms"].tolist() == pytest.approx([100 + 2 * s_inverse(0.6), 500 + 8 * s_inverse(5 / 9)], abs=1e-9)
-    assert found["dvdt_max_V_s"].tolist() == pytest.approx([1.5 * 100 / 2, 1.5 * 90 / 8])
+    beats = biomarkers(trace)
+    assert beats["start_ms"].tolist() == pytest.approx([100 + 2 * s_inverse(0.6), 500 + 8 * s_inverse(5 / 9)], abs=1e-9)
+    assert beats["dvdt_max_V_s"].tolist() == pytest.approx([1.5 * 100 / 2, 1.5 * 90 / 8])
 
 
 def test_beat_is_a_row_of_biomarkers():
@@ -159,16 +159,16 @@ def test_beat_to_the_end_of_a_window():
     window = Trace.from_samples(t, SHAPE.V(t + 500))
     start = window.starts_ms[0]
     assert start == pytest.approx(50 + SHAPE.trace().starts_ms[1] - 500, abs=1e-5)
-    found = beat_biomarkers(window, start, window.duration_ms)
+    beat = beat_biomarkers(window, start, window.duration_ms)
     exact = closed_form_beat(SHAPE, 500, 850)["upstroke"]
     for name in ("peak_mV", "mdp_mV", "apd50_ms", "apd75_ms", "apd90_ms", "dvdt_max_V_s"):
-        assert found[name] == pytest.approx(exact[name], abs=3e-3), name
+        assert beat[name] == pytest.approx(exact[name], abs=3e-3), name
 
 
 def test_beat_cut_in_its_upstroke_has_no_apd():
-    found = beat_biomarkers(smooth_steps(*HAND), 101, 101.5)
-    assert found["amplitude_mV"] == 0
-    assert np.isnan([found["apd50_ms"], found["apd75_ms"], found["apd90_ms"]]).all()
+    beat = beat_biomarkers(smooth_steps(*HAND), 101, 101.5)
+    assert beat["amplitude_mV"] == 0
+    assert np.isnan([beat["apd50_ms"], beat["apd75_ms"], beat["apd90_ms"]]).all()
 
 
 def test_adding_a_constant_moves_only_the_voltages():
@@ -180,7 +180,7 @@ def test_adding_a_constant_moves_only_the_voltages():
         assert other[name] == pytest.approx(value + shift, abs=1e-9), name
 
 
-def test_wrong_arguments_are_told_in_a_sentence():
+def test_wrong_arguments():
     trace = smooth_steps(*HAND)
     with pytest.raises(ValueError, match=r'apd_from must be "upstroke" or "peak", got \'middle\''):
         biomarkers(trace, apd_from="middle")
@@ -193,15 +193,15 @@ def test_wrong_arguments_are_told_in_a_sentence():
 
 @pytest.mark.parametrize("variant", ["notebook", "program", "corrected"])
 def test_reference_control_cell(variant):
-    """The last beat of 5 s, from samples every 0.5 ms, against the reference's, from 20 s and every 0.01 ms.
+    """The last beat of 5 s, from samples every 0.5 ms, against the reference, simulated for 20 s at 0.01 ms.
 
-    Sodium and potassium drift on between 5 and 20 s, CL by 3 % in `notebook` and `corrected`. Samples 0.5 ms apart
-    leave the time of dV/dt max open by as much, and the spline through them overshoots the peak by up to 3.2 mV.
+    Sodium and potassium drift between 5 and 20 s; CL changes by 3 % in `notebook` and `corrected`. Samples 0.5 ms apart
+    leave the time of dV/dt max uncertain by as much, and the spline through them overshoots the peak by up to 3.2 mV.
     """
     exact = json.loads((REFERENCE / "biomarkers.json").read_text())[variant]["last_beat"]
-    found = biomarkers(Trace.from_samples(REFERENCE_TIME_MS, reference(variant)["voltage_mV"][0])).iloc[-1]
-    assert found["cl_ms"] == pytest.approx(exact["cycle_length_ms"], rel=0.04)
-    assert found["mdp_mV"] == pytest.approx(exact["mdp_mV"], abs=0.3)
-    assert found["peak_mV"] == pytest.approx(exact["peak_mV"], abs=3.5)
+    beat = biomarkers(Trace.from_samples(REFERENCE_TIME_MS, reference(variant)["voltage_mV"][0])).iloc[-1]
+    assert beat["cl_ms"] == pytest.approx(exact["cycle_length_ms"], rel=0.04)
+    assert beat["mdp_mV"] == pytest.approx(exact["mdp_mV"], abs=0.3)
+    assert beat["peak_mV"] == pytest.approx(exact["peak_mV"], abs=3.5)
     for x in (50, 75, 90):
-        assert found[f"apd{x}_ms"] == pytest.approx(exact[f"apd{x}_from_max_upstroke_ms"], rel=0.04)
+        assert beat[f"apd{x}_ms"] == pytest.approx(exact[f"apd{x}_from_max_upstroke_ms"], rel=0.04)

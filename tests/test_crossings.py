@@ -11,7 +11,7 @@ from cardioemu.traces import downward_crossings, max_slope, maximum, minimum, up
 
 
 def halve(times, voltages, slopes):
-    """The same curve with a step more in the middle of each."""
+    """The same curve with one more step in the middle of each."""
     h, middle = np.diff(times), (times[1:] + times[:-1]) / 2
     V = (voltages[1:] + voltages[:-1]) / 2 + h * (slopes[:-1] - slopes[1:]) / 8
     D = 1.5 * np.diff(voltages) / h - (slopes[1:] + slopes[:-1]) / 4
@@ -21,16 +21,16 @@ def halve(times, voltages, slopes):
 
 def roots_by_eigenvalues(times, voltages, slopes, level):
     """All crossings of a level, and all turning values, by np.roots on each cubic from its Hermite basis."""
-    found, turning = [], []
+    crossings, turning = [], []
     basis = np.array([[2, -3, 0, 1], [1, -2, 1, 0], [-2, 3, 0, 0], [1, -1, 0, 0]], dtype=float)
     for k, h in enumerate(np.diff(times)):
         cubic = np.array([voltages[k], h * slopes[k], voltages[k + 1], h * slopes[k + 1]]) @ basis
-        for polynomial, into in ((cubic - [0, 0, 0, level], found), (np.polyder(cubic), turning)):
+        for polynomial, into in ((cubic - [0, 0, 0, level], crossings), (np.polyder(cubic), turning)):
             roots = np.roots(polynomial)
             real = roots[np.abs(roots.imag) < 1e-9].real
             real = real[(real >= 0) & (real < 1)]
-            into.extend(times[k] + h * real if into is found else np.polyval(cubic, real))
-    return np.sort(found), np.concatenate([turning, voltages])
+            into.extend(times[k] + h * real if into is crossings else np.polyval(cubic, real))
+    return np.sort(crossings), np.concatenate([turning, voltages])
 
 
 @given(dyadic_steps(), st.integers(-95, 45))
@@ -52,11 +52,11 @@ def test_crossings_are_the_roots_and_alternate(steps, level):
 @given(dyadic_steps(), st.integers(-95, 45))
 def test_mirrored_curves_have_mirrored_crossings(steps, level):
     t, V, D = steps
-    trace, upside_down = trace_of(t, V, D), trace_of(t, -V, -D)
-    backwards = trace_of(t[-1] - t[::-1], V[::-1], -D[::-1])
-    np.testing.assert_array_equal(upward_crossings(upside_down, -level), downward_crossings(trace, level))
-    there, back = downward_crossings(trace, level), upward_crossings(backwards, level)
-    np.testing.assert_allclose(t[-1] - back[::-1], there, atol=1e-5)
+    trace, inverted = trace_of(t, V, D), trace_of(t, -V, -D)
+    reversed_trace = trace_of(t[-1] - t[::-1], V[::-1], -D[::-1])
+    np.testing.assert_array_equal(upward_crossings(inverted, -level), downward_crossings(trace, level))
+    forward, backward = downward_crossings(trace, level), upward_crossings(reversed_trace, level)
+    np.testing.assert_allclose(t[-1] - backward[::-1], forward, atol=1e-5)
 
 
 @given(dyadic_steps(), st.integers(-95, 45), st.integers(-50, 50))
@@ -80,7 +80,7 @@ def test_more_steps_on_the_same_curve_change_nothing(steps, one, other):
 
 
 @given(dyadic_steps(), st.integers(1, 5000))
-def test_rest_put_before_shifts_the_starts(steps, delay):
+def test_a_delay_before_the_trace_shifts_the_starts(steps, delay):
     t, V, D = steps
     later = trace_of([0, delay, *(t + delay)], [V[0], V[0], *V], [0, 0, *D])  # with a jump of dV/dt
     np.testing.assert_allclose(later.starts_ms, trace_of(t, V, D).starts_ms + delay, atol=1e-8)
@@ -94,7 +94,7 @@ def test_extremes_bound_the_curve_and_are_taken(steps, one, other):
     V = trace.voltage_mV(t)
     top, bottom = maximum(trace, a, b), minimum(trace, a, b)
     for extreme, gap in ((top, top.value - V.max()), (bottom, V.min() - bottom.value)):
-        assert -1e-9 <= gap <= 0.5  # between two samples a curve with |d2V/dt2| < 4 000 rises by less
+        assert -1e-9 <= gap <= 0.5  # with |d2V/dt2| < 4 000 the curve rises by less between two samples
         assert a <= extreme.time_ms <= b
         assert trace.voltage_mV(extreme.time_ms) == pytest.approx(extreme.value, abs=1e-9)
     steep = max_slope(trace, a, b)
@@ -106,12 +106,12 @@ def test_extremes_bound_the_curve_and_are_taken(steps, one, other):
 
 def test_crossings_hidden_in_one_step():
     trace = trace_of([0, 4], [-50, -50], [40, 40])  # up, down and up again between two equal ends
-    cubic = np.polynomial.Polynomial([-50, 40, -30, 5])  # worked out by hand
+    cubic = np.polynomial.Polynomial([-50, 40, -30, 5])  # derived by hand
     assert trace.voltage_mV(1) == pytest.approx(cubic(1))
     exact = [brentq(lambda t: cubic(t) + 40, *bracket, xtol=1e-14) for bracket in ((0, 0.8), (0.8, 3.2))]
     assert upward_crossings(trace, -40) == pytest.approx(exact[:1], abs=1e-9)
     assert downward_crossings(trace, -40) == pytest.approx(exact[1:], abs=1e-9)
-    # At -50 mV it begins and ends on the level, and crosses it once, half way.
+    # At -50 mV the curve begins and ends on the level, and crosses it once, half way.
     assert upward_crossings(trace, -50).size == 0
     assert downward_crossings(trace, -50) == pytest.approx([2], abs=1e-9)
 
@@ -130,10 +130,10 @@ def test_a_step_at_the_level_is_one_crossing(edge):
     "corners",
     [
         [(0, -60), (1, -40), (2, -60)],  # touched from below, at a step
-        [(0, -20), (1, -40), (2, -20)],  # from above
-        [(0, -60), (1, -40), (2, -40), (3, -60)],  # along a step
-        [(0, -40), (1, -60)],  # left from the beginning
-        [(0, -60), (1, -40)],  # reached at the end
+        [(0, -20), (1, -40), (2, -20)],  # touched from above
+        [(0, -60), (1, -40), (2, -40), (3, -60)],  # touched along a step
+        [(0, -40), (1, -60)],  # begins on the level
+        [(0, -60), (1, -40)],  # ends on the level
         [(0, -40), (1, -40)],
     ],
 )
@@ -148,7 +148,7 @@ def test_touching_inside_a_step_is_no_crossing():
     assert upward_crossings(trace, -40).size == 0
 
 
-def test_waiting_at_the_level_is_one_crossing():
+def test_a_plateau_at_the_level_is_one_crossing():
     trace = smooth_steps((0, -60), (1, -40), (2, -40), (3, -20))
     assert upward_crossings(trace, -40).tolist() == [1]
 
@@ -177,7 +177,7 @@ def test_extremes_at_the_ends_do_not_leave_the_interval_by_rounding():
         assert maximum(rising, a, b).time_ms <= b
 
 
-def test_steepest_of_a_smooth_step_is_in_its_middle():
+def test_max_slope_of_a_smooth_step_is_in_its_middle():
     trace = smooth_steps((0, -80), (10, -80), (14, 0), (20, 0))
     assert max_slope(trace, 0, 20) == pytest.approx((12, 1.5 * 80 / 4))
     assert max_slope(trace, 0, 11).time_ms == 11

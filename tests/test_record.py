@@ -1,4 +1,4 @@
-"""States and currents recorded beside V: at the steps, between them, at the edges of stimuli; and their names."""
+"""Recorded states and currents: at the steps, between them, at the edges of stimuli; and their names."""
 
 from functools import cache
 
@@ -19,9 +19,9 @@ ENDS_ms = np.linspace(3, 700, 40)
 
 @cache
 def akwaboah():
-    """The cell, the names of all that changes beside its states, and traces of several lengths with all recorded.
+    """The cell, the names of its computed variables, and traces of several lengths that record all of them.
 
-    The last step of each is where the states are known in double precision.
+    The final state of each trace is in double precision.
     """
     cell = load_cell("akwaboah2021")
     computed = [v.qname() for v in cell.model.variables(state=False, const=False, bound=False, deep=True)]
@@ -44,8 +44,8 @@ def test_states_and_slopes_at_the_steps():
         np.testing.assert_array_equal(trace.recorded["V"].step_slope, trace.step_dvdt_mV_per_ms)
 
 
-def test_every_variable_is_as_myokit_evaluates_it():
-    """Values at the steps, and slopes as differences along the trajectory."""
+def test_every_variable_equals_its_evaluation_by_myokit():
+    """Values at the steps; slopes as differences along the trajectory."""
     cell, computed, traces = akwaboah()
     assert len(computed) > 80
     model, dt = cell.model.clone(), 1e-5
@@ -78,7 +78,7 @@ def test_between_the_steps_against_a_tight_run(rtol, limit):
         assert np.sqrt(np.mean(error**2)) < limit * np.ptp(expected), name
 
 
-def test_recording_leaves_the_trace_as_it_is():
+def test_recording_does_not_change_the_trace():
     cell, _, (*_, trace) = akwaboah()
     (bare,) = simulate(cell, SCALES, 700.0)
     assert bare.recorded == {}
@@ -133,7 +133,7 @@ def test_values_and_slopes_on_both_sides_of_an_edge(cell):
     np.testing.assert_allclose(-trace.recorded["m.i_all"].step_value, slope, rtol=1e-6)
 
 
-def test_what_does_not_change(cell):
+def test_constants(cell):
     names = ["m.amplitude", "m.area", "m.gain", "m.pace", "m.i_leak.g"]
     (trace,) = simulate(cell, [1.5], 3.0, record=names)
     for name, value in zip(names, (-80, -160, 4.5, 0, 0.2), strict=True):
@@ -143,7 +143,7 @@ def test_what_does_not_change(cell):
         assert not trace.recorded[name].step_slope.any()
 
 
-def test_what_no_equation_needs(cell):
+def test_a_variable_that_no_equation_uses(cell):
     (trace,) = simulate(cell, [1.0], 3.0, record=["m.unused", "x"])
     x, dx = trace.recorded["x"].step_value, trace.recorded["x"].step_slope
     np.testing.assert_allclose(trace.recorded["m.unused"].step_value, x**2 - 160, rtol=1e-6)
@@ -173,13 +173,13 @@ def test_wrong_names(cell, record, message):
         simulate(cell, [1.0], 3.0, record=record)
 
 
-def test_of_many_names_some_are_told():
+def test_at_most_40_names_are_listed():
     cell = load_cell("akwaboah2021")
     with pytest.raises(UserError, match=r"; known are (\S+, ){39}\S+ and [1-9]\d+ more$"):
         simulate(cell, np.ones(5), 3.0, record=["zzzzzz"])
 
 
-def test_what_is_not_a_number_is_recorded_as_such(tmp_path):
+def test_nan_and_infinity_are_recorded(tmp_path):
     cell = small_cell(tmp_path, {"V": 1}, {"V": "-1"}, "root = sqrt(V)\nhuge = 1e30 * exp(40 * V)\ninverse = 1 / V")
     (trace,) = simulate(cell, [], 2.0, record=["m.root", "m.huge", "m.inverse"])
     assert trace.status == "ok"

@@ -9,7 +9,7 @@ from cardioemu.simulation import design, load_cell, simulate
 from cardioemu.simulation.pacing import Pacing
 from cardioemu.traces import Recording, downward_crossings, max_slope, maximum, minimum, upward_crossings
 
-# A stimulus current: 0 until 10 ms, falls from -52 to -50 while it is on, 0 from 12 ms on.
+# A stimulus current: from -52 to -50 between 10 and 12 ms, 0 before and after.
 STIMULUS = recording_of([0, 10, 10, 12, 12, 20], [0, 0, -52, -50, 0, 0], [0, 0, 1, 1, 0, 0])
 
 
@@ -40,13 +40,13 @@ def test_crossings_of_a_stimulus_are_at_its_edges(level):
     [  # at 0, 1 (left, right) and 2 ms; the level is 0
         ([-1, -1, 1, 1], [1], []),
         ([1, 1, -1, -1], [], [1]),
-        ([-1, 0, 1, 1], [1], []),  # reaches the level, then jumps off it
+        ([-1, 0, 1, 1], [1], []),  # reaches the level, then jumps away
         ([-1, -1, 0, 1], [1], []),  # jumps onto the level, then leaves it
         ([-1, 0, 0, 1], [1], []),  # no jump
         ([-1, 0, -1, -1], [], []),  # touches from below and jumps back
         ([-1, -1, 0, -1], [], []),
         ([1, 0, 1, 1], [], []),
-        ([0, 0, 1, 1], [], []),  # left from the beginning, by a jump
+        ([0, 0, 1, 1], [], []),  # begins on the level, then jumps away
         ([-1, 1, -1, -1], [0 + s_inverse(0.5)], [1]),
         ([-1, 1, -1, 1], [s_inverse(0.5), 1 + s_inverse(0.5)], [1]),
     ],
@@ -57,7 +57,7 @@ def test_crossings_at_a_jump(values, up, down):
     assert downward_crossings(recording, 0) == pytest.approx(down, abs=1e-9)
 
 
-def test_extremes_take_what_lies_inside_an_interval_that_ends_at_a_jump():
+def test_extremes_of_an_interval_that_ends_at_a_jump_are_those_of_its_inside():
     assert minimum(STIMULUS, 0, 10) == (0, 0)
     assert minimum(STIMULUS, 0, 10.5) == (10, -52)
     assert minimum(STIMULUS, 10, 20) == (10, -52)
@@ -73,7 +73,7 @@ def test_extremes_take_what_lies_inside_an_interval_that_ends_at_a_jump():
 BROKEN = recording_of([0, 1, 2, 3, 4], [1, 3, np.nan, 3, 1], [2, 2, np.nan, -2, -2])
 
 
-def test_nan_reaches_to_the_steps_beside_it():
+def test_nan_extends_to_the_neighbouring_steps():
     assert BROKEN.at([0.5, 1, 3, 3.5]).tolist() == [2, 3, 3, 2]
     assert BROKEN.slope([0.5, 1, 3, 3.5]).tolist() == [2, 2, -2, -2]
     assert np.isnan(BROKEN.at([1.001, 1.5, 2, 2.5, 2.999])).all()
@@ -82,7 +82,7 @@ def test_nan_reaches_to_the_steps_beside_it():
     np.testing.assert_array_equal(BROKEN.slope(BROKEN.step_time_ms), BROKEN.step_slope)
 
 
-def test_events_know_nothing_of_what_is_nan():
+def test_crossings_and_extremes_with_nan():
     assert upward_crossings(BROKEN, 2) == pytest.approx([0.5])
     assert downward_crossings(BROKEN, 2) == pytest.approx([3.5])
     across = recording_of([0, 1, 2, 3], [1, 1, np.nan, 3])
@@ -98,7 +98,7 @@ def test_events_know_nothing_of_what_is_nan():
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("which", ["value", "slope"])
 @pytest.mark.filterwarnings("error")
-def test_one_bad_step_hides_the_crossing_beside_it_and_no_other(bad, which):
+def test_one_bad_step_hides_only_the_neighbouring_crossing(bad, which):
     t, values, slopes = np.arange(6.0), np.array([-1.0, 1, -1, 1, -1, 1]), np.zeros(6)
     (values if which == "value" else slopes)[2] = bad
     recording = recording_of(t, values, slopes)
@@ -117,7 +117,7 @@ def test_all_nan():
     assert np.isnan(maximum(recording, 0, 2).value)
 
 
-def test_recording_of_a_cell_that_failed():
+def test_recording_of_a_failed_cell():
     recording = recording_of([0, 1, 3], [0, 0, 1], duration=100, status="not finite (stopped at 3 ms)")
     assert recording.end_ms == 3
     assert np.isnan(recording.at([2, 3, 3.001, 100])).tolist() == [False, False, True, True]
@@ -126,7 +126,7 @@ def test_recording_of_a_cell_that_failed():
         maximum(recording, 0, 4)
 
 
-def test_steps_that_make_no_recording():
+def test_invalid_steps():
     with pytest.raises(ValueError, match="one step or more of time, value and slope are needed"):
         recording_of([], [], duration=9)
     with pytest.raises(ValueError, match="step times must be finite"):
@@ -135,7 +135,7 @@ def test_steps_that_make_no_recording():
         recording_of([0, 1], [0, 0], duration=9)
 
 
-def test_a_trace_carries_what_was_recorded():
+def test_a_trace_contains_its_recordings():
     t, zeros = np.array([0.0, 1.0]), np.zeros(2, np.float32)
     bare = trace_of([0, 1], [-80, -80], [0, 0])
     assert dict(bare.recorded) == {}
@@ -146,7 +146,7 @@ def test_a_trace_carries_what_was_recorded():
     assert repr(trace) == "Trace(duration_ms=1.0, status='ok')"
 
 
-def test_events_on_states_and_currents_of_a_simulated_cell(tmp_path):
+def test_crossings_and_extremes_of_a_simulated_cell(tmp_path):
     more = "pace = 0 bind pace\ni_stim = -(5 + x) * pace"
     cell = small_cell(tmp_path, {"V": -80, "x": 1}, {"V": "-i_stim", "x": "-x / 7"}, more)
     pacing = Pacing(period_ms=20, start_ms=5, duration_ms=2)
@@ -169,11 +169,11 @@ def rms(errors):
 
 
 @pytest.mark.parametrize("rtol", [1e-4, 1e-5])
-def test_between_the_steps_a_trace_is_as_good_as_at_them(rtol):
+def test_between_the_steps_a_trace_is_as_accurate_as_at_them(rtol):
     cell, scales = load_cell("akwaboah2021"), design("sobol", n=4)
     at_steps, between = [], []
-    found, tight = (simulate(cell, scales, 1000.0, rtol=r) for r in (rtol, 1e-9))
-    for trace, exact in zip(found, tight, strict=True):
+    traces, exact_traces = (simulate(cell, scales, 1000.0, rtol=r) for r in (rtol, 1e-9))
+    for trace, exact in zip(traces, exact_traces, strict=True):
         t = trace.step_time_ms
         inside = t[:-1] + QUARTERS * np.diff(t)
         at_steps.append(trace.step_voltage_mV - exact.voltage_mV(t))
@@ -183,9 +183,9 @@ def test_between_the_steps_a_trace_is_as_good_as_at_them(rtol):
 
 @pytest.mark.parametrize("rtol", [1e-4, 1e-5])
 def test_interpolation_adds_less_than_the_tolerance(rtol):
-    """The error of one step's cubic alone, against the solution that leaves from the step's own states.
+    """The error of the cubic of one step alone, against a solution that starts from the states at the step.
 
-    The first 0.2 ms, in which calcium below the membrane settles from the model's initial state, are left out.
+    The first 0.2 ms, in which subsarcolemmal calcium leaves its initial value, are excluded.
     """
     cell, scale = load_cell("akwaboah2021"), design("sobol", n=4)[1]
     currents = ("ina.I_Na", "ical.I_CaL", "ikr.I_Kr")

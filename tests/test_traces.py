@@ -1,4 +1,4 @@
-"""V and dV/dt of a trace between its steps, and what a trace refuses."""
+"""V and dV/dt of a trace between its steps, and invalid traces."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_any_shape_and_order_of_times(shape):
         np.testing.assert_allclose(values, exact(t), atol=2e-4)
 
 
-def test_steps_and_both_ends_are_met():
+def test_curve_passes_through_the_steps():
     trace = LogisticAPs([100]).trace()
     np.testing.assert_array_equal(trace.voltage_mV(trace.step_time_ms), trace.step_voltage_mV)
     np.testing.assert_array_equal(trace.dvdt_mV_per_ms(trace.step_time_ms), trace.step_dvdt_mV_per_ms)
@@ -75,7 +75,7 @@ def test_failed_trace_is_nan_after_its_last_step():
     assert FAILED.starts_ms == pytest.approx([11])
 
 
-def test_trace_that_fails_at_once():
+def test_trace_that_fails_at_time_0():
     trace = trace_of([0], [-70], [1], duration=100, status="derivative is not finite")
     assert trace.voltage_mV(0) == -70
     assert trace.dvdt_mV_per_ms(0) == 1
@@ -106,7 +106,7 @@ def test_stimulus_edges_at_both_ends():
         ([0, np.nan], [-80, -80], "step times must be finite"),
     ],
 )
-def test_steps_that_make_no_trace(times, voltages, message):
+def test_invalid_steps(times, voltages, message):
     with pytest.raises(ValueError, match=message):
         trace_of(times, voltages, np.zeros(len(times)))
 
@@ -151,6 +151,6 @@ def test_from_samples_is_the_cubic_spline():
         ([0.0, 1.0, 2.0], [-80.0, np.nan, -80.0], "finite"),
     ],
 )
-def test_samples_that_make_no_trace(times, voltages, message):
+def test_invalid_samples(times, voltages, message):
     with pytest.raises(ValueError, match=message):
         Trace.from_samples(times, voltages)

@@ -1,4 +1,4 @@
-"""Traces whose V(t) is known in closed form, for the tests of `cardioemu.traces`."""
+"""Traces with V(t) in closed form, for the tests of `cardioemu.traces`."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ REFERENCE_TIME_MS = 0.5 * np.arange(10001)
 
 
 def reference(variant):
-    """The reference's 24 traces of a variant: scales (24, 5), voltage_mV (24, 10001), err_mV (24,)."""
+    """The 24 reference traces of a variant: scales (24, 5), voltage_mV (24, 10001), err_mV (24,)."""
     return np.load(REFERENCE / f"traces_{variant}.npz")
 
 
@@ -25,34 +25,34 @@ def trace_of(times, voltages, slopes, duration=None, status="ok", kind=Trace):
 
 
 def recording_of(times, values, slopes=None, **more):
-    """A recording through these steps, of slope 0 at each where none is given."""
+    """A recording through these steps; the default slope is 0."""
     return trace_of(times, values, np.zeros(len(times)) if slopes is None else slopes, **more, kind=Recording)
 
 
 def smooth_steps(*corners, duration=None, status="ok"):
-    """A trace that rests at every corner (time, V): between two it is a cubic S, half way at half the time."""
+    """A trace with slope 0 at every corner (time, V): a cubic S between two corners, half way at half the time."""
     times, voltages = zip(*corners, strict=True)
     return trace_of(times, voltages, np.zeros(len(times)), duration, status)
 
 
-def s_inverse(part):
-    """The part of the time at which a smooth step has made this part of its way."""
-    return brentq(lambda u: 3 * u**2 - 2 * u**3 - part, 0, 1, xtol=1e-14)
+def s_inverse(fraction):
+    """The fraction of the time after which a smooth step has risen by this fraction."""
+    return brentq(lambda u: 3 * u**2 - 2 * u**3 - fraction, 0, 1, xtol=1e-14)
 
 
 @st.composite
 def dyadic_steps(draw):
-    """Times, voltages and slopes of a random trace, so short in binary that midpoints are exact in float32 too."""
+    """Times, voltages and slopes of a random trace, with so few binary digits that midpoints are exact in float32."""
     widths = draw(st.lists(st.sampled_from([0.5, 1.0, 2.0, 4.0]), min_size=1, max_size=12))
     knots = st.lists(st.integers(-90, 40), min_size=len(widths) + 1, max_size=len(widths) + 1)
     slopes = st.lists(st.integers(-60, 60), min_size=len(widths) + 1, max_size=len(widths) + 1)
-    # Off the dyadic levels: a V that only touches a level is another test's subject.
+    # Off the dyadic levels: other tests cover a V that only touches a level.
     V = np.array(draw(knots)) + 19 / 64
     return np.cumsum([0.0, *widths]), V, np.array(draw(slopes), dtype=float)
 
 
 class LogisticAPs:
-    """APs as differences of logistic functions, and a trace through exact values and slopes.
+    """APs as differences of logistic functions; a trace through exact values and slopes.
 
     V = -80 + 110 sum(L(t - up) - L((t - down) / 10)), in mV and ms: steps of 0.1 ms around the upstrokes and 1 ms
     elsewhere leave an interpolation error of h^4/384 max|V''''| = 4e-6 mV, the size of the rounding to float32.

@@ -1,15 +1,14 @@
-"""The continuous trace of one cell, its AP starts, label and biomarkers: pure functions that everyone else imports."""
+"""The continuous trace of one cell, its AP starts, label and biomarkers."""
 
-from cardioemu.traces.biomarkers import COLUMNS, beat_biomarkers, biomarkers
-from cardioemu.traces.crossings import downward_crossings, max_slope, maximum, minimum, upward_crossings
-from cardioemu.traces.curve import Extreme
+from cardioemu.traces.biomarkers import BIOMARKERS, beat_biomarkers, biomarkers
+from cardioemu.traces.crossings import Extreme, downward_crossings, max_slope, maximum, minimum, upward_crossings
 from cardioemu.traces.recording import SPACING_MS, Recording
 from cardioemu.traces.rhythm import RHYTHM, rhythm
 from cardioemu.traces.starts import LABELS, REFRACTORY_MS, Label, MIN_AMPLITUDE_mV, THRESHOLD_mV
 from cardioemu.traces.trace import Trace
 
 __all__ = [
-    "COLUMNS",
+    "BIOMARKERS",
     "LABELS",
     "REFRACTORY_MS",
     "RHYTHM",

@@ -5,14 +5,13 @@ from typing import Any
 
 import pandas as pd
 
-from cardioemu.traces.crossings import check_interval
-from cardioemu.traces.cubics import Cubics
-from cardioemu.traces.curve import Points, crossings, monotone_points, value_extreme
+from cardioemu.traces.crossings import check_interval, find_crossings, value_extreme
+from cardioemu.traces.cubics import Cubics, Points, monotone_points
 from cardioemu.traces.recording import Number
 from cardioemu.traces.starts import upstroke
 from cardioemu.traces.trace import Trace
 
-COLUMNS = (
+BIOMARKERS = (
     "start_ms",
     "apd50_ms",
     "apd75_ms",
@@ -31,19 +30,19 @@ def biomarkers(trace: Trace, apd_from: str = "upstroke", apd_percent: Sequence[i
     """Measure every complete beat of a trace, from its AP start to the next.
 
     Args:
-        trace: any trace; a failed one is measured up to its failure.
-        apd_from: where the APDs begin, at the largest dV/dt ("upstroke") or at the largest V ("peak").
-        apd_percent: the repolarisation levels x whose APD is wanted, each between 0 and 100.
+        trace: any trace; that of a failed cell is measured up to its failure.
+        apd_from: where APDs begin: at the largest dV/dt ("upstroke") or at the largest V ("peak").
+        apd_percent: the repolarisation levels x of the APDs, each between 0 and 100.
 
     Returns:
-        One row per complete beat and the columns of `COLUMNS`, with these levels in place of its own, all float64:
-        those of `beat`, and `cl_ms`, the time to the next AP start. No rows, but all columns, for a cell without
-        complete beats.
+        One row per complete beat, all float64: the columns of `BIOMARKERS`, with an APD for each of `apd_percent`. They
+        are those of `beat_biomarkers` and `cl_ms`, the time to the next AP start. A cell without complete beats has no
+        rows but all columns.
 
     Raises:
-        ValueError: another `apd_from`, or a level that is none.
+        ValueError: an unknown `apd_from`, or a level outside (0, 100).
 
-    Source: reference biomarkers.json for all but the beat itself, whose AP start is DESIGN's, section 2.
+    Source: reference biomarkers.json; the AP starts between which a beat lies are those of docs/decisions/0011.
     """
     _check_apds(apd_from, apd_percent)
     cubics = trace.cubics()
@@ -54,7 +53,7 @@ def biomarkers(trace: Trace, apd_from: str = "upstroke", apd_percent: Sequence[i
         for since, start, end in zip([0.0, *starts], starts, starts[1:], strict=False)
     ]
     apds = [f"apd{percent}_ms" for percent in apd_percent]
-    columns = [COLUMNS[0], *apds, *(name for name in COLUMNS[1:] if not name.startswith("apd"))]
+    columns = [BIOMARKERS[0], *apds, *(name for name in BIOMARKERS[1:] if not name.startswith("apd"))]
     return pd.DataFrame(rows, columns=columns, dtype="float64")
 
 
@@ -66,27 +65,27 @@ def beat_biomarkers(
     apd_from: str = "upstroke",
     apd_percent: Sequence[int] = APD_PERCENT,
 ) -> Mapping[str, float]:
-    """Measure one beat that begins at an AP start and ends at a given time: the next AP start, or a window's end.
+    """Measure one beat from its AP start to a given time: the next AP start, or the end of a window.
 
     Peak: the largest V of the beat. MDP (maximum diastolic potential): the smallest V after the peak. Amplitude: peak -
     MDP. dV/dt max: the largest between the smallest V of [since_ms, start_ms] and the peak. APDx: from dV/dt max, or
-    from the peak, to the first downward crossing, after the peak, of peak - x/100 amplitude.
+    from the peak, to the first downward crossing of peak - x/100 amplitude after the peak.
 
     Args:
         trace: the trace.
         start_ms: the AP start.
-        end_ms: the end of the beat. If it comes before the diastolic minimum, MDP, amplitude and APDs are those of the
-            cut beat.
-        since_ms: where the search for the preceding diastolic minimum begins, the previous AP start if there is one.
+        end_ms: the end of the beat. If it precedes the diastolic minimum, MDP, amplitude and APDs are those of the
+            truncated beat.
+        since_ms: where the search for the preceding diastolic minimum begins: the previous AP start if there is one.
         apd_from: "upstroke" or "peak".
-        apd_percent: the repolarisation levels x whose APD is wanted.
+        apd_percent: the repolarisation levels x of the APDs.
 
     Returns:
-        The columns of `COLUMNS` but `cl_ms`, which only a next AP start can tell; an APD is NaN if V does not fall
-        after the peak.
+        The columns of `BIOMARKERS` except `cl_ms`, which needs a next AP start; an APD is NaN if V does not fall below
+        its level.
 
     Raises:
-        ValueError: times that do not follow each other inside the trace, another `apd_from`, or a level that is none.
+        ValueError: times not in ascending order inside the trace, an unknown `apd_from`, or a level outside (0, 100).
 
     Source: reference biomarkers.json (peak, mdp, amplitude, dvdt_max, both apdX).
     """
@@ -127,7 +126,7 @@ def _measure(
 
 
 def _fall(cubics: Cubics, points: Points, level_mV: Number, after_ms: float, before_ms: Number) -> float:
-    times = crossings(cubics, points, level_mV, rising=False).time_ms
+    times = find_crossings(cubics, points, level_mV, rising=False).time_ms
     times = times[(times >= after_ms) & (times <= before_ms)]
     return float(times[0]) if times.size else float("nan")
 

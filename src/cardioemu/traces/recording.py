@@ -1,4 +1,4 @@
-"""The recording: one quantity of a cell as a continuous function through the solver's accepted steps."""
+"""Recordings: one quantity of a cell as a continuous function through the solver's accepted steps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike
 from cardioemu.common.arrays import StepSlopes, StepTimes, StepValues
 from cardioemu.traces.cubics import Cubics, hermite, locate
 
-# A solver that adds up its steps misses the last time by rounding.
+# A solver that adds up its steps misses the end by rounding.
 TIME_SLACK_MS = 1e-6
 
-# Solvers keep no steps nearer than this to the one before, but for edges and ends: between those, rounding of float32
-# values (8e-6 mV) would look like a slope. A kink of 10 mV/ms in between moves V by 2.5e-4 mV at most.
+# Solvers drop steps nearer than this to the one before, except edges and ends: between nearer steps, rounding of
+# float32 values (8e-6 mV) would look like a slope. A dropped kink of 10 mV/ms moves V by 2.5e-4 mV at most.
 SPACING_MS = 1e-4
 
-# The run-time check of annotations in the tests takes `float` to the letter.
+# The run-time check of annotations in the tests does not accept an int for `float`.
 Number = float | int
 Times = ArrayLike | Number
 Quantity = Callable[[Cubics, np.ndarray], np.ndarray]
@@ -25,23 +25,23 @@ Quantity = Callable[[Cubics, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One quantity of a cell from 0 to `duration_ms`: accepted steps, cubic Hermite between them.
+    """One quantity of a cell from 0 to `duration_ms`: accepted steps, cubic Hermite interpolation between them.
 
-    A time may stand twice, where the value or the slope jumps (a stimulus edge): first as they are on the left, then as
-    they are on the right. A value or slope may be NaN or infinite, as the model's own expression may be: the curve is
-    then NaN from the step before to the step after, but at a step it has the step's own value.
+    Where the value or the slope jumps (a stimulus edge) a time occurs twice: first with value and slope on the left,
+    then with those on the right. A value or slope may be NaN or infinite, as in the model's expression: the curve is
+    then NaN between the previous and the next step, and has the step's own value at each step.
 
     Args:
-        step_time_ms: times of the steps (steps,), ascending from 0; they end at `duration_ms` if the status is "ok".
+        step_time_ms: times of the steps (steps,), ascending from 0; the last is `duration_ms` if the status is "ok".
         step_value: the quantity at the steps (steps,), float32, in the model's unit.
         step_slope: its time derivative at the steps (steps,), float32, in that unit per ms.
-        duration_ms: the time that was asked for.
-        status: "ok", or why the solver gave up after the last step.
+        duration_ms: the requested duration.
+        status: "ok", or why the solver stopped after the last step.
 
     Raises:
         ValueError: lengths that differ, no step, or times that are not finite or do not ascend from 0 to the end.
 
-    Source: DESIGN, decision 3.
+    Source: docs/decisions/0023.
     """
 
     step_time_ms: StepTimes = field(repr=False)
@@ -58,30 +58,27 @@ class Recording:
             )
         if not np.isfinite(t).all():
             raise ValueError("step times must be finite")
-        span, asked = f"{t[0]:.12g} to {t[-1]:.12g} ms", f"{self.duration_ms:.12g} ms"
+        span, requested = f"{t[0]:.12g} to {t[-1]:.12g} ms", f"{self.duration_ms:.12g} ms"
         if abs(t[0]) > TIME_SLACK_MS or (np.diff(t) < 0).any() or t[-1] > self.duration_ms + TIME_SLACK_MS:
-            raise ValueError(f"step times must ascend from 0 to {asked}, got {span}")
+            raise ValueError(f"step times must ascend from 0 to {requested}, got {span}")
         if self.status == "ok" and t[-1] < self.duration_ms - TIME_SLACK_MS:
-            raise ValueError(f'the steps of a cell with status "ok" must reach {asked}, got {span}')
+            raise ValueError(f'the steps of a cell with status "ok" must reach {requested}, got {span}')
 
     @property
     def end_ms(self) -> float:
-        """Where the curve ends: `duration_ms`, or the last step of a cell that failed."""
+        """End of the curve: `duration_ms`, or the last step of a failed cell."""
         return float(self.duration_ms if self.status == "ok" else self.step_time_ms[-1])
 
     def cubics(self, from_ms: Number = 0.0, to_ms: Number = np.inf) -> Cubics:
-        """Build the cubics between the steps that a stretch of time touches.
-
-        Made anew on every call, since a campaign holds many curves.
-        """
+        """Build the cubics that overlap [from_ms, to_ms]; not cached, since a campaign has many curves in memory."""
         first = max(int(np.searchsorted(self.step_time_ms, from_ms, side="left")) - 1, 0)
         last = int(np.searchsorted(self.step_time_ms, to_ms, side="right")) + 1
         return hermite(self.step_time_ms[first:last], self.step_value[first:last], self.step_slope[first:last])
 
     def steps_after(self, from_ms: Number) -> tuple[StepTimes, StepValues, StepSlopes]:
-        """Return times, values and slopes of the steps from a time on, counted from it; the first lies on it.
+        """Return times, values and slopes of the steps after a time, preceded by a step at that time, its time 0.
 
-        Of a cell that failed before, its last step, at 0.
+        A cell that failed earlier has its last step only, at time 0.
 
         Raises:
             ValueError: a time outside [0, duration_ms].
@@ -89,48 +86,48 @@ class Recording:
         if not 0 <= from_ms <= self.duration_ms:
             raise ValueError(f"times must lie in [0, {self.duration_ms:.12g}] ms, got {from_ms:.12g}")
         first = int(np.searchsorted(self.step_time_ms, from_ms, side="right"))
-        begins = min(float(from_ms), self.end_ms)
+        start_ms = min(float(from_ms), self.end_ms)
         return (
             np.concatenate([[0.0], self.step_time_ms[first:] - from_ms]),
-            np.concatenate([[self.at(begins)], self.step_value[first:]]).astype(np.float32),
-            np.concatenate([[self.slope(begins)], self.step_slope[first:]]).astype(np.float32),
+            np.concatenate([[self.at(start_ms)], self.step_value[first:]]).astype(np.float32),
+            np.concatenate([[self.slope(start_ms)], self.step_slope[first:]]).astype(np.float32),
         )
 
     def trim_before(self, from_ms: Number, rest_ms: Number | None = None) -> "Recording":
-        """Return the recording from a time on, its times counted from there; otherwise as `steps_since`.
+        """Return the recording after a time, which becomes time 0; otherwise as `steps_after`.
 
         Args:
             from_ms: the time.
-            rest_ms: how much is left, where that is known better than by a subtraction, which rounds.
+            rest_ms: the remaining duration, where it is known exactly; None subtracts, which rounds.
         """
         rest = float(self.duration_ms - from_ms if rest_ms is None else rest_ms)
         return Recording(*self.steps_after(from_ms), rest, self.status)
 
     def at(self, time_ms: Times) -> Float64[np.ndarray, "..."]:
-        """Interpolate the quantity at any times; at a stimulus edge it is the value on the right.
+        """Interpolate the quantity at any times; at a stimulus edge, return the value on the right.
 
         Args:
             time_ms: times in ms, of any shape, in any order, within [0, duration_ms].
 
         Returns:
-            The values, float64, of the shape of `time_ms`; NaN after the last step of a cell that failed.
+            The values, float64, of the shape of `time_ms`; NaN after the last step of a failed cell.
 
         Raises:
             ValueError: a time outside [0, duration_ms], or NaN.
 
-        Source: DESIGN, decision 3.
+        Source: docs/decisions/0023.
         """
         return self._interpolate(time_ms, Cubics.value)
 
     def slope(self, time_ms: Times) -> Float64[np.ndarray, "..."]:
-        """Interpolate the time derivative, in the quantity's unit per ms; otherwise as `at`."""
+        """Interpolate the time derivative, in the unit of the quantity per ms; otherwise as `at`."""
         return self._interpolate(time_ms, Cubics.slope)
 
     def _interpolate(self, time_ms: Times, quantity: Quantity) -> Float64[np.ndarray, "..."]:
         times = np.asarray(time_ms, dtype=np.float64)
-        wrong = times[~((times >= 0) & (times <= self.duration_ms))]
-        if wrong.size:
-            raise ValueError(f"times must lie in [0, {self.duration_ms:.12g}] ms, got {wrong[0]:.12g}")
+        outside = times[~((times >= 0) & (times <= self.duration_ms))]
+        if outside.size:
+            raise ValueError(f"times must lie in [0, {self.duration_ms:.12g}] ms, got {outside[0]:.12g}")
         flat = times.ravel()
         cubics = self.cubics()
         piece = locate(cubics, flat)

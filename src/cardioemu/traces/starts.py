@@ -1,12 +1,12 @@
-"""AP starts, upstrokes and the three labels of a cell: what counts as an AP, and where it begins, for all who ask."""
+"""AP starts, upstrokes and the label of a cell: the only definition of an AP and of its beginning."""
 
 from typing import Literal, get_args
 
 import numpy as np
 
 from cardioemu.common.arrays import Starts
-from cardioemu.traces.cubics import Cubics
-from cardioemu.traces.curve import Extreme, crossings, monotone_points, slope_maximum, value_extreme
+from cardioemu.traces.crossings import Extreme, find_crossings, slope_maximum, value_extreme
+from cardioemu.traces.cubics import Cubics, monotone_points
 from cardioemu.traces.recording import Number
 
 THRESHOLD_mV = -40.0
@@ -21,18 +21,17 @@ LABELS: tuple[Label, ...] = get_args(Label)
 def ap_starts(cubics: Cubics) -> Starts:
     """Find the AP starts: upward crossings of -40 mV by an AP of at least 40 mV, 50 ms or more after the last.
 
-    The amplitude that counts is the largest V from the crossing to the next upward crossing (or the end), minus the
-    smallest V between the previous upward crossing (or the beginning) and this one. So neither an oscillation around
-    -40 mV nor an early afterdepolarisation that takes off from the plateau is a start; nor is one that takes off
-    lower, within the refractory time.
+    The amplitude is the largest V between the crossing and the next upward crossing (or the end), minus the smallest V
+    between the previous upward crossing (or the beginning) and this one. This excludes an oscillation around -40 mV and
+    an early afterdepolarisation from the plateau; the refractory time excludes an afterdepolarisation from lower V.
 
     Returns:
         Times in ms, ascending, solved on the continuous curve to 1e-9 ms.
 
-    Source: DESIGN, section 2 (AP start); the refractory time is ours (docs/decisions/0011).
+    Source: docs/decisions/0011.
     """
     points = monotone_points(cubics)
-    upward = crossings(cubics, points, THRESHOLD_mV, rising=True)
+    upward = find_crossings(cubics, points, THRESHOLD_mV, rising=True)
     segments = np.concatenate([[0], upward.after])
     lowest_before = np.minimum.reduceat(points.value, segments)[:-1]
     highest_after = np.maximum.reduceat(points.value, segments)[1:]
@@ -48,10 +47,10 @@ def _not_refractory(times_ms: np.ndarray) -> Starts:
 
 
 def upstrokes(cubics: Cubics, starts_ms: Starts) -> Starts:
-    """Find the time of the largest dV/dt of the AP of each AP start, where an AP may also be said to begin.
+    """Find the time of the largest dV/dt of each AP: an alternative definition of its beginning.
 
     Args:
-        cubics: of the trace.
+        cubics: curve of the trace.
         starts_ms: its AP starts (starts,).
 
     Returns:
@@ -59,15 +58,15 @@ def upstrokes(cubics: Cubics, starts_ms: Starts) -> Starts:
     """
     times = starts_ms.tolist()
     ends = [*times[1:], float(cubics.knot_ms[-1])]
-    found = []
+    upstrokes_ms = []
     for since, start, end in zip([0.0, *times], times, ends, strict=False):
         peak = value_extreme(cubics, start, end, sign=1)
-        found.append(upstroke(cubics, since, start, peak.time_ms).time_ms)
-    return np.array(found, dtype=np.float64)
+        upstrokes_ms.append(upstroke(cubics, since, start, peak.time_ms).time_ms)
+    return np.array(upstrokes_ms, dtype=np.float64)
 
 
 def upstroke(cubics: Cubics, since_ms: Number, start_ms: Number, peak_ms: Number) -> Extreme:
-    """Find the largest dV/dt (V/s) of one AP: between the smallest V of [since_ms, start_ms] and the peak.
+    """Find the largest dV/dt (V/s) of one AP, between the smallest V in [since_ms, start_ms] and the peak.
 
     Source: reference biomarkers.json (dvdt_max).
     """
@@ -82,7 +81,7 @@ def classify(starts_ms: Starts, duration_ms: float | int) -> Label:
         "fires" with a start in the last 2 000 ms (a start exactly 2 000 ms before the end counts), "stops" with earlier
         starts only, "quiescent" with none.
 
-    Source: DESIGN, section 2 (the three labels).
+    Source: docs/decisions/0011.
     """
     if len(starts_ms) == 0:
         return "quiescent"

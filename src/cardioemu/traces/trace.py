@@ -1,4 +1,4 @@
-"""The trace: the recording of V of one cell, its AP starts and label, and whatever else was recorded of the cell."""
+"""Traces: the recording of V of one cell, its AP starts and label, and its other recordings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,22 +16,22 @@ from cardioemu.traces.starts import Label, ap_starts, classify, upstrokes
 
 @dataclass(frozen=True, eq=False)
 class Trace(Recording):
-    """V(t) of one cell in mV, a recording without NaN, and what else is known of the cell.
+    """V(t) of one cell in mV, a recording without NaN, with the other recordings of the cell and its final state.
 
     Args:
-        step_time_ms: as of any recording; a time stands twice where dV/dt jumps (a stimulus edge).
+        step_time_ms: times of the steps (steps,), as of any `Recording`.
         step_value: V at the steps (steps,), float32.
         step_slope: dV/dt at the steps (steps,), float32.
-        duration_ms: the time that was asked for.
-        status: "ok", or why the solver gave up after the last step.
-        recorded: the other recordings of this cell, by the names they were asked for.
-        final_state: the states at the last step (states,), float64; None where they are not known.
-        starts_before: how many AP starts the cell had before its trace begins.
+        duration_ms: the requested duration.
+        status: "ok", or why the solver stopped after the last step.
+        recorded: the other recordings of this cell, by their requested names.
+        final_state: the states at the last step (states,), float64; None if unknown.
+        aps_before_start: number of AP starts before the beginning of the trace.
 
     Raises:
-        ValueError: as of any recording, or a value or slope that is not finite.
+        ValueError: as for any `Recording`, and for a value or slope that is not finite.
 
-    Source: DESIGN, decision 3.
+    Source: docs/decisions/0023.
     """
 
     recorded: Mapping[str, Recording] = field(default_factory=dict, repr=False)
@@ -45,10 +45,10 @@ class Trace(Recording):
 
     @classmethod
     def from_samples(cls, time_ms: ArrayLike, voltage_mV: ArrayLike) -> "Trace":
-        """Make a trace through samples, with the slopes of the not-a-knot cubic spline through them.
+        """Build a trace through samples, with the slopes of their not-a-knot cubic spline.
 
-        Time is counted anew from the first sample: a window sampled from -50 to 450 ms becomes a trace of 500 ms whose
-        time 0 is the sample at -50 ms, so add the first sample's time to whatever is found on the trace.
+        The first sample becomes time 0: a window sampled from -50 to 450 ms becomes a trace of 500 ms that begins with
+        the sample at -50 ms. Add the time of the first sample to times measured on the trace.
 
         Args:
             time_ms: times of the samples (samples,), at least two, strictly ascending; they may be irregular.
@@ -57,7 +57,7 @@ class Trace(Recording):
         Raises:
             ValueError: samples of another shape, not finite, or not ascending.
 
-        Source: DESIGN, decision 3 for the curve between the samples.
+        Source: docs/decisions/0023 for the curve between the samples.
         """
         t, V = np.asarray(time_ms, dtype=np.float64), np.asarray(voltage_mV, dtype=np.float64)
         if t.ndim != 1 or t.shape != V.shape or t.size < 2:
@@ -69,9 +69,9 @@ class Trace(Recording):
         return cls(t, V.astype(np.float32), slopes.astype(np.float32), duration_ms=float(t[-1]))
 
     def trim_before(self, from_ms: Number, rest_ms: Number | None = None) -> "Trace":
-        """Return the trace from a time on, without the transient say, its times counted from there.
+        """Return the trace after a time (the end of a transient), which becomes time 0; see `Recording.trim_before`.
 
-        Its AP starts are those of what is left; those before are counted. Arguments as of any recording.
+        AP starts before that time are added to `aps_before_start`.
 
         Raises:
             ValueError: a time outside [0, duration_ms].
@@ -108,17 +108,17 @@ class Trace(Recording):
 
     @cached_property
     def starts_ms(self) -> Starts:
-        """AP starts in ms (starts,), ascending; those before the failure if the trace failed. See `ap_starts`."""
+        """AP starts in ms (starts,), ascending, up to the failure of a failed cell. See `ap_starts`."""
         return ap_starts(self.cubics())
 
     @cached_property
     def upstrokes_ms(self) -> Starts:
-        """Times of the largest dV/dt of the same APs in ms (starts,). See `upstrokes`."""
+        """Times of the largest dV/dt of each AP in ms (starts,). See `upstrokes`."""
         return upstrokes(self.cubics(), self.starts_ms)
 
     @cached_property
     def label(self) -> Label | None:
-        """Tell what the cell does: "fires", "stops" or "quiescent" (see `label_of`); None if the trace failed."""
+        """Label of the cell, "fires", "stops" or "quiescent" (see `classify`); None if the cell failed."""
         if self.status != "ok":
             return None
         label = classify(self.starts_ms, self.duration_ms)
