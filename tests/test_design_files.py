@@ -29,26 +29,26 @@ def test_designs_in_files(tmp_path):
 @pytest.mark.parametrize(
     "text", ["a,b\n1,0.5\n", "\ufeffb, a\r\n 0.5, 1\r\n", '"a","b"\n"1","5e-1"', "a,b\n\n1,.5\n\n"]
 )
-def test_csv_as_people_write_it(text, tmp_path):
+def test_csv_dialects(text, tmp_path):
     (tmp_path / "table.csv").write_text(text, encoding="utf-8", newline="")
     assert design("file", path=tmp_path / "table.csv", scaled=("a", "b")).tolist() == [[1, 0.5]]
 
 
-def test_a_design_returns_from_a_file_as_it_was(tmp_path):
+def test_a_design_survives_a_file(tmp_path):
     scales = design("sobol", n=100)
     for name, write in (("table.csv", pd.DataFrame.to_csv), ("table.parquet", pd.DataFrame.to_parquet)):
         write(pd.DataFrame(scales, columns=CURRENTS)[list(CURRENTS[::-1])], tmp_path / name)
         np.testing.assert_array_equal(design("file", path=tmp_path / name), scales)
 
 
-def test_a_folder_is_no_column(tmp_path):
+def test_a_folder_is_not_a_column(tmp_path):
     (tmp_path / "a=3").mkdir()
     pd.DataFrame({"b": [1]}).to_parquet(tmp_path / "a=3" / "table.parquet")
     with pytest.raises(UserError, match="the table has no column a; it needs a, b"):
         design("file", path=tmp_path / "a=3" / "table.parquet", scaled=("a", "b"))
 
 
-ALLOWED = "allowed are values from 0 to 1e+06; 1 is the control"
+ALLOWED = "allowed is 0 to 1e+06, where 1 is the control"
 
 
 @pytest.mark.parametrize(
@@ -68,20 +68,20 @@ ALLOWED = "allowed are values from 0 to 1e+06; 1 is the control"
         ("table.csv", b"a;b\n1;2\n", "design.path: in {}, the table has no column a, b; it needs a, b"),
         ("table.parquet", {"c": [1]}, "design.path: in {}, the table has no column a, b; it needs a, b"),
         ("table.csv", b"a,b,a\n1,2,3\n", "design.path: {} has more than one column a"),
-        ("table.csv", b"a,b\n1,2\n1,-0.5\n", "design.path: in {}, cell 1 has b = -0.5, " + ALLOWED),
-        ("table.csv", b"a,b\n1,2\n,1\n", "design.path: in {}, cell 1 has a = nan, " + ALLOWED),
-        ("table.csv", b"a,b\nnan,2\n", "design.path: in {}, cell 0 has a = nan, " + ALLOWED),
-        ("table.csv", b"a,b\ninf,2\n", "design.path: in {}, cell 0 has a = inf, " + ALLOWED),
-        ("table.csv", b"a,b\n1,1000001\n", "design.path: in {}, cell 0 has b = 1000001.0, " + ALLOWED),
-        ("table.csv", b"b,a\n1,2\n1,2\n1,x\n", "design.path: in {}, cell 2 has a = 'x', which is no number"),
-        ("table.csv", b'a,b\n1,"0,5"\n', "design.path: in {}, cell 0 has b = '0,5', which is no number"),
-        ("table.csv", b"a,b\n1,\xff\n", "design.path: in {}, cell 0 has b = b'\\xff', which is no number"),
-        ("table.parquet", {"a": [1, None], "b": [1, 1]}, "design.path: in {}, cell 1 has a = nan, " + ALLOWED),
-        ("table.parquet", {"a": [1, 1], "b": ["1", "x"]}, "design.path: in {}, cell 1 has b = 'x', which is no number"),
-        ("table.parquet", {"a": [1], "b": [[1]]}, "design.path: in {}, cell 0 has b = [1], which is no number"),
+        ("table.csv", b"a,b\n1,2\n1,-0.5\n", "design.path: in {}, cell 1 has b = -0.5; " + ALLOWED),
+        ("table.csv", b"a,b\n1,2\n,1\n", "design.path: in {}, cell 1 has a = nan; " + ALLOWED),
+        ("table.csv", b"a,b\nnan,2\n", "design.path: in {}, cell 0 has a = nan; " + ALLOWED),
+        ("table.csv", b"a,b\ninf,2\n", "design.path: in {}, cell 0 has a = inf; " + ALLOWED),
+        ("table.csv", b"a,b\n1,1000001\n", "design.path: in {}, cell 0 has b = 1000001.0; " + ALLOWED),
+        ("table.csv", b"b,a\n1,2\n1,2\n1,x\n", "design.path: in {}, cell 2 has a = 'x', which is not a number"),
+        ("table.csv", b'a,b\n1,"0,5"\n', "design.path: in {}, cell 0 has b = '0,5', which is not a number"),
+        ("table.csv", b"a,b\n1,\xff\n", "design.path: in {}, cell 0 has b = b'\\xff', which is not a number"),
+        ("table.parquet", {"a": [1, None], "b": [1, 1]}, "design.path: in {}, cell 1 has a = nan; " + ALLOWED),
+        ("table.parquet", {"a": [1, 1], "b": ["1", "x"]}, "design.path: in {}, cell 1 has b = 'x', which is not a number"),
+        ("table.parquet", {"a": [1], "b": [[1]]}, "design.path: in {}, cell 0 has b = [1], which is not a number"),
     ],
 )  # fmt: skip
-def test_files_that_are_refused(name, content, sentence, tmp_path):
+def test_refused_files(name, content, sentence, tmp_path):
     path = tmp_path / name
     if isinstance(content, dict):
         parquet.write_table(pa.table(content), path)
@@ -89,5 +89,5 @@ def test_files_that_are_refused(name, content, sentence, tmp_path):
         path.write_bytes(content)
     with pytest.raises(UserError) as raised:
         design("file", path=path, scaled=("a", "b"))
-    # A star stands for the words of the library that reads.
+    # A star matches the message of the reading library.
     assert re.fullmatch(re.escape(sentence.format(path)).replace(r"\*", "[^\n]+"), str(raised.value))

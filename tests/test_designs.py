@@ -21,17 +21,17 @@ LEVELS = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0]
 MANY = [f"g{i}" for i in range(64)]
 
 
-def test_default_conductances_are_those_of_the_seeds_cell():
+def test_default_conductances():
     for function in DESIGNS.values():
         assert inspect.signature(function).parameters["scaled"].default == load_cell("akwaboah2021").scaled
 
 
 @pytest.mark.parametrize("name", DESIGNS)
-def test_every_setting_stands_in_the_config_file(name):
+def test_every_setting_is_in_the_config_file(name):
     config = OmegaConf.load(ROOT / "conf" / "design" / f"{name}.yaml")
     assert config["_target_"] == f"cardioemu.simulation.designs.{name}"
     assert hydra.utils.get_method(config["_target_"]) is DESIGNS[name]
-    # The cell model knows what is scaled.
+    # `scaled` comes from the cell model.
     assert set(config) - {"_target_", "_partial_"} == set(inspect.signature(DESIGNS[name]).parameters) - {"scaled"}
 
 
@@ -42,9 +42,9 @@ def test_every_setting_stands_in_the_config_file(name):
         (["design=factorial", "design.levels_of={IKr: [3]}", "design.levels=[0,2]"], [[0, 3], [2, 3]]),
         (["design=sobol", "design.n=1", "design.ranges={IKr: [0, 1]}"],
          design("sobol", n=1, scaled=("INa", "IKr"), ranges={"IKr": (0, 1)}).tolist()),
-        (["design=latin_hypercube", "design.low=2"], "design.low: got 2, which is not below design.high = 2"),
+        (["design=latin_hypercube", "design.low=2"], "design.low: got 2; allowed is less than design.high, which is 2"),
         (["design=factorial", "design.levels_of={IKR: [3]}"],
-         "design.levels_of: 'IKR' is none of the scaled conductances; did you mean IKr?"),
+         "design.levels_of: 'IKR' is not a scaled conductance; did you mean IKr?"),
         (["design=file", "design.path=nowhere.csv"], "design.path: there is no file nowhere.csv"),
     ],
 )  # fmt: skip
@@ -65,7 +65,7 @@ def test_every_design_has_a_config_file():
     assert {path.stem for path in (ROOT / "conf" / "design").glob("*.yaml")} == {*DESIGNS, "fresh"}
 
 
-def test_fresh_cells_are_none_that_trained():
+def test_fresh_cells_differ_from_training_cells():
     (trained,), (measured,) = (
         validate_command_line(program, [*arguments, "design.n=64"], False, JOBS[program])
         for program, arguments in (("train", ["experiment=steady"]), ("evaluate", ["checkpoint=any"]))
@@ -74,7 +74,7 @@ def test_fresh_cells_are_none_that_trained():
     assert len(np.unique(together, axis=0)) == 128
 
 
-def test_rays_are_the_341_simulations_of_the_seed():
+def test_rays_are_the_341_simulations_of_the_published_lstm():
     rays = design("rays")
     assert rays.shape == (341, 5)
     assert rays.dtype == np.float64
@@ -132,7 +132,7 @@ def test_factorial_written_by_hand():
     assert design("factorial", scaled=("a", "b", "c"), levels=[0, 1], levels_of=own).tolist() == expected
 
 
-def test_factorial_of_as_many_conductances_as_there_may_be():
+def test_factorial_of_64_conductances():
     table = design("factorial", scaled=MANY, levels=[1], levels_of={"g3": [0, 2], "g60": [4, 5, 6]})
     assert table.shape == (6, 64)
     assert table[:, [3, 60]].tolist() == [[0, 4], [0, 5], [0, 6], [2, 4], [2, 5], [2, 6]]
@@ -142,7 +142,7 @@ def test_factorial_of_as_many_conductances_as_there_may_be():
 @pytest.mark.parametrize(
     ("name", "settings", "sentence"),
     [
-        ("ray", {}, "design: got 'ray', allowed is one of rays, one_at_a_time, factorial, sobol, latin_hypercube, "
+        ("ray", {}, "design: got 'ray'; allowed is one of rays, one_at_a_time, factorial, sobol, latin_hypercube, "
          "file"),
         ("sobol", {"n": 0}, "design.n: got 0; it must be greater than 0"),
         ("latin_hypercube", {"n": 0}, "design.n: got 0; it must be greater than 0"),
@@ -151,14 +151,14 @@ def test_factorial_of_as_many_conductances_as_there_may_be():
         ("sobol", {"low": -0.1}, "design.low: got -0.1; it must be greater than or equal to 0"),
         ("sobol", {"high": float("inf")}, "design.high: got inf; it must be a finite number"),
         ("sobol", {"high": 1.1e6}, "design.high: got 1100000.0; it must be less than or equal to 1000000"),
-        ("sobol", {"low": 1, "high": 1}, "design.low: got 1, which is not below design.high = 1"),
-        ("latin_hypercube", {"low": 3}, "design.low: got 3, which is not below design.high = 2"),
+        ("sobol", {"low": 1, "high": 1}, "design.low: got 1; allowed is less than design.high, which is 1"),
+        ("latin_hypercube", {"low": 3}, "design.low: got 3; allowed is less than design.high, which is 2"),
         ("sobol", {"points": 3}, "design.points: there is no such setting; known are n, seed, scaled, low, high, "
          "ranges"),
         ("sobol", {"range": {}}, "design.range: there is no such setting; did you mean ranges?"),
-        ("sobol", {"ranges": {"IKR": [0, 1]}}, "design.ranges: 'IKR' is none of the scaled conductances; did you mean "
+        ("sobol", {"ranges": {"IKR": [0, 1]}}, "design.ranges: 'IKR' is not a scaled conductance; did you mean "
          "IKr?"),
-        ("latin_hypercube", {"ranges": {"x": [0, 1]}}, "design.ranges: 'x' is none of the scaled conductances; known "
+        ("latin_hypercube", {"ranges": {"x": [0, 1]}}, "design.ranges: 'x' is not a scaled conductance; known "
          "are ICaL, IK1, IKr, IKur, INa"),
         ("sobol", {"ranges": {"IKr": [1, 0.5]}}, "design.ranges.IKr: got [1, 0.5]; the first number must be smaller "
          "than the second"),
@@ -170,27 +170,27 @@ def test_factorial_of_as_many_conductances_as_there_may_be():
         ("rays", {"levels": [0.5, -1]}, "design.levels[1]: got -1; it must be greater than or equal to 0"),
         ("rays", {"levels": [0.5, 2e6]}, "design.levels[1]: got 2000000.0; it must be less than or equal to 1000000"),
         ("rays", {"levels": []}, "design.levels: got []; Value should have at least 1 item after validation, not 0"),
-        ("rays", {"levels": [0, 1, 0.0]}, "design.levels: got [0, 1, 0.0]; 0.0 stands there more than once"),
+        ("rays", {"levels": [0, 1, 0.0]}, "design.levels: got [0, 1, 0.0]; 0.0 occurs more than once"),
         ("rays", {"levels": 1}, "design.levels: got 1; it must be an instance of Sequence"),
         ("rays", {"levels_of": {"IKr": [1]}}, "design.levels_of: there is no such setting; did you mean levels?"),
         ("rays", {"scaled": 5}, "design.scaled: got 5; it must be an instance of Sequence"),
         ("rays", {"scaled": "IKr"}, "design.scaled: got 'IKr'; 'str' instances are not allowed as a Sequence value"),
         ("rays", {"scaled": []}, "design.scaled: got []; Value should have at least 1 item after validation, not 0"),
-        ("rays", {"scaled": ["a", "a"]}, "design.scaled: got ['a', 'a']; a stands there more than once"),
+        ("rays", {"scaled": ["a", "a"]}, "design.scaled: got ['a', 'a']; a occurs more than once"),
         ("sobol", {"scaled": ["a"] * 65}, f"design.scaled: got {['a'] * 65}; Value should have at most 64 items after "
          "validation, not 65"),
         ("factorial", {"levels": [float("nan")]}, "design.levels[0]: got nan; it must be a finite number"),
         ("factorial", {"levels": []}, "design.levels: got []; Value should have at least 1 item after validation, "
          "not 0"),
-        ("factorial", {"levels_of": {"IKr": [1, 1]}}, "design.levels_of.IKr: got [1, 1]; 1.0 stands there more than "
+        ("factorial", {"levels_of": {"IKr": [1, 1]}}, "design.levels_of.IKr: got [1, 1]; 1.0 occurs more than "
          "once"),
         ("factorial", {"levels_of": {"IKr": []}}, "design.levels_of.IKr: got []; Value should have at least 1 item "
          "after validation, not 0"),
-        ("factorial", {"levels_of": {"IKrr": [1]}}, "design.levels_of: 'IKrr' is none of the scaled conductances; did "
+        ("factorial", {"levels_of": {"IKrr": [1]}}, "design.levels_of: 'IKrr' is not a scaled conductance; did "
          "you mean IKr?"),
         ("one_at_a_time", {"levels_of": {"IKr": ["a"]}}, "design.levels_of.IKr[0]: got 'a'; it must be a valid "
          "number, unable to parse string as a number"),
-        ("one_at_a_time", {"levels_of": {"Ito": [1]}}, "design.levels_of: 'Ito' is none of the scaled conductances; "
+        ("one_at_a_time", {"levels_of": {"Ito": [1]}}, "design.levels_of: 'Ito' is not a scaled conductance; "
          "known are ICaL, IK1, IKr, IKur, INa"),
         ("file", {}, "design.path: this must be given"),
         ("sobol", {"n": 0, "seed": -1}, "design.n: got 0; it must be greater than 0\n"
@@ -221,5 +221,5 @@ def test_designs_that_are_too_large(name, settings, rows, allowed):
     with pytest.raises(UserError) as raised:
         design(name, **settings)
     assert str(raised.value) == (
-        f"design: it would have {rows} rows, allowed with {width} scaled conductances are {allowed}"
+        f"design: got {rows} rows; allowed with {width} scaled conductances are {allowed} rows or fewer"
     )

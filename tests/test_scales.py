@@ -1,4 +1,4 @@
-"""Tables of scale vectors: what they may be, and which of their rows are the same."""
+"""Tables of scale vectors: their validation, and which of their rows are equal."""
 
 import numpy as np
 import pandas as pd
@@ -34,24 +34,24 @@ def test_scales_in_any_form(given):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([1, 1, 1, 1], r"got shape \(4,\), allowed is \(cells, 5\), one column each for ICaL, IK1, IKr, IKur, INa"),
+        ([1, 1, 1, 1], r"got shape \(4,\); allowed is \(cells, 5\), one column each for ICaL, IK1, IKr, IKur, INa"),
         (np.ones((2, 6)), r"got shape \(2, 6\)"),
         (np.ones((2, 2, 5)), r"got shape \(2, 2, 5\)"),
         (np.array(1.0), r"got shape \(\)"),
         (
             [[1, 1, 1, 1, 1], [1, 1, 1, -0.5, 1]],
-            r"cell 1 has IKur = -0.5, allowed are values from 0 to 1e\+06; 1 is the control",
+            r"cell 1 has IKur = -0.5; allowed is 0 to 1e\+06, where 1 is the control",
         ),
         ([1, np.nan, 1, 1, 1], "cell 0 has IK1 = nan"),
         ([1, 1, 1, 1, np.inf], "cell 0 has INa = inf"),
         ([1, 1, 1, 1.1e6, 1], "cell 0 has IKur = 1100000.0"),
         (pd.DataFrame([[1, 1, 1, 1]], columns=CURRENTS[:4]), "the table has no column INa"),
         (pd.Series(dict.fromkeys(CURRENTS[:4], 1.0)), "the row has no INa; it needs ICaL"),
-        (["a", "b", "c", "d", "e"], "no table of numbers"),
-        ([[1, 1, 1, 1, 1], [1, 1]], "no table of numbers"),
+        (["a", "b", "c", "d", "e"], "scales: allowed is a table of numbers"),
+        ([[1, 1, 1, 1, 1], [1, 1]], "scales: allowed is a table of numbers"),
     ],
 )
-def test_scales_that_are_refused(given, message):
+def test_refused_scales(given, message):
     with pytest.raises(UserError, match=message):
         validate_scales(given, CURRENTS)
 

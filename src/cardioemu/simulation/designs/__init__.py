@@ -1,4 +1,4 @@
-"""Designs: the tables of scale vectors to simulate."""
+"""Designs: tables of the scale vectors to simulate."""
 
 from collections.abc import Callable
 
@@ -19,11 +19,14 @@ DESIGNS: dict[str, Callable[..., Scales]] = {
 
 
 def design(name: str, **settings: object) -> Scales:
-    """Returns the design of a name, `design("sobol", n=4096, seed=1)`: (cells, scaled), 1.0 being the control.
+    """Make a design, as in `design("sobol", n=4096, seed=1)`.
+
+    Returns:
+        Scales (cells, scaled); 1.0 is the control.
 
     Raises:
-        UserError: an unknown name, or a setting that is unknown or out of range, one sentence each.
+        UserError: the name is unknown, or settings are unknown or out of range; one sentence each.
     """
     if name not in DESIGNS:
-        raise UserError(f"design: got {name!r}, allowed is one of {', '.join(DESIGNS)}")
+        raise UserError(f"design: got {name!r}; allowed is one of {', '.join(DESIGNS)}")
     return DESIGNS[name](**settings)

@@ -1,4 +1,4 @@
-"""What the settings of a design may be, and the sentences that say what is wrong with them."""
+"""Arguments of the designs: their annotations, and the messages for invalid ones."""
 
 import inspect
 from collections.abc import Callable, Collection, Sequence
@@ -14,45 +14,45 @@ from cardioemu.simulation.scales import LARGEST_SCALE
 
 P = ParamSpec("P")
 
-SEED_CURRENTS = ("ICaL", "IK1", "IKr", "IKur", "INa")
-SEED_LEVELS = tuple(round(0.2 * i, 1) for i in range(11))
+CURRENTS = ("ICaL", "IK1", "IKr", "IKur", "INa")
+LEVELS = tuple(round(0.2 * i, 1) for i in range(11))
 LARGEST_DESIGN = 50_000_000  # numbers: 400 MB, 10 million rows of five conductances
 
 
-def _listed(value: Any) -> Any:
+def _to_list(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
-def _all_different(values: Sequence[Any]) -> Sequence[Any]:
+def _check_unique(values: Sequence[Any]) -> Sequence[Any]:
     seen = set()
     for value in values:
         if value in seen:
-            raise ValueError(f"{value} stands there more than once")
+            raise ValueError(f"{value} occurs more than once")
         seen.add(value)
     return values
 
 
-def _ascending(ends: Sequence[float]) -> Sequence[float]:
+def _check_ascending(ends: Sequence[float]) -> Sequence[float]:
     if ends[0] >= ends[1]:
         raise ValueError("the first number must be smaller than the second")
     return ends
 
 
-Names = Annotated[Sequence[str], Field(min_length=1, max_length=64), AfterValidator(_all_different)]
+Names = Annotated[Sequence[str], Field(min_length=1, max_length=64), AfterValidator(_check_unique)]
 """Names of the scaled conductances, in the order of the columns."""
 
 Level = Annotated[float, Field(ge=0, le=LARGEST_SCALE, allow_inf_nan=False)]
 """One multiplier of a conductance; 1.0 is the control."""
 
-Levels = Annotated[Sequence[Level], Field(min_length=1), AfterValidator(_all_different), BeforeValidator(_listed)]
-"""The multipliers that a grid gives a conductance."""
+Levels = Annotated[Sequence[Level], Field(min_length=1), AfterValidator(_check_unique), BeforeValidator(_to_list)]
+"""All multipliers of a conductance in a grid."""
 
-Range = Annotated[Sequence[Level], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
-"""The lowest and the highest multiplier of a conductance."""
+Range = Annotated[Sequence[Level], Field(min_length=2, max_length=2), AfterValidator(_check_ascending)]
+"""Smallest and largest multiplier of a conductance."""
 
 
 def validated_design(function: Callable[P, Scales]) -> Callable[P, Scales]:
-    """Checks the arguments of a design against its annotations.
+    """Validate the arguments of a design against its annotations.
 
     Raises:
         UserError: from the design's call; one sentence per mistake.
@@ -65,12 +65,12 @@ def validated_design(function: Callable[P, Scales]) -> Callable[P, Scales]:
             return validated(*args, **kwargs)
         except ValidationError as error:
             known = inspect.signature(function).parameters
-            raise UserError("\n".join(_sentence(finding, known) for finding in error.errors())) from error
+            raise UserError("\n".join(_format(finding, known) for finding in error.errors())) from error
 
     return call
 
 
-def _sentence(finding: Any, known: Collection[str]) -> str:
+def _format(finding: Any, known: Collection[str]) -> str:
     if finding["type"] == "unexpected_keyword_argument":
         name = finding["loc"][-1]
         return f"design.{name}: there is no such setting; {name_hint(name, known)}"
@@ -78,24 +78,24 @@ def _sentence(finding: Any, known: Collection[str]) -> str:
 
 
 def check_names(setting: str, names: Collection[str], scaled: Sequence[str]) -> None:
-    """Refuses settings of single conductances that name one which is not scaled.
+    """Check that settings of single conductances name scaled ones only.
 
     Raises:
-        UserError: a name that is not in `scaled`.
+        UserError: a name is not in `scaled`.
     """
     for name in names:
         if name not in scaled:
-            raise UserError(f"design.{setting}: {name!r} is none of the scaled conductances; {name_hint(name, scaled)}")
+            raise UserError(f"design.{setting}: {name!r} is not a scaled conductance; {name_hint(name, scaled)}")
 
 
 def check_size(rows: int, scaled: Sequence[str]) -> None:
-    """Refuses a design that would not fit in memory, before it is made.
+    """Check that a design fits in memory, before it is made.
 
     Raises:
-        UserError: more rows than allowed for that many conductances.
+        UserError: too many rows for the number of conductances.
     """
     allowed = LARGEST_DESIGN // len(scaled)
     if rows > allowed:
         raise UserError(
-            f"design: it would have {rows:,} rows, allowed with {len(scaled)} scaled conductances are {allowed:,}"
+            f"design: got {rows:,} rows; allowed with {len(scaled)} scaled conductances are {allowed:,} rows or fewer"
         )

@@ -1,4 +1,4 @@
-"""Designs of chosen levels: rays, one at a time, factorial."""
+"""Designs on a grid of levels: rays, one at a time, factorial."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, combinations
@@ -8,8 +8,8 @@ import numpy as np
 
 from cardioemu.common.arrays import Scales
 from cardioemu.simulation.designs.arguments import (
-    SEED_CURRENTS,
-    SEED_LEVELS,
+    CURRENTS,
+    LEVELS,
     Levels,
     Names,
     check_names,
@@ -19,17 +19,17 @@ from cardioemu.simulation.designs.arguments import (
 
 
 @validated_design
-def rays(scaled: Names = SEED_CURRENTS, levels: Levels = SEED_LEVELS) -> Scales:
-    """Scales every non-empty subset of the conductances together, the others at control.
+def rays(scaled: Names = CURRENTS, levels: Levels = LEVELS) -> Scales:
+    """Scale every non-empty subset of the conductances together, with the others at control.
 
-    The 341 simulations of the seed: 31 subsets of five currents, by size and then in the order of the currents, times
-    11 levels from 0 to 2; 311 are distinct, the control stands 31 times (source: DESIGN.md, section 1).
+    The default is the design of the published LSTM: 31 subsets of five currents, by size and then in the order of the
+    currents, times 11 levels from 0 to 2. Of the 341 rows, 311 are distinct; 31 are the control.
 
     Returns:
-        (cells, scaled), one row per subset and level.
+        Scales (cells, scaled), one row per subset and level.
 
     Raises:
-        UserError: a setting out of range, or too many rows.
+        UserError: an argument is out of range, or there are too many rows.
     """
     width = len(scaled)
     check_size((2**width - 1) * len(levels), scaled)
@@ -42,65 +42,65 @@ def rays(scaled: Names = SEED_CURRENTS, levels: Levels = SEED_LEVELS) -> Scales:
 
 @validated_design
 def one_at_a_time(
-    scaled: Names = SEED_CURRENTS, levels: Levels = SEED_LEVELS, levels_of: Mapping[str, Levels] | None = None
+    scaled: Names = CURRENTS, levels: Levels = LEVELS, levels_of: Mapping[str, Levels] | None = None
 ) -> Scales:
-    """Scales one conductance after the other to each of its levels, the others at control.
+    """Scale one conductance after the other to each of its levels, with the others at control.
 
     Args:
         scaled: names of the conductances.
-        levels: of all conductances.
-        levels_of: of single conductances, in place of `levels`.
+        levels: levels of all conductances.
+        levels_of: levels of single conductances, in place of `levels`.
 
     Returns:
-        (cells, scaled): the control once, then a row per conductance and level other than 1; 51 for the seed's.
+        Scales (cells, scaled): the control, then one row per conductance and level other than 1; 51 by default.
 
     Raises:
-        UserError: a setting out of range, an unknown name, or too many rows.
+        UserError: an argument is out of range, a name is unknown, or there are too many rows.
     """
-    steps = [
+    changes = [
         (column, level)
-        for column, own in enumerate(_levels_of_each(scaled, levels, levels_of))
-        for level in own
+        for column, own_levels in enumerate(_levels_by_column(scaled, levels, levels_of))
+        for level in own_levels
         if level != 1
     ]
-    check_size(1 + len(steps), scaled)
-    rows = np.ones((1 + len(steps), len(scaled)))
-    for row, (column, level) in enumerate(steps, start=1):
-        rows[row, column] = level
-    return rows
+    check_size(1 + len(changes), scaled)
+    scales = np.ones((1 + len(changes), len(scaled)))
+    for row, (column, level) in enumerate(changes, start=1):
+        scales[row, column] = level
+    return scales
 
 
 @validated_design
 def factorial(
-    scaled: Names = SEED_CURRENTS, levels: Levels = SEED_LEVELS, levels_of: Mapping[str, Levels] | None = None
+    scaled: Names = CURRENTS, levels: Levels = LEVELS, levels_of: Mapping[str, Levels] | None = None
 ) -> Scales:
-    """Scales every conductance to every one of its levels, in all combinations; the last conductance varies fastest.
+    """Combine all levels of all conductances; the last conductance varies fastest.
 
     Args:
         scaled: names of the conductances.
-        levels: of all conductances.
-        levels_of: of single conductances, in place of `levels`.
+        levels: levels of all conductances.
+        levels_of: levels of single conductances, in place of `levels`.
 
     Returns:
-        (cells, scaled); 11 levels of five conductances are 161 051 rows.
+        Scales (cells, scaled); 11 levels of five conductances are 161 051 rows.
 
     Raises:
-        UserError: a setting out of range, an unknown name, or too many rows.
+        UserError: an argument is out of range, a name is unknown, or there are too many rows.
     """
-    each = _levels_of_each(scaled, levels, levels_of)
-    count = prod(len(own) for own in each)
+    levels_by_column = _levels_by_column(scaled, levels, levels_of)
+    count = prod(map(len, levels_by_column))
     check_size(count, scaled)
-    rows = np.empty((count, len(scaled)))
+    scales = np.empty((count, len(scaled)))
     repeats = 1
-    for column, own in reversed(list(enumerate(each))):
-        rows[:, column] = np.tile(np.repeat(own, repeats), count // (repeats * len(own)))
-        repeats *= len(own)
-    return rows
+    for column, own_levels in reversed(list(enumerate(levels_by_column))):
+        scales[:, column] = np.tile(np.repeat(own_levels, repeats), count // (repeats * len(own_levels)))
+        repeats *= len(own_levels)
+    return scales
 
 
-def _levels_of_each(
+def _levels_by_column(
     scaled: Sequence[str], levels: Sequence[float], levels_of: Mapping[str, Sequence[float]] | None
 ) -> list[Sequence[float]]:
-    own = levels_of or {}
-    check_names("levels_of", own, scaled)
-    return [own.get(name, levels) for name in scaled]
+    levels_of = levels_of or {}
+    check_names("levels_of", levels_of, scaled)
+    return [levels_of.get(name, levels) for name in scaled]

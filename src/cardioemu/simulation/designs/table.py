@@ -1,4 +1,4 @@
-"""A design that somebody else made: a table in a file."""
+"""The design from a table in a file."""
 
 from pathlib import Path
 from typing import Any
@@ -10,48 +10,49 @@ from pyarrow import csv, parquet
 
 from cardioemu.common.arrays import Scales
 from cardioemu.common.errors import UserError
-from cardioemu.simulation.designs.arguments import SEED_CURRENTS, Names, validated_design
+from cardioemu.simulation.designs.arguments import CURRENTS, Names, validated_design
 from cardioemu.simulation.scales import validate_scales
 
 
 @validated_design
-def from_file(path: Path, scaled: Names = SEED_CURRENTS) -> Scales:
-    """Reads the scale vectors from a CSV or Parquet file with a column per scaled conductance.
+def from_file(path: Path, scaled: Names = CURRENTS) -> Scales:
+    """Read the scale vectors from a CSV or Parquet file with one column per scaled conductance.
 
-    The columns stand in any order; further ones are left out. A CSV file has commas and a line of names at the top.
+    The columns may be in any order; other columns are ignored. A CSV file is separated by commas and starts with a line
+    of names.
 
     Args:
-        path: of the file, which ends in .csv or .parquet.
+        path: path of the file, which ends in .csv or .parquet.
         scaled: names of the conductances.
 
     Returns:
-        (cells, scaled), one row per row of the file.
+        Scales (cells, scaled), one row per row of the file.
 
     Raises:
-        UserError: a file that cannot be read, lacks a column or has no rows, or a value that is no allowed scale.
+        UserError: the file cannot be read, lacks a column, has no rows, or a value is not an allowed scale.
     """
     table = _read(path, scaled)
     try:
-        columns = {name: _numbers(table[name], name) for name in scaled if name in table.column_names}
+        columns = {name: _to_numbers(table[name], name) for name in scaled if name in table.column_names}
         return validate_scales(pd.DataFrame(columns), scaled)
     except UserError as error:
         raise UserError(f"design.path: in {path}, {str(error).removeprefix('scales: ')}") from error
 
 
 def _read(path: Path, scaled: Names) -> Any:
-    """Returns the columns of a file that are wanted, or more, as a pyarrow Table."""
+    """Return at least the scaled columns of a file that has them, as a pyarrow Table."""
     kind = path.suffix.lower()
     if kind not in (".csv", ".parquet"):
-        raise UserError(f"design.path: got {path}, allowed is a file that ends in .csv or .parquet")
+        raise UserError(f"design.path: got {path}; allowed is a file that ends in .csv or .parquet")
     if not path.is_file():
         raise UserError(f"design.path: there is no file {path}")
     try:
-        # ParquetFile, because read_table takes folders named a=b for columns.
+        # ParquetFile, because read_table interprets folders named a=b as columns.
         table = csv.read_csv(path) if kind == ".csv" else parquet.ParquetFile(path).read(columns=list(scaled))
         table = table.rename_columns([name.strip() for name in table.column_names])
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
-        raise UserError(f"design.path: {path} cannot be read as {kind[1:]} ({said})") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"design.path: {path} cannot be read as {kind[1:]} ({reason})") from error
     for name in scaled:
         if table.column_names.count(name) > 1:
             raise UserError(f"design.path: {path} has more than one column {name}")
@@ -60,14 +61,14 @@ def _read(path: Path, scaled: Names) -> Any:
     return table
 
 
-def _numbers(column: Any, name: str) -> Any:
-    """Returns a pyarrow column as numbers (cells,); what is missing is NaN."""
+def _to_numbers(column: Any, name: str) -> Any:
+    """Return a pyarrow column as numbers (cells,), with NaN for missing values."""
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return column.to_numpy()
-    numbers = np.full(len(column), np.nan)
+    values = np.full(len(column), np.nan)
     for cell, value in enumerate(column.to_pylist()):
         try:
-            numbers[cell] = np.nan if value is None else float(value)
+            values[cell] = np.nan if value is None else float(value)
         except (TypeError, ValueError) as error:
-            raise UserError(f"cell {cell} has {name} = {value!r}, which is no number") from error
-    return numbers
+            raise UserError(f"cell {cell} has {name} = {value!r}, which is not a number") from error
+    return values
