@@ -53,7 +53,7 @@ def test_together_as_alone(job, alone, tmp_path, how):
     result = run_cli(*share_data(job, tmp_path), *RUN, *TOGETHER[how], "hydra.run.dir=run", cwd=tmp_path)
     assert_alike(tmp_path / "run", alone)
     # One of the processes speaks, and records one run.
-    assert result.stdout.count("test RMSE") == 1
+    assert result.stdout.count("window RMSE (mV)") == 1
     assert [run.info.status for run in runs(tmp_path)] == ["FINISHED"]
 
 
@@ -99,7 +99,7 @@ def test_a_run_folder_is_not_used_for_another_run(job, alone, run_inside):
     assert result.returncode == 2
     (said,) = result.stderr.splitlines()
     assert said.startswith("optimizer.rho: got 0.5, but the run in ")
-    assert " was begun with 0.9; give another folder" in said
+    assert " has 0.9; choose another folder" in said
     assert before.tolist() == [path.stat().st_mtime for path in sorted(alone.iterdir())]
 
 

@@ -120,7 +120,7 @@ def test_a_server_that_is_killed_while_a_run_trains(server, team, begin, tmp_pat
     (folder,) = tmp_path.glob("runs/*/*")
     waiting = int(re.search(r"tracking: (\d+) records of the run wait in ", err)[1])
     assert waiting > 100
-    assert "test RMSE" in out
+    assert "window RMSE (mV)" in out
 
     # Nothing is lost while it is down, and all is there once it is back.
     failed = run_cli("tracking.uri=" + server.uri, cwd=tmp_path, check=False, script="sync.py")

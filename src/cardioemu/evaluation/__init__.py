@@ -13,7 +13,7 @@ from cardioemu.evaluation.metrics.firing import firing_metrics, reliability_tabl
 from cardioemu.evaluation.metrics.nearest_cell import nearest_cell_rmse_mV, nearest_distance
 from cardioemu.evaluation.metrics.population import sample_cells, summarise_population
 from cardioemu.evaluation.metrics.sampled_window import BIOMARKERS, PHASES, SampledWindow
-from cardioemu.evaluation.metrics.summary import bootstrap_intervals, format_headline, summarise_errors
+from cardioemu.evaluation.metrics.summary import bootstrap_intervals, format_test_summary, summarise_errors
 from cardioemu.evaluation.report.html import Section, error_table, render_html
 from cardioemu.evaluation.report.sections import EvaluationResult, report_sections
 from cardioemu.evaluation.report.trace_plots import (
@@ -42,7 +42,7 @@ __all__ = [
     "error_table",
     "evenly_spaced",
     "firing_metrics",
-    "format_headline",
+    "format_test_summary",
     "nearest_cell_rmse_mV",
     "nearest_distance",
     "plot_overlay",

@@ -1,6 +1,5 @@
 """Simulate (once), cut windows, train, test, record: `cardioemu train model.hidden=512 trainer.max_epochs=100`."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -8,46 +7,40 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytorch_lightning as pl
-import torch
-from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from cardioemu.common.errors import UserError
-from cardioemu.comparison.measure import plot_examples
 from cardioemu.config.build import build, resolved_dict
 from cardioemu.config.launch import launch
 from cardioemu.config.run_config import check_same_run, save_run_config, with_overrides
-from cardioemu.data import TEST, WindowDataModule
 from cardioemu.emulator import Emulator, load_emulator
-from cardioemu.evaluation import cell_errors, format_headline, summarise_errors
+from cardioemu.evaluation import format_test_summary
+from cardioemu.jobs.train_steps import (
+    METRICS,
+    make_trainer,
+    prepare_data,
+    prepare_module,
+    record_results,
+    test_best_network,
+)
 from cardioemu.models import parameter_table
-from cardioemu.runtime.files import atomic_write
 from cardioemu.runtime.locks import folder_lock
 from cardioemu.runtime.machine import rank
 from cardioemu.runtime.progress import log_message
 from cardioemu.settings.train import TrainSettings
-from cardioemu.simulation import TraceStore, designs
+from cardioemu.simulation import designs
 from cardioemu.sweeps.parent_run import TEST_METRIC, sweep_run
-from cardioemu.tracking import Run, job_key
+from cardioemu.tracking import job_key
 from cardioemu.training import (
     BEST,
-    EmulatorModule,
     EpochMetrics,
-    Milestones,
     TrainingJob,
-    calibrate,
     check_epochs,
-    choose_smoothing,
-    find_resume_checkpoint,
     fit,
 )
 from cardioemu.training.active_learning import grow_design
-from cardioemu.windowing import CycleRule, build_window_set
-
-METRICS = "metrics.json"
 
 
 def main() -> None:
@@ -97,11 +90,13 @@ def train(
         assert isinstance(best, ModelCheckpoint)
         assert best.best_model_score is not None
         tested = {"val/rmse_mV_best": float(best.best_model_score)}
-        tested |= test_best_network(settings, data, folder, run)
+        test_metrics, errors = test_best_network(settings, data, folder, run)
+        tested |= test_metrics
         run.metrics(tested, trainer.current_epoch)
         metrics = epochs.last | tested
         record_results(metrics, folder, run, settings.tracking.register)
-    print(f"\nrun folder   {folder}\n{format_headline(metrics)}\ncompare runs {settings.tracking.ui_location(run)}")
+    print(f"\n{format_test_summary(errors, metrics)}")
+    print(f"\nrun folder   {folder}\ncompare runs {settings.tracking.ui_location(run)}")
     return metrics
 
 
@@ -170,106 +165,6 @@ def check_before_start(settings: TrainSettings, config: DictConfig, folder: Path
 def lock_run_folder(folder: Path) -> AbstractContextManager[None]:
     """Keep other processes out of the run folder, except those that train with this one."""
     return folder_lock(folder, "trained", "runs_dir") if rank() == 0 else nullcontext()
-
-
-def prepare_data(settings: TrainSettings, memory: TrainingJob, run: Run) -> WindowDataModule:
-    """Simulate, cut windows and split them, or open what was made before; print and record what there is."""
-    traces = settings.traces()
-    windows = build_window_set(traces, settings.windowing, settings.data_dir / "windows")
-    cycles = None
-    if settings.trained_on == "cycles":
-        rule = CycleRule(settings.windowing.settle_ms)
-        cycles = build_window_set(traces, rule, settings.data_dir / "windows")
-    data = WindowDataModule(windows, settings.data, cycles)
-    preflight = replace(memory, batch_size=data.largest_batch).preflight()
-    data.memory_budget = preflight.window_budget
-    print(replace(preflight, held=data.cached_bytes))
-    describe_data(data, traces, run)
-    return data
-
-
-def describe_data(data: WindowDataModule, traces: TraceStore, run: Run) -> None:
-    """Print and record where the windows come from, and the outcome of every cell."""
-    windows, outcomes = data.windows, data.windows.count_outcomes()
-    print(f"{sum(outcomes.values())} cells: " + ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
-    print("cells with windows: " + ", ".join(f"{len(cells)} {split}" for split, cells in data.cell_indices.items()))
-    if data.unregistered:
-        print(f"{data.unregistered} cells with windows have no cycle that can be registered, and are not trained on")
-    counts = {f"cells.{outcome.replace(' ', '_')}": count for outcome, count in outcomes.items()}
-    splits = {f"cells.{split}": len(cells) for split, cells in data.cell_indices.items()}
-    run.params({"traces.key": traces.key, "windows.key": windows.key} | counts | splits)
-    run.dataset("traces", traces.key, str(traces.folder), {"cells": sum(outcomes.values())})
-    run.dataset("windows", windows.key, str(windows.folder), counts | splits | {"windows.per_cell": windows.count})
-
-
-def prepare_module(settings: TrainSettings, data: WindowDataModule, folder: Path) -> tuple[EmulatorModule, Path | None]:
-    """Build the network and fit its normaliser to the training cells.
-
-    Returns:
-        The module, and the checkpoint of an interrupted run, from which the trainer then takes all numbers.
-    """
-    pl.seed_everything(settings.seed, verbose=False)
-    checkpoint = find_resume_checkpoint(folder)
-    with torch.device("meta") if checkpoint else nullcontext():
-        network = settings.model(**settings.data_arguments)
-    if checkpoint:
-        network.to_empty(device="cpu")
-    else:
-        network.fit_target(data.read_training_vectors())
-        network.condition(data.training_scales, data.read_training_vectors())
-    specification = settings.specification(data)
-    module = EmulatorModule(network, settings.optimizer, specification, settings.schedule, settings.seed)
-    return module, checkpoint
-
-
-def make_trainer(
-    settings: TrainSettings, data: WindowDataModule, folder: Path, run: Run, callbacks: Sequence[pl.Callback]
-) -> pl.Trainer:
-    """Make the trainer, with prediction figures and tests at milestones."""
-
-    def log_figure(figure: Figure, epoch: int) -> None:
-        run.image(figure, "prediction", epoch)
-
-    def test_milestone() -> dict[str, float]:
-        return summarise_errors(measure_test_cells(load_emulator(folder / BEST), data))
-
-    figures = settings.evaluation(data, settings.windowing.time_ms, log_figure)
-    milestones = Milestones(settings.milestones, test_milestone, run.metrics)
-    first, *others = callbacks
-    trainer: pl.Trainer = settings.trainer(folder, [first, figures, milestones, *others])
-    return trainer
-
-
-def measure_test_cells(emulator: Emulator, data: WindowDataModule) -> pd.DataFrame:
-    """Measure an emulator on the test cells, one row per cell."""
-    return cell_errors(emulator.window.time_ms, emulator.iter_predictions(data.windows, data.cell_indices[TEST]))
-
-
-def test_best_network(settings: TrainSettings, data: WindowDataModule, folder: Path, run: Run) -> dict[str, float]:
-    """Smooth, calibrate and test the best network; write the table of errors and a figure of six test cells."""
-    metrics = choose_smoothing(folder / BEST, data) if settings.smoothing else {}
-    metrics |= calibrate(folder / BEST, data)
-    emulator, test_cells = load_emulator(folder / BEST), data.cell_indices[TEST]
-    errors = measure_test_cells(emulator, data)
-    table = data.windows.cells.loc[test_cells, ["cell", *data.windows.scaled]].reset_index(drop=True).join(errors)
-    with atomic_write(folder / "test_cells.csv") as file:
-        table.to_csv(file, index=False)
-    run.file(folder / "test_cells.csv")
-
-    path = folder / "figures" / "test.png"
-    path.parent.mkdir(exist_ok=True)
-    plot_examples(emulator, data.windows, test_cells, errors).savefig(path)
-    run.file(path, "figures")
-    return metrics | {f"test/{name}": value for name, value in summarise_errors(errors).items()}
-
-
-def record_results(metrics: dict[str, float], folder: Path, run: Run, register: str | None) -> None:
-    """Write the final metrics, and record them, the config and the model."""
-    with atomic_write(folder / METRICS) as file:
-        file.write_text(json.dumps(metrics, indent=2), encoding="utf-8")
-    for name in ("config.yaml", METRICS):
-        run.file(folder / name)
-    run.model(folder / BEST, register)
 
 
 @contextmanager

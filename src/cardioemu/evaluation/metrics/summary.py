@@ -60,27 +60,40 @@ def summarise_errors(errors: pd.DataFrame) -> dict[str, float]:
     return {name: value for name, value in result.items() if np.isfinite(value)}
 
 
-def format_headline(metrics: Mapping[str, float]) -> str:
-    """Says in lines what a user wants to know of a test, from its `summary` under names that begin with `test/`."""
-    t = {name.removeprefix("test/"): value for name, value in metrics.items()}
-    lines = [
-        f"test RMSE    mean {t['rmse_mV_mean']:.2f}  median {t['rmse_mV_median']:.2f}  p95 {t['rmse_mV_p95']:.2f}  "
-        f"max {t['rmse_mV_max']:.2f} mV over {t['cells']:.0f} cells (floor {t['rmse_floor_mV']:.2f} mV)"
-    ]
-    for name in ("apd90", "cl"):
-        if f"{name}_mape_percent" in t:
-            percent, cells = t[f"{name}_mape_percent"], t[f"{name}_cells"]
-            lines.append(f"{name.upper():<12} mean distance {percent:.2f} % over {cells:.0f} cells")
+def format_test_summary(errors: pd.DataFrame, metrics: Mapping[str, float]) -> str:
+    """Return a table of the errors over test cells for the terminal, with the number of cells of each row.
+
+    Args:
+        errors: as `cell_errors` measured them.
+        metrics: of the same test; those of firing are printed where the network predicts it.
+    """
+    cycle_length = "cycle_length" if "cycle_length_predicted_ms" in errors else "cl"
+    rows = {
+        "window RMSE (mV)": errors["rmse_mV"],
+        "first-cycle RMSE (mV)": errors["cycle_rmse_mV"],
+        "APD90 error (ms)": (errors["apd90_predicted_ms"] - errors["apd90_ms"]).abs(),
+        "cycle length error (ms)": (errors[f"{cycle_length}_predicted_ms"] - errors[f"{cycle_length}_ms"]).abs(),
+    }
+    table = pd.DataFrame({title: {**_statistics(values), "cells": values.count()} for title, values in rows.items()}).T
+    table = table[table["cells"] > 0].astype({"cells": int})
+    lines = [table.to_string(float_format=lambda value: f"{value:.3g}")]
+    if "test/fires_accuracy" in metrics:
+        accuracy, cells = metrics["test/fires_accuracy"], metrics["test/fires_cells"]
+        lines.append(f"firing predicted right: {accuracy:.1%} of {cells:.0f} test cells, silent ones included")
     return "\n".join(lines)
 
 
-def _over_cells(name: str, values: pd.Series) -> dict[str, float]:
+def _statistics(values: pd.Series) -> dict[str, float]:
     return {
-        f"{name}_mean": float(values.mean()),
-        f"{name}_median": float(values.median()),
-        f"{name}_p95": float(values.quantile(0.95)),
-        f"{name}_max": float(values.max()),
+        "mean": float(values.mean()),
+        "median": float(values.median()),
+        "p95": float(values.quantile(0.95)),
+        "max": float(values.max()),
     }
+
+
+def _over_cells(name: str, values: pd.Series) -> dict[str, float]:
+    return {f"{name}_{statistic}": value for statistic, value in _statistics(values).items()}
 
 
 def _of_cycle_length(errors: pd.DataFrame) -> dict[str, float]:
