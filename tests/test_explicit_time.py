@@ -80,16 +80,16 @@ def test_levels_before_and_after_each_edge(tmp_path):
     assert drive.value == 0
     edges = np.array([4.5, 6.5, 11.5, 13.5, 18.5])
     on = np.array([True, False, True, False, True])
-    np.testing.assert_array_equal(drive.of_time(edges - 1e-9), np.where(on, 0, -3))
-    np.testing.assert_array_equal(drive.of_time(edges + 1e-9), np.where(on, -3, 0))
-    np.testing.assert_array_equal(drive.of_time(np.array([0, 19.999, 20, 1e6])), [0, -3, 0, 0])
-    assert drive.of_time(edges).dtype == np.float64
+    np.testing.assert_array_equal(drive.level_at(edges - 1e-9), np.where(on, 0, -3))
+    np.testing.assert_array_equal(drive.level_at(edges + 1e-9), np.where(on, -3, 0))
+    np.testing.assert_array_equal(drive.level_at(np.array([0, 19.999, 20, 1e6])), [0, -3, 0, 0])
+    assert drive.level_at(edges).dtype == np.float64
 
 
 def test_conditions_are_one_and_zero(tmp_path):
     (tmp_path / "s.mmt").write_text(model({"V": "if(t > 2, V, n)", "n": "0"}))
     (drive,) = load_cell(tmp_path / "s.mmt").equations.inputs
-    np.testing.assert_array_equal(drive.of_time(np.array([0, 2, 2.1])), [0, 0, 1])
+    np.testing.assert_array_equal(drive.level_at(np.array([0, 2, 2.1])), [0, 0, 1])
     assert drive.value == 0
 
 
@@ -112,7 +112,7 @@ def test_pace_and_time_are_separate_inputs(tmp_path):
     text = model({"V": "pace * 2 + if(t > 3 and pace > 0.5, 10, 0)"}, "pace = 0.25 bind pace\n")
     (tmp_path / "s.mmt").write_text(text)
     cell = load_cell(tmp_path / "s.mmt")
-    assert [(i.binding, i.value, i.of_time is None) for i in cell.equations.inputs] == [
+    assert [(i.binding, i.value, i.level_at is None) for i in cell.equations.inputs] == [
         ("pace", 0.25, True),
         ("time", 0.0, False),
     ]

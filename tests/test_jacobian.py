@@ -32,7 +32,7 @@ def test_fill_in_of_the_akwaboah_model():
     lu = static_lu(set(entries), 30)
     assert len(entries) == 111
     assert len(lu.filled - set(entries)) == 3
-    assert sorted(lu.place.values()) == list(range(114))
+    assert sorted(lu.position.values()) == list(range(114))
     assert sorted(lu.order) == list(range(30))
 
 
@@ -58,9 +58,9 @@ def test_static_lu_solves_sparse_systems(seed):
     off_diagonal = {(int(i), int(j)) for i, j in np.argwhere(A) if i != j}
     lu = static_lu(off_diagonal, int(n))
     assert off_diagonal <= lu.filled
-    assert [lu.place[i, i] for i in range(n)] == list(range(n))
+    assert [lu.position[i, i] for i in range(n)] == list(range(n))
 
-    factors = np.array([A[at] for at in sorted(lu.place, key=lu.place.get)])
+    factors = np.array([A[at] for at in sorted(lu.position, key=lu.position.get)])
     run(lu.factorise("a"), factors, None)
     for _ in range(2):  # one factorisation serves many right-hand sides
         rhs = random.normal(size=n)

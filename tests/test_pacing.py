@@ -7,7 +7,7 @@ import pytest
 from cardioemu.common.errors import UserError
 from cardioemu.simulation import load_cell
 from cardioemu.simulation.pacing import Pacing
-from cardioemu.simulation.pacing.courses import GRID_AT_ONCE, GRID_MS
+from cardioemu.simulation.pacing.piecewise import GRID_CHUNK, GRID_MS
 from cardioemu.simulation.pacing.schedule import schedule
 
 MODEL = """
@@ -164,13 +164,13 @@ def test_levels_that_follow_time(tmp_path, condition, edges):
     found = schedule(cell, None, 20)
     assert found.edges_ms.tolist() == edges
     before = np.nextafter(found.edges_ms[1:], 0)
-    assert np.array_equal(driver.of_time(found.edges_ms), found.levels[:, 0])
-    assert (driver.of_time(before) != found.levels[1:, 0]).all()
+    assert np.array_equal(driver.level_at(found.edges_ms), found.levels[:, 0])
+    assert (driver.level_at(before) != found.levels[1:, 0]).all()
 
 
 def test_levels_that_follow_time_for_long(tmp_path):
     """The grid is gone through piece by piece; no edge at a seam is lost or doubled."""
-    seam = GRID_AT_ONCE * GRID_MS
+    seam = GRID_CHUNK * GRID_MS
     cell = write_cell(tmp_path, f"if(engine.time - {seam} * floor(engine.time / {seam}) < 1, 1, 0)")
     found = schedule(cell, None, 20 * seam)
     np.testing.assert_allclose(found.edges_ms, np.add.outer(np.arange(20) * seam, [0, 1]).ravel(), rtol=1e-14)

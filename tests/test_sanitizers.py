@@ -91,7 +91,7 @@ def write(problem, path):
     parts = (
         np.array([problem.rtol, FIRST_STEP_MS, MAX_STEP_MS, SPACING_MS]),
         states,
-        problem.scales * problem.cell.equations.controls,
+        problem.scales * problem.cell.equations.control_values,
         atol,
         np.append(problem.schedule.edges_ms, problem.duration_ms),
         problem.schedule.levels,

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from cardioemu.common.errors import UserError
 from cardioemu.simulation import loading
-from cardioemu.simulation.equations import Equations, NumPyWriter, equations
+from cardioemu.simulation.equations import Equations, NumPyWriter, build_equations
 from cardioemu.simulation.equations.folding import evaluate
 from cardioemu.simulation.pacing import AnyProtocol, Pacing
 from cardioemu.simulation.scales import select_columns
@@ -66,13 +66,13 @@ class Cell:
     @property
     def digest(self) -> str:
         """SHA-256 of what makes this cell: equations, constants, initial state, scaled constants, pacing."""
-        told = (self.model.code(), list(self.scaled_constants.items()), _told(self.protocol))
+        told = (self.model.code(), list(self.scaled_constants.items()), _describe_protocol(self.protocol))
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
     @cached_property
     def equations(self) -> Equations:
         """The ordered equations every solver is written from."""
-        return equations(self.model, self.scaled_constants)
+        return build_equations(self.model, self.scaled_constants)
 
     @cached_property
     def _right_hand_side(self) -> Callable[..., list[Any]]:
@@ -114,7 +114,7 @@ class Cell:
             ValueError: the last axis of `state`, `scales` or `inputs` has the wrong length.
         """
         y, p = np.asarray(state, dtype=float), np.asarray(select_columns(scales, self.scaled), dtype=float)
-        q = self.equations.levels(time_ms) if inputs is None else np.asarray(inputs, dtype=float)
+        q = self.equations.file_levels(time_ms) if inputs is None else np.asarray(inputs, dtype=float)
         for what, array, width in (("state", y, len(self.states)), ("scales", p, len(self.scaled))):
             if array.ndim not in (1, 2) or array.shape[-1] != width:
                 raise ValueError(f"{what}: got shape {array.shape}, allowed is ({width},) or (cells, {width})")
@@ -126,10 +126,10 @@ class Cell:
         return np.stack(np.broadcast_arrays(*columns, y[..., 0])[:-1], axis=-1)
 
 
-def _told(protocol: AnyProtocol) -> str:
+def _describe_protocol(protocol: AnyProtocol) -> str:
     """Writes pacing down, the same for the same pacing."""
     if isinstance(protocol, Mapping):
-        return repr({name: _told(one) for name, one in protocol.items()})
+        return repr({name: _describe_protocol(one) for name, one in protocol.items()})
     if isinstance(protocol, myokit.TimeSeriesProtocol):
         return repr((list(protocol.times()), list(protocol.values())))
     return protocol.code() if isinstance(protocol, myokit.Protocol) else repr(protocol)
@@ -162,7 +162,7 @@ def load_cell(
         UserError: no such model, file, variant, constant or state, a file that Myokit cannot read, time or membrane
             potential in another unit than of time or voltage, or a value that is not finite.
     """
-    model, protocol = loading.read(name)
+    model, protocol = loading.read_model(name)
     try:
         loading.set_parameters(model, parameters or {})
         chosen = loading.choose_variant(model, variant)

@@ -18,7 +18,7 @@ BUNDLED = files("cardioemu.simulation") / "models"
 NO_UNIT = (None, myokit.units.dimensionless)
 
 
-def read(name: str | Path) -> tuple[myokit.Model, myokit.Protocol | None]:
+def read_model(name: str | Path) -> tuple[myokit.Model, myokit.Protocol | None]:
     """Reads one of our models by name, or a .mmt or CellML file by path, with the protocol that an .mmt file has."""
     bundled = sorted(Path(str(entry)).stem for entry in BUNDLED.iterdir() if entry.name.endswith(".mmt"))
     path = Path(str(BUNDLED / f"{name}.mmt")) if str(name) in bundled else Path(name)
@@ -103,7 +103,7 @@ def _constant(model: myokit.Model, name: str, address: str) -> myokit.Variable:
 
 def mark_potential(model: myokit.Model, potential: str | None) -> None:
     """Labels the state that is the membrane potential; see `load_cell` for how it is found."""
-    chosen = _told_potential(model, potential)
+    chosen = _chosen_potential(model, potential)
     if chosen is None:
         guess = myokit.lib.guess.membrane_potential(model)
         chosen = guess if guess is not None and guess.is_state() else next(model.states())
@@ -121,7 +121,7 @@ def mark_potential(model: myokit.Model, potential: str | None) -> None:
     chosen.set_label("membrane_potential")
 
 
-def _told_potential(model: myokit.Model, potential: str | None) -> myokit.Variable | None:
+def _chosen_potential(model: myokit.Model, potential: str | None) -> myokit.Variable | None:
     labelled, volts = model.label("membrane_potential"), [s for s in model.states() if _is_voltage(s)]
     if potential is not None:
         return _state(model, potential, "simulator.potential")
@@ -142,8 +142,8 @@ def convert_units(model: myokit.Model) -> float:
     time, potential = model.time(), model.label("membrane_potential")
     if not (time.unit() in NO_UNIT or myokit.Unit.can_convert(time.unit(), myokit.units.ms)):
         raise UserError(f"simulator.model: {time.qname()} must be in a unit like [ms], but is in {time.unit()}")
-    ms = 1.0 if time.unit() in NO_UNIT else _change_unit(time, myokit.units.ms)
-    mV = _change_unit(potential, myokit.units.mV) if _is_voltage(potential) else 1.0
+    ms = 1.0 if time.unit() in NO_UNIT else _convert_unit(time, myokit.units.ms)
+    mV = _convert_unit(potential, myokit.units.mV) if _is_voltage(potential) else 1.0
     # How many new units an old one is: without a unit, time is taken for ms and V for mV.
     factors = {myokit.Name(time): ms, myokit.Name(potential): mV}
     factors |= {state.lhs(): (mV if state is potential else 1) / ms for state in model.states()}
@@ -159,7 +159,7 @@ def convert_units(model: myokit.Model) -> float:
     return ms
 
 
-def _change_unit(variable: myokit.Variable, unit: myokit.Unit) -> float:
+def _convert_unit(variable: myokit.Variable, unit: myokit.Unit) -> float:
     factor = float(myokit.Unit.conversion_factor(variable.unit(), unit))
     variable.set_unit(unit)
     return float(f"{factor:.14g}")  # a minute is 60000.00000000003 ms otherwise

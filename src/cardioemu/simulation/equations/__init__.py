@@ -1,14 +1,14 @@
 """The equations of a cell model, from what Myokit reads to what every solver is written from: pure functions."""
 
 from cardioemu.simulation.equations.jacobian import Entries, jacobian
-from cardioemu.simulation.equations.recording import recorded_variables
+from cardioemu.simulation.equations.recorded_variables import recorded_variables
 from cardioemu.simulation.equations.right_hand_side import (
     Assignment,
     CWriter,
     Equations,
     Input,
     NumPyWriter,
-    equations,
+    build_equations,
 )
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "Equations",
     "Input",
     "NumPyWriter",
-    "equations",
+    "build_equations",
     "jacobian",
     "recorded_variables",
 ]

@@ -12,14 +12,14 @@ import numpy as np
 
 from cardioemu.simulation.equations.folding import evaluate
 
-OfTime: TypeAlias = Callable[[np.ndarray], np.ndarray]
+LevelAt: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 JUMPING = myokit.Floor | myokit.Ceil | myokit.Condition
 
 
 def extract_time_inputs(
     model: myokit.Model, order: Sequence[myokit.Variable]
-) -> tuple[list[myokit.Variable], dict[myokit.Variable, OfTime]]:
+) -> tuple[list[myokit.Variable], dict[myokit.Variable, LevelAt]]:
     """Replaces all of a folded model that is piecewise constant in time by inputs, new variables of the model.
 
     What follows time smoothly and is needed by no derivative then (the phase of a stimulus) is removed from the model.
@@ -62,7 +62,7 @@ class _Replacement:
         self.of_time = {self.time: self.time.rhs()}
         self.smooth = {self.time}
         self.inputs: dict[myokit.Expression, myokit.Variable] = {}
-        self.levels: dict[myokit.Variable, OfTime] = {}
+        self.levels: dict[myokit.Variable, LevelAt] = {}
 
     def of(self, variable: myokit.Variable) -> myokit.Expression:
         """Returns the right-hand side of the next variable with inputs in it."""
@@ -94,7 +94,7 @@ class _Replacement:
         variable.set_binding(f"time_{len(self.inputs)}")
         self.inputs[e], self.levels[variable] = variable, of_time
 
-    def level(self, e: myokit.Expression) -> OfTime:
+    def level(self, e: myokit.Expression) -> LevelAt:
         needed, unknown = {self.time}, [e]
         while unknown:
             new = {reference.var() for reference in unknown.pop().references()} - needed

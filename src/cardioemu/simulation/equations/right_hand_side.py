@@ -9,7 +9,7 @@ from myokit.formats.ansic import AnsiCExpressionWriter
 from myokit.formats.python import NumPyExpressionWriter
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation.equations.explicit_time import OfTime, extract_time_inputs
+from cardioemu.simulation.equations.explicit_time import LevelAt, extract_time_inputs
 from cardioemu.simulation.equations.folding import evaluate, fold, simplify
 from cardioemu.simulation.equations.singularities import remove_singularities
 
@@ -28,7 +28,7 @@ class Input:
 
     binding: str
     value: float
-    of_time: OfTime | None = None
+    level_at: LevelAt | None = None
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Equations:
     time: myokit.Variable | None
     name: Callable[[myokit.LhsExpression], str]
 
-    def levels(self, time_ms: float | int) -> np.ndarray:
+    def file_levels(self, time_ms: float | int) -> np.ndarray:
         """Returns the levels (inputs,) that the model file gives its inputs at a time."""
-        return np.array([i.value if i.of_time is None else i.of_time(np.array([time_ms]))[0] for i in self.inputs])
+        return np.array([i.value if i.level_at is None else i.level_at(np.array([time_ms]))[0] for i in self.inputs])
 
 
-def equations(model: myokit.Model, scaled: Mapping[str, str]) -> Equations:
+def build_equations(model: myokit.Model, scaled: Mapping[str, str]) -> Equations:
     """Orders the equations of a model whose constants `scaled` (name -> variable) become inputs.
 
     Raises:

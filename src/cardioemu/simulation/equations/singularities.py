@@ -51,12 +51,12 @@ def remove_singularities(
     Returns:
         The new right-hand side of each variable that needs one.
     """
-    search = _Search(order, potential)
+    search = _Rewriter(order, potential)
     rewritten = {variable: search.assign(variable) for variable in order if not variable.is_bound()}
     return {variable: rhs for variable, rhs in rewritten.items() if rhs is not variable.rhs()}
 
 
-class _Bridged(NamedTuple):
+class _Rewritten(NamedTuple):
     """An expression as it is bridged, where it is singular still, and where it no longer is."""
 
     expression: myokit.Expression
@@ -68,11 +68,11 @@ class _Factor(NamedTuple):
     """A factor of a product as it is in the model, as it is bridged, and its power."""
 
     original: myokit.Expression
-    bridged: _Bridged
+    bridged: _Rewritten
     power: int
 
 
-class _Search:
+class _Rewriter:
     """What is known while the equations are gone through in order.
 
     Attributes:
@@ -98,17 +98,17 @@ class _Search:
     def _dependencies(self, e: myokit.Expression) -> frozenset[myokit.Name]:
         return _union(self.needs[reference] for reference in e.references())
 
-    def _bridge(self, e: myokit.Expression) -> _Bridged:
+    def _bridge(self, e: myokit.Expression) -> _Rewritten:
         if self.V not in self._dependencies(e):
-            return _Bridged(e)
+            return _Rewritten(e)
         if isinstance(e, myokit.LhsExpression):
-            return _Bridged(e, self.open.get(e, frozenset()))
+            return _Rewritten(e, self.open.get(e, frozenset()))
         factors = _factors(e)
         if factors[0][0] is e:
             return self._bridge_parts(e)
         return self._bridge_product(e, [_Factor(factor, self._bridge(factor), power) for factor, power in factors])
 
-    def _bridge_parts(self, e: myokit.Expression) -> _Bridged:
+    def _bridge_parts(self, e: myokit.Expression) -> _Rewritten:
         parts = {part: self._bridge(part) for part in (e.pieces() if isinstance(e, myokit.Piecewise) else e)}
         still, before = _union(part.still for part in parts.values()), _union(part.before for part in parts.values())
         if isinstance(e, myokit.Piecewise) and self._dependencies(e) == {self.V}:
@@ -117,11 +117,11 @@ class _Search:
             if len(cubics) == len(before):
                 to_bridge = [at for at in sorted(before) if not self._is_good(e, at)]
                 around = reduce(lambda beside, at: self._if_near(at, cubics[at], beside), to_bridge, e)
-                return _Bridged(around, still, before)
+                return _Rewritten(around, still, before)
         changed = {part: new.expression for part, new in parts.items() if new.expression is not part}
-        return _Bridged(e.clone(subst=changed) if changed else e, still, before)
+        return _Rewritten(e.clone(subst=changed) if changed else e, still, before)
 
-    def _bridge_product(self, e: myokit.Expression, factors: list[_Factor]) -> _Bridged:
+    def _bridge_product(self, e: myokit.Expression, factors: list[_Factor]) -> _Rewritten:
         roots = _union(self._roots(factor.original) for factor in factors if factor.power < 0)
         still, before = roots.union(*(f.bridged.still for f in factors)), _union(f.bridged.before for f in factors)
         apart = factors
@@ -134,10 +134,10 @@ class _Search:
         if cubics:
             around = reduce(lambda beside, at: self._if_near(at, cubics[at], beside), cubics, _rewritten(together))
             others = [factor for factor in apart if factor not in together]
-            e = _rewritten([_Factor(around, _Bridged(around), 1), *others])
+            e = _rewritten([_Factor(around, _Rewritten(around), 1), *others])
         elif any(factor.bridged.expression is not factor.original for factor in factors):
             e = _rewritten(factors)
-        return _Bridged(e, still.difference(cubics), before.union(cubics))
+        return _Rewritten(e, still.difference(cubics), before.union(cubics))
 
     def _inlined(self, factor: _Factor, at: float) -> list[_Factor]:
         """Takes a variable apart that is singular and holds other states: mostly few of its factors do both."""

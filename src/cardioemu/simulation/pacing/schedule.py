@@ -10,7 +10,7 @@ import numpy as np
 from cardioemu.common.errors import UserError
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.pacing import AnyProtocol, OneProtocol, Pacing
-from cardioemu.simulation.pacing.courses import PiecewiseConstant, PulseTrain, from_function, from_pulse_trains
+from cardioemu.simulation.pacing.piecewise import PiecewiseConstant, PulseTrain, from_function, from_pulse_trains
 
 
 class Schedule(NamedTuple):
@@ -45,12 +45,12 @@ def schedule(cell: Cell, protocol: AnyProtocol, duration_ms: float | int) -> Sch
     Source: what an event of a protocol is: documentation of Myokit 1.39, class `Protocol`.
     """
     inputs = cell.equations.inputs
-    drivable = [i.binding for i in inputs if i.of_time is None]
+    drivable = [i.binding for i in inputs if i.level_at is None]
     protocols = _by_binding(protocol, cell.protocol, drivable)
     courses = []
     for i in inputs:
-        if i.of_time is not None:
-            courses.append(from_function(i.of_time, duration_ms))
+        if i.level_at is not None:
+            courses.append(from_function(i.level_at, duration_ms))
         elif i.binding in protocols:
             trains = _trains(protocols[i.binding], i.binding, cell.ms_per_file_time)
             courses.append(from_pulse_trains(trains, duration_ms, i.binding))

@@ -15,7 +15,7 @@ import numpy as np
 from cardioemu.common.errors import UserError
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.solvers.problem import STEP_TOO_SMALL, TOO_MANY_STEPS, Problem
-from cardioemu.simulation.solvers.tracing import Steps, TraceBuilder
+from cardioemu.simulation.solvers.trace_builder import Steps, TraceBuilder
 from cardioemu.traces import Trace
 
 MAX_STEPS, MAX_STEPS_PER_MS = 100_000, 1000
@@ -75,7 +75,7 @@ def _with_numbers(cell: Cell) -> myokit.Model:
 
 def _driven(cell: Cell) -> list[str]:
     """The variables of the inputs that protocols drive; what follows time in the file is left as it is."""
-    return [cell.model.binding(i.binding).qname() for i in cell.equations.inputs if i.of_time is None]
+    return [cell.model.binding(i.binding).qname() for i in cell.equations.inputs if i.level_at is None]
 
 
 class _Limit(myokit.ProgressReporter):
@@ -96,7 +96,7 @@ def _steps(problem: Problem, tracer: TraceBuilder, scale: np.ndarray, state: np.
     for constant, value in zip(cell.scaled_constants.values(), scale * cell.equations.control_values, strict=True):
         simulation.set_constant(constant, value)
     limit = _Limit(MAX_STEPS + MAX_STEPS_PER_MS * problem.duration_ms)
-    driven = [i.of_time is None for i in cell.equations.inputs]
+    driven = [i.level_at is None for i in cell.equations.inputs]
     pieces, failure = [], None
     for segment, (begin, end) in enumerate(pairwise([*problem.schedule.edges_ms, problem.duration_ms])):
         for variable, level in zip(_driven(cell), problem.schedule.levels[segment][driven], strict=True):

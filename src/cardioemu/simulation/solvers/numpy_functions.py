@@ -38,7 +38,7 @@ def channels(cell: Cell, record: tuple[str, ...]) -> Function:
                 slope = myokit.Plus(slope, myokit.Multiply(entries[row, column], rate))
         wanted += [myokit.Name(variable), slope]
         row += 1
-    return _compiled(cell, partials, wanted)
+    return _compile(cell, partials, wanted)
 
 
 @lru_cache(maxsize=8)
@@ -47,7 +47,7 @@ def jacobian_function(cell: Cell) -> Jacobian:
     partials, entries = jacobian(cell.equations)
     n = len(cell.states)
     inside = {place: entry for place, entry in entries.items() if place[1] < n}
-    function = _compiled(cell, partials, inside.values())
+    function = _compile(cell, partials, inside.values())
     rows, columns = np.array(list(inside), dtype=int).reshape(-1, 2).T
 
     def evaluate(time_ms: float, y: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ class _Writer(NumPyWriter):
         return self._flhs(e)
 
 
-def _compiled(cell: Cell, partials: list[Assignment], wanted: Iterable[myokit.Expression]) -> Function:
+def _compile(cell: Cell, partials: list[Assignment], wanted: Iterable[myokit.Expression]) -> Function:
     """Compiles a function that lists the values of expressions, with only those assignments that they need."""
     e, writer = cell.equations, _Writer()
     writer.set_lhs_function(e.name)

@@ -47,7 +47,7 @@ TOO_MANY_STEPS = "too many steps: more than the duration allows; the model may o
 NO_MEMORY = "no memory: the steps of this cell did not fit into memory; simulate fewer cells or a shorter time at once"
 
 
-def failed(reason: str, time_ms: float, state: str | None) -> str:
+def failure_status(reason: str, time_ms: float, state: str | None) -> str:
     """Returns the status of a cell that its solver gave up on at a time, because of one state where that is known."""
     return f"{reason} (stopped at {time_ms:.6g} ms{'' if state is None else f', state {state}'})"
 

@@ -10,7 +10,7 @@ from scipy.integrate import BDF
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.solvers.numpy_functions import Jacobian, jacobian_function
 from cardioemu.simulation.solvers.problem import STEP_TOO_SMALL, TOO_MANY_STEPS, Problem
-from cardioemu.simulation.solvers.tracing import Steps, TraceBuilder
+from cardioemu.simulation.solvers.trace_builder import Steps, TraceBuilder
 from cardioemu.traces import Trace
 
 # Without a given first step SciPy works one out that can be NaN, which it then tries for ever.

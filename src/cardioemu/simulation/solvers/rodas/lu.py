@@ -18,7 +18,7 @@ class StaticLU:
     filled: frozenset[tuple[int, int]]
 
     @cached_property
-    def place(self) -> dict[tuple[int, int], int]:
+    def position(self) -> dict[tuple[int, int], int]:
         """Where each entry stands in the array of the factors: the diagonal first."""
         size = len(self.order)
         return {
@@ -36,9 +36,9 @@ class StaticLU:
             right = [j for j in self.order[k + 1 :] if (p, j) in self.filled]
             for i in self.order[k + 1 :]:
                 if (i, p) in self.filled:
-                    lines.append(f"{a}[{self.place[i, p]}] *= {a}[{p}];")
+                    lines.append(f"{a}[{self.position[i, p]}] *= {a}[{p}];")
                     lines += [
-                        f"{a}[{self.place[i, j]}] -= {a}[{self.place[i, p]}] * {a}[{self.place[p, j]}];" for j in right
+                        f"{a}[{self.position[i, j]}] -= {a}[{self.position[i, p]}] * {a}[{self.position[p, j]}];" for j in right
                     ]
         return lines
 
@@ -47,10 +47,10 @@ class StaticLU:
         lines = []
         for k, p in enumerate(self.order):
             below = [i for i in self.order[k + 1 :] if (i, p) in self.filled]
-            lines += [f"{x}[{i}] -= {a}[{self.place[i, p]}] * {x}[{p}];" for i in below]
+            lines += [f"{x}[{i}] -= {a}[{self.position[i, p]}] * {x}[{p}];" for i in below]
         for k, p in reversed(list(enumerate(self.order))):
             right = [j for j in self.order[k + 1 :] if (p, j) in self.filled]
-            known = "".join(f" - {a}[{self.place[p, j]}] * {x}[{j}]" for j in right)
+            known = "".join(f" - {a}[{self.position[p, j]}] * {x}[{j}]" for j in right)
             lines.append(f"{x}[{p}] = ({x}[{p}]{known}) * {a}[{p}];")
         return lines
 

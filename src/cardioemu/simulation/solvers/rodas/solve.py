@@ -9,7 +9,7 @@ import numpy as np
 
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.equations import recorded_variables
-from cardioemu.simulation.solvers.problem import NO_MEMORY, NOT_FINITE, STEP_TOO_SMALL, TOO_MANY_STEPS, Problem, failed
+from cardioemu.simulation.solvers.problem import NO_MEMORY, NOT_FINITE, STEP_TOO_SMALL, TOO_MANY_STEPS, Problem, failure_status
 from cardioemu.simulation.solvers.rodas.compiler import load
 from cardioemu.simulation.solvers.rodas.source import source, system_size
 from cardioemu.traces import SPACING_MS, Recording, Trace
@@ -130,7 +130,7 @@ def _trace(problem: Problem, steps: _Steps, final_state: np.ndarray) -> Trace:
     status = STATUS[steps.status]
     if steps.status:
         known = 0 <= steps.culprit < len(final_state)
-        status = failed(status, time_ms[-1], problem.cell.states[steps.culprit] if known else None)
+        status = failure_status(status, time_ms[-1], problem.cell.states[steps.culprit] if known else None)
     recordings = {
         name: Recording(time_ms, value, slope, problem.duration_ms, status)
         for name, value, slope in zip(problem.record, recorded[::2], recorded[1::2], strict=True)

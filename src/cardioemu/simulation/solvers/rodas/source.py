@@ -19,7 +19,7 @@ def source(equations: Equations, potential: int, recorded: Sequence[myokit.Varia
     """
     kernel, vector = ((files(__package__) / name).read_text(encoding="utf-8") for name in ("kernel.c", "vector.h"))
     kernel = kernel.replace('#include "vector.h"\n', vector)
-    for name, text in _Parts(equations, potential, recorded).texts().items():
+    for name, text in _Sections(equations, potential, recorded).texts().items():
         kernel = kernel.replace(f"@{name}@", text)
     return kernel
 
@@ -29,7 +29,7 @@ def system_size(equations: Equations) -> int:
     return len(equations.states) + (equations.time is not None)
 
 
-class _Parts:
+class _Sections:
     """The parts of the source that depend on the cell model."""
 
     def __init__(self, equations: Equations, potential: int, recorded: Sequence[myokit.Variable]) -> None:
@@ -49,7 +49,7 @@ class _Parts:
                 *self.values(),
                 *self.assign(partials, "FINITE"),
                 *(f"F[{i}] = VEC({self.rates[i]});" for i in self.n),
-                *(f"J[{place}] = {self.entry(at, entries)};" for at, place in lu.place.items()),
+                *(f"J[{place}] = {self.entry(at, entries)};" for at, place in lu.position.items()),
                 *self.channels(entries),
             ],
             "FACTORISE": lu.factorise("J"),
@@ -60,7 +60,7 @@ class _Parts:
             "SCALED": len(self.equations.control_values),
             "INPUTS": len(self.equations.inputs),
             "CHANNELS": 1 + len(self.recorded),
-            "ENTRIES": len(lu.place),
+            "ENTRIES": len(lu.position),
         }
         return {name: "\n".join(f"  {line}" for line in lines) for name, lines in texts.items()} | {
             name: str(size) for name, size in sizes.items()

@@ -10,7 +10,7 @@ from cardioemu.common.errors import UserError
 MAX_EDGES = 10_000_000
 # A level that is taken and left again within this time can be missed.
 GRID_MS = 0.01
-GRID_AT_ONCE = 65_536
+GRID_CHUNK = 65_536
 
 LevelAt: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
@@ -97,8 +97,8 @@ def from_function(level_at: LevelAt, duration_ms: float | int) -> PiecewiseConst
     edges: list[np.ndarray] = [np.zeros(1)]
     levels = [checked(edges[0])]
     points = int(np.ceil(duration_ms / GRID_MS)) + 1
-    for first in range(0, points - 1, GRID_AT_ONCE):
-        grid = np.arange(first, min(first + GRID_AT_ONCE + 1, points)) * GRID_MS
+    for first in range(0, points - 1, GRID_CHUNK):
+        grid = np.arange(first, min(first + GRID_CHUNK + 1, points)) * GRID_MS
         on_grid = checked(grid)
         low, high, at_low, at_high = grid[:-1], grid[1:], on_grid[:-1], on_grid[1:]
         while (changed := at_low != at_high).any():

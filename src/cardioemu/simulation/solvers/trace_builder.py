@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 
 from cardioemu.simulation.solvers.numpy_functions import channels
-from cardioemu.simulation.solvers.problem import NOT_FINITE, Problem, failed
+from cardioemu.simulation.solvers.problem import NOT_FINITE, Problem, failure_status
 from cardioemu.traces import SPACING_MS, Recording, Trace
 
 # How far beyond the last step a rate is looked at, to tell what stopped the solver there.
 AHEAD_MS = 1e-6
 # Bounds the memory of the intermediates, one array of so many steps each.
-STEPS_AT_ONCE = 4096
+STEPS_PER_CHUNK = 4096
 
 
 class Failure(NamedTuple):
@@ -58,12 +58,12 @@ class TraceBuilder:
     def trace(self, scale: np.ndarray, steps: Steps) -> Trace:
         """Returns the trace through the steps of one cell, cut off where V or dV/dt is not finite in float32."""
         problem, final, failure = self.problem, steps.states[-1], steps.failure
-        time_ms, states, segment = (part[_spaced(steps)] for part in steps[:3])
+        time_ms, states, segment = (part[_keep_spaced(steps)] for part in steps[:3])
         scaled = scale * problem.cell.equations.control_values
         curves = np.empty((len(time_ms), 1 + len(problem.record), 2), dtype=np.float32)
         with np.errstate(all="ignore"):  # what overflows is found below
-            for first in range(0, len(time_ms), STEPS_AT_ONCE):
-                part = slice(first, first + STEPS_AT_ONCE)
+            for first in range(0, len(time_ms), STEPS_PER_CHUNK):
+                part = slice(first, first + STEPS_PER_CHUNK)
                 levels = problem.schedule.levels[segment[part]].T
                 columns = self.channels(time_ms[part], states[part].T, scaled, levels)
                 for channel, column in enumerate(columns):
@@ -78,7 +78,7 @@ class TraceBuilder:
             time_ms, curves, final = time_ms[sound], curves[sound], states[sound][-1]
         status = "ok"
         if failure is not None:
-            status = failed(failure.reason, time_ms[-1], problem.cell.states[failure.culprit])
+            status = failure_status(failure.reason, time_ms[-1], problem.cell.states[failure.culprit])
         (voltage_mV, dvdt), *recorded = np.ascontiguousarray(curves.transpose(1, 2, 0))
         recordings = {
             name: Recording(time_ms, value, slope, problem.duration_ms, status)
@@ -87,7 +87,7 @@ class TraceBuilder:
         return Trace(time_ms, voltage_mV, dvdt, problem.duration_ms, status, recordings, final.copy())
 
 
-def _spaced(steps: Steps) -> np.ndarray:
+def _keep_spaced(steps: Steps) -> np.ndarray:
     """Tells which steps a trace keeps: all but those within a segment that crowd on the one before."""
     time_ms, segment = steps.time_ms, steps.segment
     kept, last = np.ones(len(time_ms), dtype=bool), 0
