@@ -84,7 +84,7 @@ def simulate(
         tuple(dict.fromkeys(record)),
     )
     traces = SOLVERS[solver].solve(problem, threads or available_cores(), progress)
-    return [trace.since(transient_ms, duration_ms) for trace in traces] if transient_ms else traces
+    return [trace.trim_before(transient_ms, duration_ms) for trace in traces] if transient_ms else traces
 
 
 def _initial_states(cell: Cell, cells: int, given: ArrayLike | None) -> np.ndarray:
