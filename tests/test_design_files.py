@@ -55,8 +55,8 @@ ALLOWED = "allowed is 0 to 1e+06, where 1 is the control"
     ("name", "content", "sentence"),
     [
         ("table.csv", None, "design.path: there is no file {}"),
-        ("table.xlsx", b"", "design.path: got {}, allowed is a file that ends in .csv or .parquet"),
-        ("table", None, "design.path: got {}, allowed is a file that ends in .csv or .parquet"),
+        ("table.xlsx", b"", "design.path: got {}; allowed is a file that ends in .csv or .parquet"),
+        ("table", None, "design.path: got {}; allowed is a file that ends in .csv or .parquet"),
         ("table.csv", b"", "design.path: {} cannot be read as csv (Empty CSV file)"),
         ("table.csv", b"a,b\n1,2\n1\n", "design.path: {} cannot be read as csv (CSV parse error: *"),
         ("table.csv", b"a,b\n1,2,3\n", "design.path: {} cannot be read as csv (CSV parse error: *"),
