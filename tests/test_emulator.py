@@ -1,4 +1,4 @@
-"""The public face of a trained emulator (DESIGN, section 6)."""
+"""The public interface of a trained emulator."""
 
 import threading
 import warnings
@@ -17,8 +17,8 @@ from cardioemu.models import LSTMNetwork
 @pytest.fixture(scope="module")
 def emulator():
     torch.manual_seed(0)
-    said = specification(lowest=[0.0, 0.1, 0.2, 0.3, 0.4], highest=[2.0, 1.9, 1.8, 1.7, 1.6])
-    return Emulator(LSTMNetwork(**SIZES), said)
+    ranges = {"lowest": [0.0, 0.1, 0.2, 0.3, 0.4], "highest": [2.0, 1.9, 1.8, 1.7, 1.6]}
+    return Emulator(LSTMNetwork(**SIZES), specification(**ranges))
 
 
 @pytest.fixture(autouse=True)
@@ -66,21 +66,21 @@ def test_integers_and_no_cells(emulator):
 
 
 @pytest.mark.parametrize(
-    ("scales", "said"),
+    ("scales", "message"),
     [
         ([1, 1, np.nan, 1, 1], "cell 0 has IKr = nan"),
         ([[1, 1, 1, 1, 1], [1, 1, 1, 1, -0.1]], "cell 1 has INa = -0.1"),
         ([1, np.inf, 1, 1, 1], "cell 0 has IK1 = inf"),
-        ([1, 1, 1, 1], r"got shape \(4,\), allowed is \(cells, 5\)"),
+        ([1, 1, 1, 1], r"got shape \(4,\); allowed is \(cells, 5\)"),
         (np.ones((2, 6)), r"got shape \(2, 6\)"),
         (np.ones((2, 2, 5)), r"got shape \(2, 2, 5\)"),
         (np.float64(1.0), r"got shape \(\)"),
-        ([[1, 1, 1, 1, 1], [1, 1]], "no table of numbers"),
-        ("control", "no table of numbers"),
+        ([[1, 1, 1, 1, 1], [1, 1]], "allowed is a table of numbers"),
+        ("control", "allowed is a table of numbers"),
     ],
 )
-def test_what_is_no_scale_vector(emulator, scales, said):
-    with pytest.raises(ValueError, match=said) as error:
+def test_invalid_scales(emulator, scales, message):
+    with pytest.raises(ValueError, match=message) as error:
         emulator.predict(scales)
     assert isinstance(error.value, UserError)
     assert "\n" not in str(error.value)
@@ -88,11 +88,11 @@ def test_what_is_no_scale_vector(emulator, scales, said):
 
 def test_the_trained_range_is_named(emulator):
     emulator.predict([emulator.specification.lowest, emulator.specification.highest])  # the ends are inside
-    with pytest.warns(UserWarning, match="outside the trained range") as told:
+    with pytest.warns(UserWarning, match="outside the trained range") as warned:
         emulator.predict([[1, 2.0, 1, 1, 1], [1, 0.05, 1, 1, 1.7], [1, 1, 1, 1, 1]])
-    assert [str(w.message).partition(";")[0] for w in told] == [
-        "IK1: 2 of 3 cells lie outside the trained range 0.1 to 1.9",
-        "INa: 1 of 3 cells lie outside the trained range 0.4 to 1.6",
+    assert [str(w.message).partition(";")[0] for w in warned] == [
+        "IK1: 2 of 3 cells are outside the trained range 0.1 to 1.9",
+        "INa: 1 of 3 cells is outside the trained range 0.4 to 1.6",
     ]
 
 
@@ -115,19 +115,19 @@ def test_predict_leaves_no_gradient_and_no_training_mode(emulator):
     assert not emulator.network.training
 
 
-def test_many_cells_are_the_same_as_few(emulator, monkeypatch):
+def test_cells_do_not_depend_on_their_batch(emulator, monkeypatch):
     scales = np.random.default_rng(0).uniform(0.4, 1.6, (2500, 5))
-    split = emulator.predict(scales).voltage_mV
+    batched = emulator.predict(scales).voltage_mV
     monkeypatch.setattr("cardioemu.emulator.emulator.CELLS_AT_ONCE", {"cpu": 10**6})
-    np.testing.assert_allclose(split, emulator.predict(scales).voltage_mV, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(split[1023:1026], emulator.predict(scales[1023:1026]).voltage_mV, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(batched, emulator.predict(scales).voltage_mV, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(batched[1023:1026], emulator.predict(scales[1023:1026]).voltage_mV, rtol=1e-5, atol=1e-6)
 
 
-def test_threads_predict_the_same_and_leave_torch_as_it_was(emulator, monkeypatch):
+def test_threads_predict_the_same_and_restore_the_threads_of_torch(emulator, monkeypatch):
     monkeypatch.setattr("cardioemu.emulator.emulator.CELLS_AT_ONCE", {"cpu": 7})
     scales = np.random.default_rng(0).uniform(0.4, 1.6, (100, 5))
-    alone, before, by = emulator.predict(scales).voltage_mV, torch.get_num_threads(), set()
-    emulator.network.register_forward_hook(lambda *_: by.add((threading.get_ident(), torch.get_num_threads())))
+    alone, before, calls = emulator.predict(scales).voltage_mV, torch.get_num_threads(), set()
+    emulator.network.register_forward_hook(lambda *_: calls.add((threading.get_ident(), torch.get_num_threads())))
     try:
         torch.set_num_threads(3)
         np.testing.assert_allclose(emulator.predict(scales).voltage_mV, alone, rtol=1e-5, atol=1e-6)
@@ -137,15 +137,15 @@ def test_threads_predict_the_same_and_leave_torch_as_it_was(emulator, monkeypatc
     finally:
         torch.set_num_threads(before)
     main = threading.get_ident()
-    assert (main, 3) in by
-    assert {count for thread, count in by if thread != main} == {1}
+    assert (main, 3) in calls
+    assert {count for thread, count in calls if thread != main} == {1}
 
 
 def test_the_emulator_of_a_run(job, data):
     emulator = load_emulator(str(job.folder / "best.ckpt"))
     assert emulator.specification.scaled == SCALED
     scales = data.windows.scales[data.cell_indices["train"]]
-    prediction = emulator.predict(scales)  # the training cells themselves lie inside the range: no warning
+    prediction = emulator.predict(scales)  # training cells are inside the range: no warning
     assert prediction.voltage_mV.shape == (len(scales), 200)
     assert emulator.specification.lowest == scales.min(axis=0).tolist()
     assert emulator.window == RULE

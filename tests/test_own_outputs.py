@@ -1,4 +1,4 @@
-"""What an emulator says beside its windows: firing, cycle length, intervals; and how these are measured."""
+"""Outputs of an emulator other than its windows: firing, cycle length, intervals; and how they are measured."""
 
 from dataclasses import asdict
 from functools import partial
@@ -21,22 +21,22 @@ SETTINGS = {"samples": 200, "begin_ms": -50.0, "interval_ms": 2.5, "inputs": 5, 
 
 @pytest.fixture
 def emulator(data):
-    """An ensemble of principal components that calls all cells firing whose last scale is above 1."""
+    """An ensemble of principal components that predicts firing for every cell whose last scale is above 1."""
     torch.manual_seed(0)
     network = MLP(**SETTINGS, target="components", members=3)
     network.fit_target(data.read_training_vectors())
     network.firing_logit = lambda scales: 40 * (scales[:, -1] - 1)
     network.cycle_length_ms = lambda scales: 400 + scales[:, 0]
-    network.outputs = partial(Network.outputs, network)  # which asks one after the other
+    network.outputs = partial(Network.outputs, network)  # which calls one after the other
     network.member_cycle_lengths_ms = lambda scales: torch.stack([400 + scales[:, 0] + i for i in (-1, 0, 1)])
-    said = specification(
+    facts = specification(
         network="MLP",
-        settings=SETTINGS | {"target": "components", "members": 3},
+        network_arguments=SETTINGS | {"target": "components", "members": 3},
         window=asdict(RULE),
         design=torch.from_numpy(data.windows.scales),
         interval_factors={"voltage": 1.5, "cycle_length": 2.0},
     )
-    return Emulator(network, said)
+    return Emulator(network, facts)
 
 
 def test_cells_that_do_not_fire_have_no_window(emulator):
@@ -51,8 +51,8 @@ def test_cells_that_do_not_fire_have_no_window(emulator):
 
 
 def test_intervals_of_the_cycle_length(emulator):
-    found = emulator.intervals([[1.0] * 5])  # the members' standard deviation is 1 ms
-    assert (found.cycle_length_low_ms.tolist(), found.cycle_length_high_ms.tolist()) == ([399], [403])
+    intervals = emulator.intervals([[1.0] * 5])  # the members' standard deviation is 1 ms
+    assert (intervals.cycle_length_low_ms.tolist(), intervals.cycle_length_high_ms.tolist()) == ([399], [403])
 
 
 def test_no_cells(emulator):
@@ -63,47 +63,46 @@ def test_no_cells(emulator):
 
 def test_cycle_lengths_of_windows():
     rule = WindowRule(length_ms=300.0, samples=301, count=1, settle_ms=500.0)
-    found = aligned_positions(np.array([100.0, 600, 1150, 1600]), 2500.0, rule)
-    assert found.begin_ms.tolist() == [550, 1100, 1550]
-    np.testing.assert_array_equal(found.cycle_length_ms, [550, 450, np.nan])
+    positions = aligned_positions(np.array([100.0, 600, 1150, 1600]), 2500.0, rule)
+    assert positions.begin_ms.tolist() == [550, 1100, 1550]
+    np.testing.assert_array_equal(positions.cycle_length_ms, [550, 450, np.nan])
 
 
 def test_cycle_lengths_of_cells(traces, windows):
-    rows = np.flatnonzero(windows.windowed)
-    for row, length_ms in zip(rows, windows.cycle_lengths_ms(rows), strict=True):
-        starts_ms = traces.trace(int(windows.cells["cell"][row])).starts_ms
-        zeros = [starts_ms[np.isclose(starts_ms, begin + 50)][0] for begin in windows.cells["begin_ms"][row]]
+    cells = np.flatnonzero(windows.windowed)
+    for cell, length_ms in zip(cells, windows.cycle_lengths_ms(cells), strict=True):
+        starts_ms = traces.trace(int(windows.cells["cell"][cell])).starts_ms
+        zeros = [starts_ms[np.isclose(starts_ms, begin + 50)][0] for begin in windows.cells["begin_ms"][cell]]
         following = [starts_ms[starts_ms > zero][:1] for zero in zeros]
         each = [float(later[0] - zero) for later, zero in zip(following, zeros, strict=True) if len(later)]
         assert length_ms == pytest.approx(np.mean(each))
 
 
 def test_coverage_and_cycle_length_by_hand(data, emulator):
-    rows, windows = data.cell_indices[TEST], data.windows
-    subject = Candidate(emulator, windows, RULE.time_ms)
-    found = add_emulator_outputs(pd.DataFrame({"cell": rows}), subject, rows)
-    scales, simulated = windows.scales[rows], windows.windows(rows)
+    cells, windows = data.cell_indices[TEST], data.windows
+    errors = add_emulator_outputs(pd.DataFrame({"cell": cells}), Candidate(emulator, windows, RULE.time_ms), cells)
+    scales, simulated = windows.scales[cells], windows.windows(cells)
     intervals = emulator.intervals(scales)
-    for i in range(len(rows)):
+    for i in range(len(cells)):
         inside = [
             low <= V <= high
             for window in simulated[i]
             for V, low, high in zip(window, intervals.voltage_low_mV[i], intervals.voltage_high_mV[i], strict=True)
         ]
-        assert found["coverage_percent"][i] == pytest.approx(100 * np.mean(inside), abs=0.35)  # a sample at an edge
-        error = abs(400 + scales[i, 0] - windows.cycle_lengths_ms(rows[i : i + 1])[0])
-        assert found["cycle_length_coverage_percent"][i] == 100 * (error <= 2)
-    assert found["cycle_length_predicted_ms"].tolist() == pytest.approx((400 + scales[:, 0]).tolist())
+        assert errors["coverage_percent"][i] == pytest.approx(100 * np.mean(inside), abs=0.35)  # a sample at an edge
+        error = abs(400 + scales[i, 0] - windows.cycle_lengths_ms(cells[i : i + 1])[0])
+        assert errors["cycle_length_coverage_percent"][i] == 100 * (error <= 2)
+    assert errors["cycle_length_predicted_ms"].tolist() == pytest.approx((400 + scales[:, 0]).tolist())
 
 
-def test_all_of_it_is_summarised(data, emulator):
-    rows, windows = data.cell_indices[TEST], data.windows
-    subjects = {"emulator": Candidate(emulator, windows, RULE.time_ms)}
-    found = measure(subjects, exclude_training_cells(windows, [emulator]), rows, windows.scales[data.cell_indices[TRAIN]])
-    metrics, errors = found.metrics["emulator"], found.errors["emulator"]
+def test_all_outputs_are_summarised(data, emulator):
+    cells, windows = data.cell_indices[TEST], data.windows
+    unseen, trained = exclude_training_cells(windows, [emulator]), windows.scales[data.cell_indices[TRAIN]]
+    result = measure({"emulator": Candidate(emulator, windows, RULE.time_ms)}, unseen, cells, trained)
+    metrics, errors = result.metrics["emulator"], result.errors["emulator"]
     wrong = (errors["cycle_length_predicted_ms"] - errors["cycle_length_ms"]).abs()
     assert metrics["cycle_length_error_ms_median"] == pytest.approx(wrong.median())
-    assert metrics["cycle_length_cells"] == len(rows)
+    assert metrics["cycle_length_cells"] == len(cells)
     assert metrics["coverage_percent"] == pytest.approx(errors["coverage_percent"].mean())
     scales = windows.scales[data.split == TEST]
     fires = windows.cells["label"][data.split == TEST].eq("fires").to_numpy()

@@ -1,7 +1,8 @@
-"""The trained emulator: what it is, how it is used, how it is loaded."""
+"""The trained emulator: prediction, prediction intervals, and loading from a checkpoint."""
 
 from cardioemu.emulator.checkpoint import CHECKPOINT_KEY, load_emulator, read_checkpoint
-from cardioemu.emulator.emulator import CYCLE_LENGTH, VOLTAGE, Emulator, Intervals, Prediction
+from cardioemu.emulator.emulator import CYCLE_LENGTH, VOLTAGE, Emulator
+from cardioemu.emulator.prediction import Intervals, Prediction
 from cardioemu.emulator.specification import VERSION, Specification
 
 __all__ = [

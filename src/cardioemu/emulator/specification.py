@@ -1,4 +1,4 @@
-"""What an emulator is but its weights: what goes in, what comes out, where it holds and where it comes from."""
+"""Everything about an emulator except its weights: inputs, outputs, valid range and origin."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,33 +8,33 @@ import torch
 from cardioemu.common.errors import UserError
 from cardioemu.models import NETWORKS, Network
 
-# Raise it when a checkpoint says other things than before; 1 said nothing of the cells it was trained on.
+# Increase it when the content of a checkpoint changes. Version 1 did not describe the training cells.
 VERSION = 3
 
 
 @dataclass(frozen=True)
 class Specification:
-    """Everything of an emulator but its weights, as plain values and a tensor: what a checkpoint holds beside these.
+    """Everything about an emulator except its weights, as plain values and one tensor; part of every checkpoint.
 
-    From it the cells that it was trained on can be simulated, cut and split again, to the same numbers.
+    It suffices to simulate, window and split the emulator's cells again, with identical results.
 
     Attributes:
-        network: class name, one of `cardioemu.models.NETWORKS`.
-        settings: the arguments it was built with.
-        scaled: names of the inputs.
-        lowest: smallest scale of each input in the training part.
-        highest: largest scale of each input in the training part.
-        window: the `WindowRule` of its output.
-        cell: the arguments of the `Simulator` that its cells came from.
-        cell_sha256: digest of that cell (`Cell.digest`).
-        solver: the arguments of their `Solver`.
-        split: the arguments of the `SplitRule` that told which of them train.
-        windows: key of the windows it was trained on.
-        design: scale vectors of all these cells (cells, scaled), float64, those that did not train included.
-        sigma_points: standard deviation of the Gaussian that smooths its predictions; 0: none does.
-        interval_factors: by what the intervals are wider than the disagreement of the members, by the name of the
-            output (`calibrate` finds them); empty without members.
-        version: of what a checkpoint says.
+        network: class name of the network, one of `cardioemu.models.NETWORKS`.
+        network_arguments: constructor arguments of the network.
+        scaled: names of the inputs, in order.
+        lowest: smallest scale of each input in the train split.
+        highest: largest scale of each input in the train split.
+        window: arguments of the `WindowRule` of the output.
+        simulator_arguments: arguments of the `CellSettings` of the simulated cells.
+        cell_sha256: digest of the cell model (`Cell.digest`).
+        solver: arguments of the `SolverSettings`.
+        split: arguments of the `SplitRule`.
+        windows_key: key of the window set that the emulator was trained on.
+        design: scale vectors of all cells, those of validation and test included (cells, scaled), float64.
+        sigma_points: standard deviation, in samples, of the Gaussian filter applied to predictions; 0 disables it.
+        interval_factors: by output, the half-width of the 90 % prediction interval divided by the standard deviation
+            of the ensemble (see `cardioemu.training.calibration`); empty without an ensemble.
+        version: version of the checkpoint's content.
     """
 
     network: str
@@ -56,14 +56,14 @@ class Specification:
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
             raise UserError(
-                f"model: got the network {self.network!r}, which a checkpoint cannot name; known are "
-                f"{', '.join(NETWORKS)} (cardioemu.models.NETWORKS)"
+                f"model: got the network {self.network!r}; networks that a checkpoint can hold are "
+                f"{', '.join(NETWORKS)}; add it to cardioemu.models.NETWORKS"
             )
 
     def build(self) -> Network:
-        """Builds the network, initialised as its constructor does."""
+        """Build the network with freshly initialised weights."""
         return NETWORKS[self.network](**self.network_arguments)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain containers and the tensor, which a weights-only load accepts."""
+        """Return plain containers and the tensor, which torch loads without executing code."""
         return asdict(self)
