@@ -90,7 +90,7 @@ def test_potential_that_is_told(tmp_path, change, settings, expected):
 
 
 def test_potential_that_is_guessed_is_told_of(tmp_path):
-    with pytest.warns(UserWarning, match=r"no state is labelled membrane_potential, so m.V is taken for it; name ano"):
+    with pytest.warns(UserWarning, match=r"no state is labelled membrane_potential; using m.V; set simulator.pot"):
         cell = load(tmp_path, volt="", change=("label membrane_potential", ""))
     assert cell.states[cell.potential] == "V"
 
@@ -99,7 +99,7 @@ def test_the_first_state_stands_in_whatever_its_unit(tmp_path):
     (tmp_path / "growth.mmt").write_text(
         "[[model]]\np.a = 2\np.b = 1\n[p]\ntime = 0 bind time\ndot(a) = 0.5 * a in [mM]\ndot(b) = -b in [mM]\n"
     )
-    with pytest.warns(UserWarning, match="p.a is taken for it"):
+    with pytest.warns(UserWarning, match="using p.a"):
         cell = load_cell(tmp_path / "growth.mmt")
     (trace,) = simulate(cell, [], 4.0, rtol=1e-8)
     assert trace.voltage_mV(4.0) == pytest.approx(2 * np.exp(2), rel=1e-6)
@@ -134,26 +134,26 @@ def test_initial_states_are_set_in_the_units_of_the_cell(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"parameters": {"m.bas": 1}}, r"parameters.m.bas: 'm.bas' is no constant of the model; did you mean m.base"),
-        ({"parameters": {"g_K": 1}}, r"'g_K' is no constant of the model; did you mean g_Kr"),
-        ({"parameters": {"m.V": 1}}, r"parameters.m.V: 'm.V' is no constant of the model, it is a state"),
-        ({"parameters": {"engine.pace": 1}}, r"'engine.pace' is no constant of the model, it is driven from outside"),
-        ({"parameters": {"m.current": 1}}, r"'m.current' is no constant of the model, it is computed; choose a const"),
-        ({"parameters": {"m.base": np.nan}}, r"simulator.parameters.m.base: got nan, allowed are finite numbers"),
-        ({"parameters": {"m.base": True}}, r"parameters.m.base: got True, allowed are finite numbers"),
-        ({"parameters": {"m.base": np.inf}}, r"parameters.m.base: got inf, allowed are finite numbers"),
+        ({"parameters": {"m.bas": 1}}, r"parameters.m.bas: the model has no constant 'm.bas'; did you mean m.base"),
+        ({"parameters": {"g_K": 1}}, r"the model has no constant 'g_K'; did you mean g_Kr"),
+        ({"parameters": {"m.V": 1}}, r"parameters.m.V: 'm.V' is not a constant of the model but a state"),
+        ({"parameters": {"engine.pace": 1}}, r"'engine.pace' is not a constant of the model but an input"),
+        ({"parameters": {"m.current": 1}}, r"'m.current' is not a constant of the model but computed; choose a const"),
+        ({"parameters": {"m.base": np.nan}}, r"simulator.parameters.m.base: got nan; allowed is a finite number"),
+        ({"parameters": {"m.base": True}}, r"parameters.m.base: got True; allowed is a finite number"),
+        ({"parameters": {"m.base": np.inf}}, r"parameters.m.base: got inf; allowed is a finite number"),
         (
             {"initial_state": {"n": 1}},
-            r"simulator.initial_state.n: 'n' is no state of the model; did you mean m.n or gate.n\?",
+            r"simulator.initial_state.n: the model has no state 'n'; did you mean m.n or gate.n\?",
         ),
-        ({"initial_state": {"m.g": 1}}, r"simulator.initial_state.m.g: 'm.g' is no state of the model"),
-        ({"initial_state": {"V": np.nan}}, r"simulator.initial_state.V: got nan, allowed are finite numbers"),
-        ({"scaled": {"IKr": "I_Kr"}}, r"scaled.IKr: 'I_Kr' is no constant of the model, it is the label of m.current"),
-        ({"scaled": {"V": "membrane_potential"}}, r"it is the label of m.V, which is a state; choose a constant"),
-        ({"scaled": {"IKr": "g_Ks"}}, r"simulator.scaled.IKr: 'g_Ks' is no constant of the model; did you mean g_Kr"),
-        ({"potential": "m.g"}, r"simulator.potential: 'm.g' is no state of the model"),
-        ({"potential": "n"}, r"simulator.potential: 'n' is no state of the model; did you mean m.n or gate.n\?"),
-        ({"variant": "a"}, r"simulator.variant: got 'a', but this model has no variants"),
+        ({"initial_state": {"m.g": 1}}, r"simulator.initial_state.m.g: the model has no state 'm.g'"),
+        ({"initial_state": {"V": np.nan}}, r"simulator.initial_state.V: got nan; allowed is a finite number"),
+        ({"scaled": {"IKr": "I_Kr"}}, r"scaled.IKr: 'I_Kr' is not a constant of the model but the label of m.current"),
+        ({"scaled": {"V": "membrane_potential"}}, r"but the label of m.V, which is a state; choose a constant"),
+        ({"scaled": {"IKr": "g_Ks"}}, r"simulator.scaled.IKr: the model has no constant 'g_Ks'; did you mean g_Kr"),
+        ({"potential": "m.g"}, r"simulator.potential: the model has no state 'm.g'"),
+        ({"potential": "n"}, r"simulator.potential: the model has no state 'n'; did you mean m.n or gate.n\?"),
+        ({"variant": "a"}, r"simulator.variant: got 'a'; this model has no variants"),
     ],
 )
 def test_wrong_settings(tmp_path, settings, message):

@@ -24,14 +24,14 @@ CANNOT = r"simulator.model: .*wrong.mmt cannot be read as a Myokit or CellML mod
         ("", CANNOT),
         ("\n\n", CANNOT),
         ("just a text", CANNOT),
-        ("[[protocol]]\n1 0 1 100 0\n", CANNOT + "it has no part"),
+        ("[[protocol]]\n1 0 1 100 0\n", CANNOT + "it has no section"),
         ("[[model]]\n[m]\ntime = 0 bind time\n", CANNOT + "it has no states"),
         ("[[model]]\n[m]\nx = 1 +", CANNOT + "Syntax error on line 3"),
         (SOUND + "[[protocol]]\n1 0 1\n", CANNOT + "Syntax error"),
         (SOUND.replace("g = 1", ""), CANNOT + "Unresolved reference.*<g>"),
         (SOUND.replace("g = 1", "g = 1\ng = 2"), CANNOT + "g"),
         (SOUND.replace("g = 1", "g = k\nk = g"), CANNOT + "[Cc]yclical"),
-        (SOUND.replace("g = 1", "g = dot(V)"), CANNOT + "its derivatives depend on each other in a circle"),
+        (SOUND.replace("g = 1", "g = dot(V)"), CANNOT + "its derivatives depend on each other in a cycle"),
         (SOUND.replace("g = 1", "g = 1 bind time"), CANNOT + "time"),
         (SOUND.replace("bind time", ""), CANNOT + "time"),
         (SOUND.replace("g = 1", "g = V > 0"), CANNOT + "condition"),
@@ -39,10 +39,10 @@ CANNOT = r"simulator.model: .*wrong.mmt cannot be read as a Myokit or CellML mod
         (SOUND.replace("m.n = 0.3", ""), CANNOT + "initial value"),
         (SOUND.replace("m.n = 0.3", "m.n = m.V"), CANNOT + "constant"),
         (SOUND.replace("g = 1", "g = " + "(" * 5000 + "1" + ")" * 5000), CANNOT + "it is nested too deeply"),
-        (SOUND.replace("in [mV]", "in [A]"), r"simulator.model: m.V must be in a unit like \[mV\], but is in \[A\]"),
-        (SOUND.replace("in [ms]", "in [m]"), r"simulator.model: engine.time must be in a unit like \[ms\], but is in"),
-        (SOUND.replace("0.3", "0 / 0"), "simulator.model: the initial value of m.n is nan; give a finite one as simul"),
-        (SOUND.replace("0.3", "1e400"), "simulator.model: the initial value of m.n is inf; give a finite one"),
+        (SOUND.replace("in [mV]", "in [A]"), r"simulator.model: the unit of m.V is \[A\]; allowed is a unit of volt"),
+        (SOUND.replace("in [ms]", "in [m]"), r"simulator.model: the unit of engine.time is \[m\]; allowed is a unit o"),
+        (SOUND.replace("0.3", "0 / 0"), "simulator.model: the initial value of m.n is nan; set a finite one in simul"),
+        (SOUND.replace("0.3", "1e400"), "simulator.model: the initial value of m.n is inf; set a finite one"),
     ],
 )
 def test_files_that_are_refused(tmp_path, text, message):
@@ -70,7 +70,7 @@ def test_binary_files_are_refused(tmp_path, name, content):
 def test_what_is_no_file(tmp_path, name):
     (tmp_path / "folder.mmt").mkdir()
     for path in (name, str(tmp_path / "folder.mmt"), str(tmp_path / name)):
-        with pytest.raises(UserError, match=r"which is neither a bundled model \(akwaboah2021\) nor a file"):
+        with pytest.raises(UserError, match=r"; allowed is a bundled model \(akwaboah2021\) or the path of a .mmt"):
             load_cell(path)
 
 

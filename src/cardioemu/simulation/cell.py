@@ -1,4 +1,4 @@
-"""Cell models: loading them from Myokit or CellML files, and their right-hand side."""
+"""Cell models: loaded from Myokit or CellML files, with their right-hand side."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -24,12 +24,12 @@ class Cell:
     """A cell model with its scaled conductances.
 
     Attributes:
-        name: the bundled name or the file's stem.
-        variant: which published version, None where the model has one only.
-        model: the Myokit model, time in ms and V in mV.
+        name: the name of a bundled model, or the stem of the file name.
+        variant: the published variant; None for a model without variants.
+        model: the Myokit model, with time in ms and V in mV.
         scaled_constants: name of each scaled conductance -> the constant it multiplies, in the order of a scale vector.
-        protocol: how it is paced unless told otherwise: the protocol that the model file brings, or a `Pacing`.
-        ms_per_file_time: how many ms one unit of the file's time is; protocols of Myokit are told in that unit.
+        protocol: the default pacing: the protocol of the model file, or a `Pacing`.
+        ms_per_file_time: length in ms of the file's unit of time, which Myokit protocols use.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Cell:
     ms_per_file_time: float = field(default=1.0, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Myokit pickles models, as their code, but no expressions, which the cached properties hold.
+        # Myokit can pickle models, as their code, but not expressions, which the cached properties contain.
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
@@ -50,12 +50,12 @@ class Cell:
 
     @cached_property
     def states(self) -> tuple[str, ...]:
-        """Names of the states: short where that is unambiguous, `component.name` otherwise."""
+        """Names of the states: short if unambiguous, `component.name` otherwise."""
         return loading.state_names(self.model)
 
     @cached_property
     def initial_state(self) -> np.ndarray:
-        """The model's initial state (states,), float64, in the model's units."""
+        """Initial state (states,), float64, in the model's units."""
         return np.array([evaluate(state.initial_value()) for state in self.model.states()], dtype=float)
 
     @cached_property
@@ -65,13 +65,13 @@ class Cell:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what makes this cell: equations, constants, initial state, scaled constants, pacing."""
-        told = (self.model.code(), list(self.scaled_constants.items()), _describe_protocol(self.protocol))
-        return hashlib.sha256(repr(told).encode()).hexdigest()
+        """SHA-256 of everything that defines the cell: equations, constants, initial state, scaled constants, pacing."""
+        facts = (self.model.code(), list(self.scaled_constants.items()), _describe_protocol(self.protocol))
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     @cached_property
     def equations(self) -> Equations:
-        """The ordered equations every solver is written from."""
+        """Ordered equations, from which the code of the solvers is generated."""
         return build_equations(self.model, self.scaled_constants)
 
     @cached_property
@@ -82,7 +82,7 @@ class Cell:
 
     @cached_property
     def python_source(self) -> str:
-        """The right-hand side as NumPy source, written from the parsed equations only."""
+        """Right-hand side as NumPy source, generated from the parsed equations."""
         e, writer = self.equations, NumPyWriter()
         writer.set_lhs_function(e.name)
         lines = [f"    {e.name(myokit.Name(state))} = y[{i}]" for i, state in enumerate(e.states)]
@@ -99,13 +99,13 @@ class Cell:
         time_ms: float | int = 0.0,
         inputs: ArrayLike | None = None,
     ) -> np.ndarray:
-        """Evaluates the time derivatives of the states, per ms.
+        """Evaluate the time derivatives of the states, per ms.
 
         Args:
             state: (states,) or (cells, states), in the model's units.
-            scales: (scaled,) or (cells, scaled); columns of a DataFrame are taken by their names.
-            time_ms: when, for a model whose right-hand side depends on time.
-            inputs: (inputs,), the level of each of `equations.inputs`; None takes the model file's levels at that time.
+            scales: (scaled,) or (cells, scaled); columns of a DataFrame are selected by name.
+            time_ms: the time, for models whose right-hand side depends on it.
+            inputs: (inputs,), the level of each of `equations.inputs`; None uses the levels of the model file.
 
         Returns:
             The same shape as `state`, state unit per ms.
@@ -120,16 +120,16 @@ class Cell:
                 raise ValueError(f"{what}: got shape {array.shape}, allowed is ({width},) or (cells, {width})")
         if q.shape != (len(self.equations.inputs),):
             raise ValueError(f"inputs: got shape {q.shape}, allowed is ({len(self.equations.inputs)},)")
-        with np.errstate(all="ignore"):  # in branches that are not taken
+        with np.errstate(all="ignore"):  # raised in branches of conditionals that are not selected
             scaled = np.moveaxis(p * self.equations.control_values, -1, 0)
             columns = self._right_hand_side(float(time_ms), np.moveaxis(y, -1, 0), scaled, q)
         return np.stack(np.broadcast_arrays(*columns, y[..., 0])[:-1], axis=-1)
 
 
 def _describe_protocol(protocol: AnyProtocol) -> str:
-    """Writes pacing down, the same for the same pacing."""
+    """Return a text that is equal for equal pacing only."""
     if isinstance(protocol, Mapping):
-        return repr({name: _describe_protocol(one) for name, one in protocol.items()})
+        return repr({binding: _describe_protocol(one) for binding, one in protocol.items()})
     if isinstance(protocol, myokit.TimeSeriesProtocol):
         return repr((list(protocol.times()), list(protocol.values())))
     return protocol.code() if isinstance(protocol, myokit.Protocol) else repr(protocol)
@@ -144,23 +144,23 @@ def load_cell(
     potential: str | None = None,
     pacing: Pacing | None = None,
 ) -> Cell:
-    """Loads a cell model: one of ours by name, or any .mmt or CellML file by path.
+    """Load a bundled cell model by name, or any .mmt or CellML file by path.
 
     Args:
-        name: "akwaboah2021", or the path of a model file. Time without a unit counts as ms, V without one as mV.
-        variant: one of the constants of the model's component `variant`; None takes the model's own choice
+        name: "akwaboah2021", or the path of a model file. Time without a unit is in ms, V without a unit in mV.
+        variant: one of the constants of the model's component `variant`; None uses the model's default
             (`program` for akwaboah2021).
         scaled: name of each scaled conductance -> the constant it multiplies, as "ikr.g_Kr" or by its label in the
-            file; None takes the component `scales`.
+            file; None uses the component `scales`.
         parameters: constant, as "ikr.g_Kr" or by label -> its value, in the file's units.
-        initial_state: state -> its initial value, in the units of the cell (mV); the file's for all others.
-        potential: the state that is the membrane potential. None takes the one labelled `membrane_potential`, else the
-            only one in a unit of voltage, else guesses, with a warning.
-        pacing: how the cell is paced; None, or one without a period, takes the protocol of an .mmt file.
+        initial_state: state -> its initial value, in the units of the cell (mV); other states keep the file's value.
+        potential: the state that is the membrane potential. None uses the state labelled `membrane_potential`, or the
+            only state in a unit of voltage, or a guess, with a warning.
+        pacing: how the cell is paced; None, or a `Pacing` without a period, uses the protocol of an .mmt file.
 
     Raises:
-        UserError: no such model, file, variant, constant or state, a file that Myokit cannot read, time or membrane
-            potential in another unit than of time or voltage, or a value that is not finite.
+        UserError: an unknown model, file, variant, constant or state, a file that Myokit cannot read, a unit of time or
+            membrane potential that is none of time or voltage, or a value that is not finite.
     """
     model, protocol = loading.read_model(name)
     try:
@@ -172,10 +172,12 @@ def load_cell(
         loading.set_initial_state(model, initial_state or {})
         if pacing is not None and (pacing.period_ms is not None or pacing.count == 0):
             protocol = pacing
-        # Through its own code, as pickle sends it: the order in a file would show in the source a solver is written in.
+        # Parse the model's own code, as unpickling does: otherwise generated code depends on the order in the file.
         model = myokit.parse_model(model.code())
         cell = Cell(Path(name).stem, chosen, model, constants, protocol, ms_per_file_time)
-        _ = cell.python_source  # refuses here, before any work, what no solver can be written from
+        _ = cell.python_source  # raises here, before any work, if no code can be generated
     except RecursionError as error:
-        raise UserError(f"simulator.model: the equations of {name} are nested too deeply; split the longest") from error
+        raise UserError(
+            f"simulator.model: the equations of {name} are nested too deeply; split the longest one"
+        ) from error
     return cell

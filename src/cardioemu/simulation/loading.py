@@ -1,4 +1,4 @@
-"""Reading cell model files and setting them as the user asks: each function changes the Myokit model it is given."""
+"""Reading cell model files and applying the user's settings: the functions modify the Myokit model in place."""
 
 import warnings
 from collections.abc import Mapping
@@ -19,21 +19,22 @@ NO_UNIT = (None, myokit.units.dimensionless)
 
 
 def read_model(name: str | Path) -> tuple[myokit.Model, myokit.Protocol | None]:
-    """Reads one of our models by name, or a .mmt or CellML file by path, with the protocol that an .mmt file has."""
+    """Read a bundled model by name, or an .mmt or CellML file by path, and the protocol of an .mmt file."""
     bundled = sorted(Path(str(entry)).stem for entry in BUNDLED.iterdir() if entry.name.endswith(".mmt"))
     path = Path(str(BUNDLED / f"{name}.mmt")) if str(name) in bundled else Path(name)
     if not path.is_file():
         raise UserError(
-            f"simulator.model: got {str(name)!r}, which is neither a bundled model ({', '.join(bundled)}) nor a file"
+            f"simulator.model: got {str(name)!r}; allowed is a bundled model ({', '.join(bundled)}) or the path of a "
+            ".mmt or CellML file"
         )
     try:
         if path.suffix.lower() == ".mmt":
             model, protocol, _ = myokit.load(str(path))
         else:
-            # the clone, since a new model knows no references to derivatives
+            # cloned, because a new model does not register references to derivatives
             model, protocol = myokit.formats.importer("cellml").model(str(path)).clone(), None
         _check(model)
-    except Exception as error:  # whatever a parser meets in a broken file
+    except Exception as error:  # parsers raise anything on broken files
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
         raise UserError(f"simulator.model: {path} cannot be read as a Myokit or CellML model: {reason}") from error
     return model, protocol
@@ -41,47 +42,47 @@ def read_model(name: str | Path) -> tuple[myokit.Model, myokit.Protocol | None]:
 
 def _check(model: myokit.Model | None) -> None:
     if model is None:
-        raise ValueError("it has no part [[model]]")
+        raise ValueError("it has no section [[model]]")
     model.validate()
     if model.count_states() == 0:
-        raise ValueError("it has no states, so nothing changes in time")
+        raise ValueError("it has no states")
     if any(reference.is_derivative() for v in model.variables(deep=True) for reference in v.rhs().references()):
-        try:  # validation overlooks circles through dot(x)
+        try:  # validation misses cycles through dot(x)
             model.solvable_order()
         except RuntimeError as error:
-            raise ValueError("its derivatives depend on each other in a circle") from error
+            raise ValueError("its derivatives depend on each other in a cycle") from error
 
 
 def set_parameters(model: myokit.Model, parameters: Mapping[str, float | int]) -> None:
-    """Gives constants, by qualified name or label, other values, in the file's units."""
+    """Set constants, named by qualified name or label, to values in the file's units."""
     for name, value in parameters.items():
         address = f"simulator.parameters.{name}"
         variable = _constant(model, str(name), address)
         if variable.qname() == "variant.choice":
-            raise UserError(f"{address}: the variant is not set as a parameter; set simulator.variant")
+            raise UserError(f"{address}: a variant cannot be set as a parameter; set simulator.variant")
         variable.set_rhs(_finite(value, address))
 
 
 def choose_variant(model: myokit.Model, variant: str | None) -> str | None:
-    """Sets the constant `variant.choice`, where a model has it, and returns the variant's name."""
+    """Set the constant `variant.choice`, if the model has it, and return the name of the variant."""
     constants = {v.name(): v for v in model.variables(const=True) if v.parent().name() == "variant"}
     choice = constants.pop("choice", None)
     if choice is None:
         if variant is None:
             return None
-        raise UserError(f"simulator.variant: got {variant!r}, but this model has no variants; leave it null")
+        raise UserError(f"simulator.variant: got {variant!r}; this model has no variants; set it to null")
     choices = {name: evaluate(v.rhs()) for name, v in constants.items()}
     if variant is None:
         return next((name for name, value in choices.items() if value == evaluate(choice.rhs())), None)
     if variant not in choices:
         allowed = ", ".join(sorted(choices, key=lambda name: choices[name]))
-        raise UserError(f"simulator.variant: got {variant!r}, allowed is one of {allowed}")
+        raise UserError(f"simulator.variant: got {variant!r}; allowed is one of {allowed}")
     choice.set_rhs(choices[variant])
     return variant
 
 
 def scaled_constants(model: myokit.Model, scaled: Mapping[str, str] | None) -> dict[str, str]:
-    """Returns name -> qualified name of each scaled constant; None takes the constants of the component `scales`."""
+    """Return name -> qualified name of each scaled constant; None selects the constants of the component `scales`."""
     if scaled is None:
         return {v.name(): v.qname() for v in model.variables(const=True) if v.parent().name() == "scales"}
     return {name: _constant(model, str(to), f"simulator.scaled.{name}").qname() for name, to in scaled.items()}
@@ -92,28 +93,30 @@ def _constant(model: myokit.Model, name: str, address: str) -> myokit.Variable:
     variables = {v.qname(): v for v in model.variables(deep=True)} | ({} if labelled is None else {name: labelled})
     if name not in variables:
         constants = [key for key, v in variables.items() if v.is_constant()] + [label for label, _ in model.labels()]
-        raise UserError(f"{address}: {name!r} is no constant of the model; {name_hint(name, constants)}")
+        raise UserError(f"{address}: the model has no constant {name!r}; {name_hint(name, constants)}")
     variable = variables[name]
     if not variable.is_constant():
-        what = f"the label of {variable.qname()}, which is " if labelled is not None else ""
-        what += "a state" if variable.is_state() else "driven from outside" if variable.is_bound() else "computed"
-        raise UserError(f"{address}: {name!r} is no constant of the model, it is {what}; choose a constant")
+        kind = f"the label of {variable.qname()}, which is " if labelled is not None else ""
+        kind += "a state" if variable.is_state() else "an input" if variable.is_bound() else "computed"
+        raise UserError(f"{address}: {name!r} is not a constant of the model but {kind}; choose a constant")
     return variable
 
 
 def mark_potential(model: myokit.Model, potential: str | None) -> None:
-    """Labels the state that is the membrane potential; see `load_cell` for how it is found."""
+    """Label the state that is the membrane potential; `load_cell` documents the choice."""
     chosen = _chosen_potential(model, potential)
     if chosen is None:
         guess = myokit.lib.guess.membrane_potential(model)
         chosen = guess if guess is not None and guess.is_state() else next(model.states())
         warnings.warn(
-            f"simulator.model: no state is labelled membrane_potential, so {chosen.qname()} is taken for it; "
-            "name another as simulator.potential",
+            f"simulator.model: no state is labelled membrane_potential; using {chosen.qname()}; "
+            "set simulator.potential to choose another state",
             stacklevel=3,
         )
     elif not (chosen.unit() in NO_UNIT or _is_voltage(chosen)):
-        raise UserError(f"simulator.model: {chosen.qname()} must be in a unit like [mV], but is in {chosen.unit()}")
+        raise UserError(
+            f"simulator.model: the unit of {chosen.qname()} is {chosen.unit()}; allowed is a unit of voltage, like [mV]"
+        )
     old = model.label("membrane_potential")
     if old is not None:
         old.set_label(None)
@@ -135,19 +138,21 @@ def _is_voltage(variable: myokit.Variable) -> bool:
 
 
 def convert_units(model: myokit.Model) -> float:
-    """Converts time to ms and the membrane potential to mV, and returns how many ms a unit of the file's time is.
+    """Convert time to ms and the membrane potential to mV, and return the length in ms of the file's unit of time.
 
-    All equations at once, where Myokit's `convert_unit` stumbles over those that hold both V and dot(V).
+    Converts all equations simultaneously: Myokit's `convert_unit` fails on equations that contain both V and dot(V).
     """
     time, potential = model.time(), model.label("membrane_potential")
     if not (time.unit() in NO_UNIT or myokit.Unit.can_convert(time.unit(), myokit.units.ms)):
-        raise UserError(f"simulator.model: {time.qname()} must be in a unit like [ms], but is in {time.unit()}")
+        raise UserError(
+            f"simulator.model: the unit of {time.qname()} is {time.unit()}; allowed is a unit of time, like [ms]"
+        )
     ms = 1.0 if time.unit() in NO_UNIT else _convert_unit(time, myokit.units.ms)
     mV = _convert_unit(potential, myokit.units.mV) if _is_voltage(potential) else 1.0
-    # How many new units an old one is: without a unit, time is taken for ms and V for mV.
+    # New units per old unit; time and V without a unit are already in ms and mV.
     factors = {myokit.Name(time): ms, myokit.Name(potential): mV}
     factors |= {state.lhs(): (mV if state is potential else 1) / ms for state in model.states()}
-    # Those of factor 1 as well, or else the V in dot(V) would be replaced.
+    # Expressions with factor 1 are listed too: otherwise the V in dot(V) would be replaced.
     changes = {lhs: lhs if f == 1 else myokit.Divide(lhs, myokit.Number(f)) for lhs, f in factors.items()}
     for variable in list(model.variables(deep=True)):
         rhs = variable.rhs().clone(subst=changes)
@@ -162,11 +167,11 @@ def convert_units(model: myokit.Model) -> float:
 def _convert_unit(variable: myokit.Variable, unit: myokit.Unit) -> float:
     factor = float(myokit.Unit.conversion_factor(variable.unit(), unit))
     variable.set_unit(unit)
-    return float(f"{factor:.14g}")  # a minute is 60000.00000000003 ms otherwise
+    return float(f"{factor:.14g}")  # Myokit's factor of a minute is 60000.00000000003 ms
 
 
 def set_initial_state(model: myokit.Model, initial_state: Mapping[str, float | int]) -> None:
-    """Gives states, by the names that the cell has for them or qualified ones, other initial values."""
+    """Set initial values of states, named as in `state_names` or by qualified name."""
     for name, value in initial_state.items():
         address = f"simulator.initial_state.{name}"
         _state(model, str(name), address).set_initial_value(_finite(value, address))
@@ -174,13 +179,13 @@ def set_initial_state(model: myokit.Model, initial_state: Mapping[str, float | i
         value = evaluate(state.initial_value())
         if not np.isfinite(value):
             raise UserError(
-                f"simulator.model: the initial value of {state.qname()} is {value}; give a finite one as "
+                f"simulator.model: the initial value of {state.qname()} is {value}; set a finite one in "
                 "simulator.initial_state"
             )
 
 
 def state_names(model: myokit.Model) -> tuple[str, ...]:
-    """Returns the names of the states: short where that is unambiguous, `component.name` otherwise."""
+    """Return the names of the states: short if unambiguous, `component.name` otherwise."""
     names = [state.name() for state in model.states()]
     return tuple(state.name() if names.count(state.name()) == 1 else state.qname() for state in model.states())
 
@@ -189,11 +194,11 @@ def _state(model: myokit.Model, name: str, address: str) -> myokit.Variable:
     states = {state.qname(): state for state in model.states()}
     states |= dict(zip(state_names(model), model.states(), strict=True))
     if name not in states:
-        raise UserError(f"{address}: {name!r} is no state of the model; {name_hint(name, states)}")
+        raise UserError(f"{address}: the model has no state {name!r}; {name_hint(name, states)}")
     return states[name]
 
 
 def _finite(value: object, address: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(float(value)):
-        raise UserError(f"{address}: got {value!r}, allowed are finite numbers")
+        raise UserError(f"{address}: got {value!r}; allowed is a finite number")
     return float(value)
