@@ -40,7 +40,7 @@ def train(data_dir: str, held: bool, epochs: int) -> None:
     from cardioemu.emulator import Specification
     from cardioemu.models import LSTMNetwork
     from cardioemu.simulation import SolverSettings, campaign, design, load_cell
-    from cardioemu.training import EmulatorModule, KerasRMSprop, fit, make_trainer
+    from cardioemu.training import EmulatorModule, KerasRMSprop, TrainerSettings, fit
     from cardioemu.windowing import WindowRule, build_window_set
 
     class Speed(Callback):
@@ -73,7 +73,7 @@ def train(data_dir: str, held: bool, epochs: int) -> None:
     specification = Specification("LSTMNetwork", {}, [], [], [], {}, {}, "", {}, {}, "", torch.empty(0, 5))
     speed = Speed()
     with tempfile.TemporaryDirectory() as run:
-        trainer = make_trainer(Path(run), [speed], max_epochs=epochs, accelerator="cpu")
+        trainer = TrainerSettings(max_epochs=epochs).make_trainer(Path(run), [speed])
         size = len(data.cell_indices["train"]) * windows.bytes_per_cell
         drop_caches(windows.folder)
         fit(trainer, EmulatorModule(network, KerasRMSprop, specification), data, None)

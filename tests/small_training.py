@@ -8,7 +8,7 @@ from tiny_job import SIZES, specification
 
 from cardioemu.data import TRAIN
 from cardioemu.models import LSTMNetwork
-from cardioemu.training import EmulatorModule, EpochMetrics, KerasRMSprop, find_resume_checkpoint, fit, make_trainer
+from cardioemu.training import EmulatorModule, EpochMetrics, KerasRMSprop, TrainerSettings, find_resume_checkpoint, fit
 from cardioemu.training.module import CONSTANT
 
 
@@ -31,7 +31,7 @@ def training(data, folder, epochs, lr=0.001, callbacks=(), seed=0, schedule=CONS
     """Trains and returns the module, the trainer, and what was recorded each epoch."""
     module, recorded = make_module(data, lr, seed, schedule, make), {}
     metrics = EpochMetrics(lambda values, epoch: recorded.update({epoch: dict(values)}))
-    trainer = make_trainer(folder, [metrics, *callbacks], max_epochs=epochs, **how)
+    trainer = TrainerSettings(max_epochs=epochs, **how).make_trainer(folder, [metrics, *callbacks])
     fit(trainer, module, data, find_resume_checkpoint(folder))
     return SimpleNamespace(module=module, trainer=trainer, recorded=recorded, metrics=metrics, folder=folder)
 

@@ -25,8 +25,8 @@ class LabelledData(WindowDataModule):
         self.given = torch.from_numpy(scales).float(), torch.from_numpy(fires).float()
         return self
 
-    def firing(self, part):
-        assert part == VALIDATION
+    def firing_labels(self, split):
+        assert split == VALIDATION
         return self.given
 
 

@@ -119,7 +119,7 @@ def test_a_single_flipped_bit_is_found_and_the_previous_one_used(folder, capsys)
     assert find_resume_checkpoint(folder) == folder / PREVIOUS
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(f"checkpoint: {folder / LAST} cannot be read, it is damaged")
-    assert said.endswith(f"going on from {PREVIOUS}")
+    assert said.endswith(f"resuming from {PREVIOUS}")
     # What is saved next takes the place of the damaged one.
     AtomicCheckpointIO().save_checkpoint(content(3), folder / LAST)
     assert whole(folder / LAST) == 3
@@ -144,7 +144,7 @@ def test_when_all_are_damaged_all_are_named(folder):
 def test_a_disk_without_room_is_a_sentence_and_loses_nothing(folder, monkeypatch, how):
     if how == "no room":
         monkeypatch.setattr(checkpoints, "free_disk", lambda folder: 7_999_999)
-        why = r"it takes 0.008 GB, of which 0.008 GB are free"
+        why = r"it needs 0.008 GB, 0.008 GB are free"
     else:
 
         def full(content, path):
@@ -153,7 +153,9 @@ def test_a_disk_without_room_is_a_sentence_and_loses_nothing(folder, monkeypatch
 
         monkeypatch.setattr(checkpoints.torch, "save", full)
         why = r"\[Errno 28\] No space left on device"
-    with pytest.raises(UserError, match=rf"^runs_dir: .*last.ckpt cannot be saved \({why}\); make room, then resume="):
+    with pytest.raises(
+        UserError, match=rf"^runs_dir: .*last.ckpt cannot be saved \({why}\); free disk space, then run resume="
+    ):
         AtomicCheckpointIO().save_checkpoint(content(3), folder / LAST)
     assert sorted(path.name for path in folder.iterdir()) == [LAST, PREVIOUS]
     assert whole(folder / LAST) == 2

@@ -114,7 +114,7 @@ def test_a_setting_reaches_the_part_it_names():
     assert network.lstm[0].hidden == 12
     assert settings.optimizer(network.parameters()).defaults["rho"] == 0.5
     assert settings.data.seed == 3  # one seed for all
-    assert settings.trainer.keywords["max_epochs"] == 7
+    assert settings.trainer.max_epochs == 7
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ SHOWN = {
     "model.hidden=-3": "model.hidden: got -3; it must be greater than 0",
     "trainer.max_epochs=abc": "trainer.max_epochs: got 'abc'; it must be a valid integer, unable to parse string as an "
     "integer",
-    "simulator.variant=foo": "simulator.variant: got 'foo', allowed is one of notebook, program, corrected",
+    "simulator.variant=foo": "simulator.variant: got 'foo'; allowed is one of notebook, program, corrected",
 }
 
 
@@ -242,7 +242,7 @@ def test_jobs_of_a_sweep():
     jobs = validate_command_line(
         "train", ["model.hidden=3,4", "trainer.max_epochs=range(1,4)"], True, TrainSettings
     )
-    assert [(job.settings.model.keywords["hidden"], job.settings.trainer.keywords["max_epochs"]) for job in jobs] == [
+    assert [(job.settings.model.keywords["hidden"], job.settings.trainer.max_epochs) for job in jobs] == [
         (hidden, epochs) for hidden in (3, 4) for epochs in (1, 2, 3)
     ]
     line = ["seed=1", "model.hidden=3,4", "trainer.max_epochs=2"]

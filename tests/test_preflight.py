@@ -8,28 +8,24 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import psutil
 import pytest
 import torch
+from omegaconf import OmegaConf
 from tiny_job import ROOT, TINY, command, environment
 from torch import nn
 
 from cardioemu import UserError
+from cardioemu.jobs.train import check_before_start
 from cardioemu.models import LSTMNetwork, Network
-from cardioemu.training import KerasRMSprop, Preflight, TrainingJob, make_trainer
+from cardioemu.settings.train import TrainSettings
+from cardioemu.training import KerasRMSprop, Preflight, TrainerSettings, TrainingJob
 from cardioemu.training.memory.fake_run import MemoryUse, measure_memory
 
 preflight = import_module("cardioemu.training.memory.preflight")
 GB = 10**9
-ALONE = {
-    "accelerator": "cpu",
-    "devices": 1,
-    "nodes": 1,
-    "strategy": "single",
-    "precision": "32-true",
-    "accumulate": 1,
-}
 SIZES = {"inputs": 5, "output_samples": 7, "batch_size": 4, "cells": 3, "windows": 2, "mixed": False}
 NETWORK, RECURRENT = 4 * (24 * 5 + 24 * 6 + 24 + 42 + 49), 4 * 24 * 6  # of hidden=6, samples=7, without normaliser
 
@@ -162,7 +158,7 @@ def job(tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, "LATER", 0)
     monkeypatch.setattr(preflight, "free_memory", lambda: machine.memory)
     monkeypatch.setattr(preflight, "free_disk", lambda folder: machine.disk)
-    trainer = partial(make_trainer, max_epochs=1, **ALONE)
+    trainer = TrainerSettings(max_epochs=1)
     model = partial(LSTMNetwork, samples=1000, hidden=2000)
     job = TrainingJob(
         model, KerasRMSprop, inputs=5, output_samples=1000, windows=3, batch_size=4096, trainer=trainer, folder=tmp_path
@@ -175,9 +171,7 @@ def with_setting(job, name, value):
     return {
         "model.hidden": lambda: replace(job, model=partial(job.model, hidden=int(value))),
         "data.batch_size": lambda: replace(job, batch_size=int(value)),
-        "trainer.precision": lambda: replace(
-            job, trainer=partial(job.trainer.func, **job.trainer.keywords | {"precision": value})
-        ),
+        "trainer.precision": lambda: replace(job, trainer=replace(job.trainer, precision=value)),
     }[name]()
 
 
@@ -213,14 +207,24 @@ def test_a_disk_too_small_for_the_checkpoints(job):
     assert job.job.shortfall_message() is None
 
 
-def test_refuse_or_warn(job, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(ROOT))
-    train = import_module("train")
+def test_refuse_or_warn(job, tmp_path, capsys):
+    def check(memory_check):
+        check_before_start(Mock(TrainSettings, memory_check=memory_check), OmegaConf.create(), tmp_path, job.job)
+
     job.machine.memory = 10**8
     with pytest.raises(UserError, match=r"^memory_check: the run takes"):
-        train.check_memory(job.job, SimpleNamespace(memory_check="refuse"))
-    train.check_memory(job.job, SimpleNamespace(memory_check="warn"))
+        check("refuse")
+    check("warn")
     assert capsys.readouterr().err.startswith("memory_check: the run takes")
+
+
+def test_settings_of_the_trainer_that_are_left_out_have_their_defaults(tmp_path, run_inside):
+    left_out = [
+        f"~trainer.{name}" for name in ("strategy", "devices", "accumulate", "precision", "accelerator", "nodes")
+    ]
+    result = run_inside(*TINY, *left_out, "dry_run=true", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "activations and work" in result.stdout
 
 
 def test_a_run_that_cannot_fit_is_refused_before_it_allocates(tmp_path, monkeypatch):

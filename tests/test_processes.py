@@ -109,7 +109,7 @@ def test_a_job_script_that_lightning_refuses_is_a_sentence(job, tmp_path, monkey
     monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
     result = run_cli(*share_data(job, tmp_path), "trainer.max_epochs=1", cwd=tmp_path, check=False)
     assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith("trainer: SLURM's variables do not fit (")
+    assert result.stderr.splitlines()[-1].startswith("trainer: the variables of SLURM cannot be used (")
     assert "--ntasks-per-node" in result.stderr
 
 

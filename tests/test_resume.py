@@ -85,7 +85,7 @@ def test_a_stopped_run_resumes_to_more_epochs(job, long, begin, tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == f"stopped; resume={folder} goes on from the last whole epoch"
+    assert errors.splitlines()[-1] == f"stopped; resume={folder} resumes from the last whole epoch"
     assert "Traceback" not in errors
     (run,) = runs(tmp_path)
     assert run.info.status == "KILLED"
@@ -103,7 +103,7 @@ def test_fewer_epochs_than_are_done_change_nothing(job, tmp_path, run_inside):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     refused = run_inside(f"resume={folder}", "trainer.max_epochs=3", cwd=tmp_path)
     assert refused.returncode == 2
-    assert refused.stderr == "trainer.max_epochs: got 3, but the run has 4 epochs behind it\n"
+    assert refused.stderr == "trainer.max_epochs: got 3, but the run has already finished 4 epochs; give at least 4\n"
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 

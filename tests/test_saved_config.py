@@ -30,7 +30,7 @@ def test_the_saved_config_builds_the_same_settings(begun):
 def test_what_a_begun_run_may_change(begun):
     config, _ = open_run_to_resume(str(begun), ["trainer.max_epochs=9", "tracking.database=other.db"])
     settings = build(config, TrainSettings)
-    assert settings.trainer.keywords["max_epochs"] == 9
+    assert settings.trainer.max_epochs == 9
     assert settings.tracking.database == Path("other.db")
 
 

@@ -28,7 +28,7 @@ def said(data):
     """Of a network with two LSTM layers on the tiny job's windows."""
     settings = {"samples": 200, "inputs": 5, "hidden": 8, "lstm_layers": 2, "dense_layers": 3}
     return specification(
-        settings=settings, windows=data.windows.key, sigma_points=2.0, interval_factors={"voltage": 2.0}
+        network_arguments=settings, windows_key=data.windows.key, sigma_points=2.0, interval_factors={"voltage": 2.0}
     )
 
 
@@ -69,14 +69,14 @@ def test_its_batches_are_its_own(data, said, tmp_path):
 
 def test_after_a_kill_it_goes_on_to_the_same_network(data, said, tmp_path, monkeypatch):
     whole = train_published_lstm(data, said, tmp_path / "whole")
-    fit, make_trainer = module.fit, module.make_trainer
+    fit, settings = module.fit, module.TrainerSettings
 
     def killed(*arguments):
         fit(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "make_trainer", lambda folder, max_epochs: make_trainer(folder, max_epochs=1))
+        patch.setattr(module, "TrainerSettings", lambda max_epochs: settings(max_epochs=1))
         patch.setattr(module, "fit", killed)
         with pytest.raises(KeyboardInterrupt, match=r"^stopped; the same command goes on from the last whole epoch$"):
             train_published_lstm(data, said, tmp_path / "killed")
@@ -89,7 +89,7 @@ def test_after_a_kill_it_goes_on_to_the_same_network(data, said, tmp_path, monke
 
 def test_it_stands_beside_others_only(data, said, tmp_path):
     torch.manual_seed(0)
-    other = Emulator(LSTMNetwork(**said.settings), said)
+    other = Emulator(LSTMNetwork(**said.network_arguments), said)
     beside = add_published_lstm({"emulator": other}, data, tmp_path, "cpu")
     assert list(beside) == ["emulator", PUBLISHED_LSTM]
     assert add_published_lstm(beside, data, tmp_path, "cpu") == beside

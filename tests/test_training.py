@@ -120,7 +120,7 @@ def test_a_moved_run_folder_knows_its_best(data, rough, tmp_path):
 @pytest.mark.parametrize("fewer", [1, 2, 3])
 def test_fewer_epochs_than_are_done(data, tmp_path, fewer):
     training(data, tmp_path, 4)
-    with pytest.raises(UserError, match=rf"^trainer.max_epochs: got {fewer}, but the run has 4 epochs behind it$"):
+    with pytest.raises(UserError, match=rf"^trainer.max_epochs: got {fewer}, but the run has already finished 4 epochs; give at least 4$"):
         training(data, tmp_path, fewer)
 
 
@@ -233,7 +233,7 @@ def test_training_cells_without_windows_are_nobodys_neighbours(traces, tmp_path)
     windows, cycles = (build_window_set(traces, each, tmp_path) for each in (rule, CycleRule(500.0)))
     data, fewer = WindowDataModule(windows, SPLIT, cycles), WindowDataModule(windows, SPLIT)
     assert set(data.cell_indices[TRAIN]) > set(fewer.cell_indices[TRAIN])
-    of, like = (PredictionPlots(each, rule.time_ms, lambda figure, epoch: None, 4, 1).rows for each in (data, fewer))
+    of, like = (PredictionPlots(each, rule.time_ms, lambda figure, epoch: None, 4, 1).cell_indices for each in (data, fewer))
     np.testing.assert_array_equal(of, like)
 
 

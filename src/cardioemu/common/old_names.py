@@ -10,6 +10,7 @@ TARGETS = {
     "cardioemu.simulation.Solver": "cardioemu.simulation.SolverSettings",
     "cardioemu.simulation.designs.file": "cardioemu.simulation.designs.from_file",
     "cardioemu.training.Figures": "cardioemu.training.PredictionPlots",
+    "cardioemu.training.make_trainer": "cardioemu.training.TrainerSettings",
 }
 """Old `_target_` of a config -> the present one."""
 
@@ -33,6 +34,8 @@ def update_config(node: Any) -> Any:
         return node
     node = {key: update_config(value) for key, value in node.items()}
     if "_target_" in node:
+        if node["_target_"] == "cardioemu.training.make_trainer":  # a factory before it was a class
+            node.pop("_partial_", None)
         node["_target_"] = TARGETS.get(node["_target_"], node["_target_"])
         node = rename_keys(node, SETTINGS.get(node["_target_"], {}))
     return node

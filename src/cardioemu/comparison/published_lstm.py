@@ -16,7 +16,7 @@ from cardioemu.runtime.locks import disk_errors_as_user_error, folder_lock
 from cardioemu.training.checkpoints import BEST, LAST, PREVIOUS, find_resume_checkpoint
 from cardioemu.training.module import EmulatorModule
 from cardioemu.training.optimizers.rmsprop import KerasRMSprop
-from cardioemu.training.trainer import fit, make_trainer
+from cardioemu.training.trainer import TrainerSettings, fit
 
 # Raise it when the same windows give another network.
 VERSION = 2
@@ -41,7 +41,7 @@ def train_published_lstm(data: WindowDataModule, of: Specification, folder: Path
         data: the windows, as the other emulator was trained on them.
         of: that emulator's specification.
         folder: where such networks are kept, each in a folder named by its key.
-        trainer: further arguments of `make_trainer`.
+        trainer: further arguments of `TrainerSettings`.
     """
     data = WindowDataModule(data.windows, replace(data.rule, batch_size=BATCH_SIZE))
     windows, split = data.windows.key, asdict(data.rule)
@@ -65,7 +65,8 @@ def train_published_lstm(data: WindowDataModule, of: Specification, folder: Path
             network.fit_target(data.read_training_vectors())
             module = EmulatorModule(network, partial(KerasRMSprop, lr=0.001), said)
             try:
-                fit(make_trainer(here, max_epochs=epochs, **trainer), module, data, find_resume_checkpoint(here))
+                how = TrainerSettings(max_epochs=epochs, **trainer)
+                fit(how.make_trainer(here), module, data, find_resume_checkpoint(here))
             except KeyboardInterrupt as error:
                 raise KeyboardInterrupt("stopped; the same command goes on from the last whole epoch") from error
             (here / BEST).replace(here / FINISHED)

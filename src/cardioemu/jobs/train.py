@@ -37,7 +37,8 @@ from cardioemu.training import (
     BEST,
     EpochMetrics,
     TrainingJob,
-    check_epochs,
+    check_epochs_left,
+    count_finished_epochs,
     fit,
 )
 from cardioemu.training.active_learning import grow_design
@@ -68,7 +69,7 @@ def train(
     if settings.in_sweep and (finished := settings.tracking.find_finished(key)):
         print(f"already finished: run {finished[0]}, test RMSE {finished[1].get(TEST_METRIC, np.nan):.2f} mV")
         return finished[1]
-    check_epochs(folder, settings.trainer.keywords["max_epochs"])
+    check_epochs_left(count_finished_epochs(folder), settings.trainer.max_epochs)
     settings = run_active_learning(settings, config, folder) if settings.active.rounds else settings
     memory = settings.training_job(folder)
     if rank() == 0 and not settings.in_sweep:  # one process checks for all, before any of them takes memory
@@ -174,7 +175,7 @@ def sweep(settings: TrainSettings, overrides: Sequence[str]) -> Iterator[list[st
     Raises:
         UserError: each job would be trained by several processes.
     """
-    if settings.processes > 1:
+    if settings.trainer.processes > 1:
         raise UserError(
             "trainer.devices: a sweep trains each run in one process; set trainer.devices=1 and trainer.nodes=1, or "
             "leave out -m"

@@ -98,8 +98,7 @@ def make_trainer(
     figures = settings.evaluation(data, settings.windowing.time_ms, log_figure)
     milestones = Milestones(settings.milestones, test_milestone, run.metrics)
     first, *others = callbacks
-    trainer: pl.Trainer = settings.trainer(folder, [first, figures, milestones, *others])
-    return trainer
+    return settings.trainer.make_trainer(folder, [first, figures, milestones, *others])
 
 
 def measure_test_cells(emulator: Emulator, data: WindowDataModule) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from cardioemu.emulator import Specification
 from cardioemu.models import Network
 from cardioemu.settings.simulate import PARTS, SimulateSettings
 from cardioemu.tracking import Tracking
-from cardioemu.training import TrainingJob
+from cardioemu.training import TrainerSettings, TrainingJob
 from cardioemu.training.active_learning import CANNOT_CHOOSE, ActiveLearning
 from cardioemu.windowing import WindowRule
 
@@ -32,7 +32,7 @@ class TrainSettings(SimulateSettings):
     model: partial[Any]
     optimizer: Callable[..., Any]
     schedule: Callable[..., Any]
-    trainer: partial[Any]
+    trainer: TrainerSettings
     evaluation: Callable[..., Any]
     tracking: Tracking
     seed: Annotated[int, Field(ge=0, lt=2**32)]  # numpy's generators take no more
@@ -76,19 +76,19 @@ class TrainSettings(SimulateSettings):
             )
 
     def _check_devices(self) -> None:
-        trainer = self.trainer.keywords
-        if self.processes > 1 and trainer["strategy"] == "single":
+        trainer, processes = self.trainer, self.trainer.processes
+        if processes > 1 and trainer.strategy == "single":
             raise UserError(
-                f"trainer.strategy: got single for {self.processes} processes (trainer.devices times trainer.nodes); "
+                f"trainer.strategy: got single for {processes} processes (trainer.devices times trainer.nodes); "
                 "use ddp or fsdp"
             )
-        if self.processes > 1 and self.active.rounds:
+        if processes > 1 and self.active.rounds:
             raise UserError(
-                f"active.rounds: got {self.active.rounds}, but cells are chosen by one process, and {self.processes} "
+                f"active.rounds: got {self.active.rounds}, but cells are chosen by one process, and {processes} "
                 "are to train together (trainer.devices times trainer.nodes)"
             )
-        if trainer["accelerator"] == "gpu" and trainer["devices"] > (there := torch.cuda.device_count()):
-            raise UserError(f"trainer.devices: got {trainer['devices']}, but {there} CUDA devices are visible")
+        if trainer.accelerator == "gpu" and trainer.devices > (visible := torch.cuda.device_count()):
+            raise UserError(f"trainer.devices: got {trainer.devices}, but {visible} CUDA devices are visible")
 
     def _check_schedule(self) -> None:
         """Makes one and takes a step: torch looks at some of its settings only then."""
@@ -101,8 +101,8 @@ class TrainSettings(SimulateSettings):
             raise UserError(f"schedule: torch does not take these settings ({error}); change them") from error
 
     def _check_epochs(self) -> None:
-        every = self.trainer.keywords["validate_every"]
-        wanted = {"trainer.max_epochs": self.trainer.keywords["max_epochs"]}
+        every = self.trainer.validate_every
+        wanted = {"trainer.max_epochs": self.trainer.max_epochs}
         if self.active.rounds:
             wanted["active.max_epochs"] = self.active.max_epochs
         for name, epochs in wanted.items():
@@ -184,8 +184,3 @@ class TrainSettings(SimulateSettings):
     def in_sweep(self) -> bool:
         """Whether other runs stand beside this one under a sweep."""
         return self.tracking.parent_run_id is not None
-
-    @property
-    def processes(self) -> int:
-        """How many train together."""
-        return int(self.trainer.keywords["devices"] * self.trainer.keywords["nodes"])

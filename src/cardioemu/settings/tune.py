@@ -20,7 +20,7 @@ class TuneSettings(TrainSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.processes > 1:
+        if self.trainer.processes > 1:
             raise UserError("trainer.devices: a search trains each run in one process; give 1 device on 1 node")
         if self.dry_run:
             raise UserError("dry_run: a search has none; python train.py dry_run=true says what one training takes")

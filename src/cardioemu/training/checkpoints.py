@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent: written beside their place, fsynced, renamed."""
+"""Checkpoints that are complete or absent: written to a temporary file, fsynced, renamed."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.utils._pytree import tree_leaves
 
 from cardioemu.common.errors import UserError
+from cardioemu.common.metric_names import VALIDATION_METRIC
+from cardioemu.common.text import plural
 from cardioemu.emulator import read_checkpoint
 from cardioemu.runtime.files import atomic_write, fsync_file
 from cardioemu.runtime.machine import format_bytes, free_disk
@@ -18,76 +20,77 @@ BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Saves so that a kill leaves the old checkpoint or the new one; loads tensors and plain values only."""
+    """Saving that leaves the old checkpoint or the new one after a kill; loading of tensors and plain values only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Writes a checkpoint in place of `path`; the last one that training can go on from becomes the previous one.
+        """Replace the checkpoint at `path`; an old `last.ckpt` becomes `previous.ckpt`.
 
         Raises:
-            UserError: the disk has no room, or refuses; what is there is kept.
+            UserError: the disk is full, or refuses to write; existing checkpoints are kept.
         """
         path = Path(path)
         size = sum(leaf.nbytes for leaf in tree_leaves(checkpoint) if isinstance(leaf, torch.Tensor))
-        if size > free_disk(path.parent):
-            raise _not_saved(
-                path, f"it takes {format_bytes(size)}, of which {format_bytes(free_disk(path.parent))} are free"
-            )
+        if size > (free := free_disk(path.parent)):
+            raise _save_error(path, f"it needs {format_bytes(size)}, {format_bytes(free)} are free")
         try:
             with atomic_write(path) as temporary:
                 torch.save(checkpoint, temporary)
                 fsync_file(temporary)
                 if path.name == LAST and path.exists():
                     path.replace(path.with_name(PREVIOUS))
-        except (OSError, RuntimeError) as error:  # torch's writer turns the one into the other
-            raise _not_saved(path, str(error).partition("\n")[0]) from error
+        except (OSError, RuntimeError) as error:  # torch's writer turns an OSError into a RuntimeError
+            raise _save_error(path, str(error).partition("\n")[0]) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """Reads a checkpoint; `weights_only` is not negotiable."""
+        """Read a checkpoint; never executes code from it, whatever `weights_only` is."""
         return read_checkpoint(path, map_location)
 
 
-def _not_saved(path: Path, why: str) -> UserError:
+def _save_error(path: Path, reason: str) -> UserError:
     return UserError(
-        f"runs_dir: {path} cannot be saved ({why}); make room, then resume={path.parent} goes on from the last epoch "
-        "that was saved; an evaluation does so by the same command"
+        f"runs_dir: {path} cannot be saved ({reason}); free disk space, then run resume={path.parent}, which resumes "
+        "from the last saved epoch (an evaluation resumes by the same command)"
     )
 
 
 def find_resume_checkpoint(folder: Path) -> Path | None:
-    """Finds the newest checkpoint of a run folder that training can go on from; None where there is none yet.
+    """Return the newest intact checkpoint of a run folder to resume from; None if the folder has no checkpoint.
 
     Raises:
-        UserError: there are some, and all are damaged.
+        UserError: the folder has checkpoints, and all are damaged.
     """
     path, _, damages = _newest(folder)
     for damage in damages:
-        log_message(f"{damage}; going on from {PREVIOUS}")
+        log_message(f"{damage}; resuming from {PREVIOUS}")
     return path
 
 
-def check_epochs(folder: Path, wanted: int) -> None:
-    """Sees to it that the run of a folder has no more epochs behind it than it is to have.
+def count_finished_epochs(folder: Path) -> int:
+    """Return the number of finished epochs of the run in a folder: 0 if it has no checkpoint.
 
     Raises:
-        UserError: it has, or all its checkpoints are damaged.
+        UserError: all its checkpoints are damaged.
     """
-    refuse_fewer(_newest(folder)[1], wanted)
+    return _newest(folder)[1]
 
 
-def refuse_fewer(done: int, wanted: int) -> None:
-    """Refuses to go on with a run that has more epochs behind it than it is to have.
+def check_epochs_left(finished: int, max_epochs: int) -> None:
+    """Check that a run has not finished more epochs than it is to have.
 
     Raises:
         UserError: it has.
     """
-    if done > wanted:
-        raise UserError(f"trainer.max_epochs: got {wanted}, but the run has {done} epochs behind it")
+    if finished > max_epochs:
+        raise UserError(
+            f"trainer.max_epochs: got {max_epochs}, but the run has already finished {plural(finished, 'epoch')}; "
+            f"give at least {finished}"
+        )
 
 
 def _newest(folder: Path) -> tuple[Path | None, int, list[str]]:
-    """Finds the newest whole checkpoint, the epochs behind it, and what is wrong with those that are newer."""
+    """Return the newest intact checkpoint, its number of finished epochs, and messages about newer damaged ones."""
     damages: list[str] = []
     for path in (folder / LAST, folder / PREVIOUS):
         if path.exists():
@@ -101,29 +104,36 @@ def _newest(folder: Path) -> tuple[Path | None, int, list[str]]:
 
 
 class RelocatableCheckpoint(ModelCheckpoint):
-    """Lightning's, which forgets what was best when the run folder has been moved."""
+    """Lightning's callback, but it remembers the best checkpoint when the run folder has been moved."""
+
+    @property
+    def state_key(self) -> str:
+        """Key of the state in a checkpoint, by the name of this class in the first versions."""
+        return super().state_key.replace(type(self).__name__, "Checkpoint", 1)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the state up with its paths in the folder where the run lies now."""
-        here = Path(str(self.dirpath))
+        """Restore the state, with its paths in the present run folder."""
+        folder = Path(str(self.dirpath))
 
-        def moved(path: str) -> str:
-            return str(here / Path(path).name) if path else path
+        def relocate(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
 
-        paths = {key: moved(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
-        models = {moved(path): score for path, score in state_dict["best_k_models"].items()}
+        paths = {
+            key: relocate(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")
+        }
+        models = {relocate(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict({**state_dict, **paths, "best_k_models": models, "dirpath": self.dirpath})
 
 
 def checkpoint_callbacks(folder: Path, validate_every: int = 1) -> list[ModelCheckpoint]:
-    """Returns the two callbacks behind `best.ckpt` (lowest val/rmse_mV) and `last.ckpt` (every validated epoch).
+    """Return the callbacks that write `best.ckpt` (lowest val/rmse_mV) and `last.ckpt` (every validated epoch).
 
-    Two, since one callback with both a monitor and `save_last` lets `last.ckpt` stand still at the best epoch.
+    Two callbacks, because a single one with a monitor and `save_last` stops updating `last.ckpt` at the best epoch.
     """
     common: dict[str, Any] = {"dirpath": folder, "auto_insert_metric_name": False, "enable_version_counter": False}
     best = RelocatableCheckpoint(
         filename=Path(BEST).stem,
-        monitor="val/rmse_mV",
+        monitor=VALIDATION_METRIC,
         mode="min",
         save_weights_only=True,
         save_on_train_epoch_end=False,

@@ -1,4 +1,4 @@
-"""How wide predictions are smoothed, chosen on the validation part."""
+"""Smoothing of predictions, its width chosen on the validation split."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +13,18 @@ from cardioemu.models import gaussian_filter1d
 from cardioemu.training.checkpoints import AtomicCheckpointIO
 
 SIGMAS_POINTS = (0.0, *(np.arange(10, 77) / 10).tolist())
-"""None, and what the seed's later text searched: 1 to 7.6 points."""
+"""No smoothing, and the widths tried in the follow-up text of the published LSTM: 1 to 7.6 points."""
 
 
 def choose_smoothing(checkpoint: Path, data: WindowDataModule) -> dict[str, float]:
-    """Gives an emulator the smoothing with the lowest RMSE on the validation part, in its checkpoint.
+    """Write the smoothing with the lowest RMSE on the validation split into a checkpoint.
 
     Args:
-        checkpoint: rewritten, whole or not at all; what it was smoothed by before does not count.
+        checkpoint: replaced atomically; the result does not depend on its present smoothing.
         data: windows of the emulator's rule.
 
     Returns:
-        `smoothing/sigma_points`, and `smoothing/val_rmse_mV` with it: the mean over cells, as val/rmse_mV.
+        `smoothing/sigma_points`, and `smoothing/val_rmse_mV` with that smoothing: the mean over cells, as val/rmse_mV.
     """
     trained = load_emulator(checkpoint)
     emulator = Emulator(trained.network, replace(trained.specification, sigma_points=0.0))

@@ -11,6 +11,7 @@ import torch
 
 from cardioemu.runtime.machine import format_bytes, free_disk, free_memory, private_memory
 from cardioemu.training.memory.fake_run import MemoryUse, measure_memory
+from cardioemu.training.trainer import TrainerSettings
 from cardioemu.windowing import CELLS_AT_ONCE
 
 POOLS = ("host", "GPU", "disk")
@@ -100,7 +101,7 @@ class TrainingJob:
         points: of a window.
         windows: of a cell.
         batch_size: windows of a training batch.
-        trainer: makes the trainer; its settings say where and how accurately it calculates.
+        trainer: where and how accurately the network is trained.
         folder: where the checkpoints will be.
     """
 
@@ -110,7 +111,7 @@ class TrainingJob:
     output_samples: int
     windows: int
     batch_size: int
-    trainer: partial[Any]
+    trainer: TrainerSettings
     folder: Path
 
     @cached_property
@@ -121,16 +122,15 @@ class TrainingJob:
             self.optimizer,
             inputs=self.inputs,
             output_samples=self.output_samples,
-            batch_size=-(-self.batch_size // (self._processes * self.trainer.keywords["accumulate"])),
+            batch_size=-(-self.batch_size // (self.trainer.processes * self.trainer.accumulate)),
             cells=CELLS_AT_ONCE,
             windows=self.windows,
-            mixed=self.trainer.keywords["precision"] == MIXED,
+            mixed=self.trainer.precision == MIXED,
         )
 
     def preflight(self) -> Preflight:
         """Measures what this process has and what is there now, beside what the job takes."""
-        trainer = self.trainer.keywords
-        gpu = trainer["accelerator"] == "gpu"
+        gpu = self.trainer.accelerator == "gpu"
         program = private_memory()
         replaced = sum(path.stat().st_size for path in self.folder.glob("*.ckpt"))  # of a run that is resumed
         free = {
@@ -138,13 +138,8 @@ class TrainingJob:
             "GPU": torch.cuda.mem_get_info()[0] if gpu else 0,
             "disk": free_disk(self.folder) + replaced,
         }
-        shards = self._processes if trainer["strategy"] == "fsdp" else 1
-        return Preflight(self.memory_use, gpu, free, program, trainer["devices"], shards)
-
-    @property
-    def _processes(self) -> int:
-        trainer = self.trainer.keywords
-        return int(trainer["devices"] * trainer["nodes"])
+        shards = self.trainer.processes if self.trainer.strategy == "fsdp" else 1
+        return Preflight(self.memory_use, gpu, free, program, self.trainer.devices, shards)
 
     def shortfall_message(self) -> str | None:
         """Says in a sentence what the job lacks and what would fit; None if it fits."""
@@ -167,8 +162,8 @@ class TrainingJob:
             lighter = replace(self, model=partial(self.model, dead_weights="drop"))
             yield None if lighter.preflight().insufficient else "model.dead_weights=drop"
         yield self._largest("data.batch_size", self.batch_size, lambda n: {"batch_size": n})
-        if self.trainer.keywords["precision"] != MIXED:
-            mixed = replace(self, trainer=partial(self.trainer.func, **self.trainer.keywords | {"precision": MIXED}))
+        if self.trainer.precision != MIXED:
+            mixed = replace(self, trainer=replace(self.trainer, precision=MIXED))
             yield None if mixed.preflight().insufficient else f"trainer.precision={MIXED}"
 
     def _largest(self, name: str, too_large: int, change: Callable[[int], dict[str, Any]]) -> str | None:
