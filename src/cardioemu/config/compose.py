@@ -43,7 +43,7 @@ def compose_config(name: str, overrides: Sequence[str]) -> tuple[DictConfig, Pat
     """
     with _open_conf():
         config = hydra.compose(name, overrides=list(overrides), return_hydra_config=True)
-    folder = Path(config.hydra.run.dir)
+    folder = Path(config.hydra.run.dir).absolute()
     with open_dict(config):
         del config["hydra"]
     return config, folder
