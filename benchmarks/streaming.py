@@ -39,7 +39,7 @@ def train(data_dir: str, held: bool, epochs: int) -> None:
     from cardioemu.data import SplitRule, WindowDataModule
     from cardioemu.emulator import Specification
     from cardioemu.models import LSTMNetwork
-    from cardioemu.simulation import SolverSettings, campaign, design, load_cell
+    from cardioemu.simulation import CampaignSpec, SolverSettings, campaign, design, load_cell
     from cardioemu.training import EmulatorModule, KerasRMSprop, TrainerSettings, fit
     from cardioemu.windowing import WindowRule, build_window_set
 
@@ -60,7 +60,7 @@ def train(data_dir: str, held: bool, epochs: int) -> None:
             self.found.append(self.samples / (self.last - self.begin))
 
     cell, folder = load_cell("akwaboah2021"), Path(data_dir)
-    traces = campaign(cell, design("factorial"), 5000.0, SolverSettings(), folder / "traces")
+    traces = campaign(CampaignSpec(cell, design("factorial"), 5000.0, SolverSettings(), folder / "traces"))
     windows = build_window_set(traces, WindowRule(length_ms=500.0, samples=10_000, count=4), folder / "windows")
     split = SplitRule(validation=0.01, test=0.01, duplicates="keep", batch_size=BATCH_SIZE, seed=0)
     data = WindowDataModule(windows, split)

@@ -15,8 +15,8 @@ from small_campaign import DURATION, files_of, finish, logged, oscillator, start
 from tiny_job import ROOT, RULE, SPLIT, TINY, environment, evaluate, metrics_of, run_cli
 
 from cardioemu.data import WindowDataModule
-from cardioemu.simulation import SolverSettings, campaign, design, load_cell
-from cardioemu.simulation.campaigns import plan, work
+from cardioemu.simulation import CampaignSpec, SolverSettings, campaign, design, load_cell
+from cardioemu.simulation.campaigns import plan, shard_work
 from cardioemu.tracking import Sqlite
 from cardioemu.windowing import build_window_set
 
@@ -38,7 +38,7 @@ def traces(tmp_path_factory):
     """The trace store of the tiny design."""
     cell = load_cell("akwaboah2021")
     solver = SolverSettings(threads=1)
-    return campaign(cell, design("sobol", n=24), 2500.0, solver, tmp_path_factory.mktemp("traces"))
+    return campaign(CampaignSpec(cell, design("sobol", n=24), 2500.0, solver, tmp_path_factory.mktemp("traces")))
 
 
 @pytest.fixture(scope="session")
@@ -131,14 +131,14 @@ def small_shards(monkeypatch):
 @pytest.fixture
 def simulated(monkeypatch):
     """The number of cells of every shard that is simulated, since the test began."""
-    counts, simulate = [], work.simulate
+    counts, simulate = [], shard_work.simulate
 
     def counting(cell, scales, duration_ms, *args, **kwargs):
         if duration_ms == DURATION:  # not those of the forecast
             counts.append(len(scales))
         return simulate(cell, scales, duration_ms, *args, **kwargs)
 
-    monkeypatch.setattr(work, "simulate", counting)
+    monkeypatch.setattr(shard_work, "simulate", counting)
     return counts
 
 

@@ -1,4 +1,4 @@
-"""What happens on a Dask worker in the tests, in place of the engine's own `_simulated`; workers import it by name."""
+"""Faults of Dask workers: replacements of the executor's `_simulate_shard`, which workers import by name."""
 
 import os
 import resource
@@ -9,84 +9,88 @@ from pathlib import Path
 
 from small_campaign import DURATION, MANY, SOLVER, files_of, oscillator
 
-from cardioemu.simulation import Executor, campaign
-from cardioemu.simulation.campaigns import plan, work
+from cardioemu.simulation import CampaignSpec, Executor, campaign
+from cardioemu.simulation.campaigns import plan, shard_work
 from cardioemu.simulation.campaigns.executors import dask
 
-SIMULATED = dask._simulated  # the engine's own
+SIMULATE_SHARD = dask._simulate_shard
 BAD = "shard-00001.parquet"
 LOG = "CARDIOEMU_TEST_LOG"
 CELLS = MANY[::2]  # 20 shards of 2
 
 
 def assert_same(store, other):
-    """Two stores of one campaign are the same to the byte, but for the order of the lines of their manifests."""
+    """Two stores of one campaign have the same bytes, except for the order of the manifest's lines."""
     assert files_of(store.folder.parent) == files_of(other.folder.parent)
-    assert store.facts == other.facts
+    assert store.metadata == other.metadata
     assert store.entries == other.entries
-    assert store.damaged() == {}
+    assert store.verify() == {}
     assert not list(store.folder.glob(".*.tmp"))
 
 
-def logged(sent, version, shard):
-    """Takes its time, and writes down who has simulated what once that is done."""
+def logged(pickled, version, task):
+    """Simulate slowly; log the shard and the process."""
     own = Path(os.environ[LOG]).with_suffix(f".{os.getpid()}")
     own.write_text(str(os.getpid()))
-    own.replace(own.with_suffix(".pid"))  # whole, whoever reads it
+    own.replace(own.with_suffix(".pid"))  # readers must not see half of it
     time.sleep(0.05)
-    written = SIMULATED(sent, version, shard)
+    written = SIMULATE_SHARD(pickled, version, task)
     with Path(os.environ[LOG]).open("a") as file:
-        file.write(f"{shard.name}\n")
+        file.write(f"{task.name}\n")
     return written
 
 
-def counted(sent, version, shard):
-    """Writes down how many cells are simulated."""
-    simulate = work.simulate
+def counted(pickled, version, task):
+    """Log the number of simulated cells."""
+    simulate = shard_work.simulate
 
     def counting(cell, scales, *args, **kwargs):
         with Path(os.environ[LOG]).open("a") as file:
             file.write(f"{len(scales)}\n")
         return simulate(cell, scales, *args, **kwargs)
 
-    work.simulate = counting
+    shard_work.simulate = counting
     try:
-        return SIMULATED(sent, version, shard)
+        return SIMULATE_SHARD(pickled, version, task)
     finally:
-        work.simulate = simulate
+        shard_work.simulate = simulate
 
 
-def dies(sent, version, shard):
-    if shard.name == BAD:
+def dies(pickled, version, task):
+    if task.name == BAD:
         os.kill(os.getpid(), signal.SIGKILL)
-    return SIMULATED(sent, version, shard)
+    return SIMULATE_SHARD(pickled, version, task)
 
 
-def raises(sent, version, shard):
-    if shard.name == BAD:
+def raises(pickled, version, task):
+    if task.name == BAD:
         raise RuntimeError("no\nluck")
-    return SIMULATED(sent, version, shard)
+    return SIMULATE_SHARD(pickled, version, task)
 
 
-def finds_a_full_disk(sent, version, shard):
-    """Files of this worker may have a thousand bytes, which the system refuses to exceed as it does on a full disk."""
-    if shard.name == BAD:
+def finds_a_full_disk(pickled, version, task):
+    """Limit files of this worker to 1000 bytes; the system refuses more, as on a full disk."""
+    if task.name == BAD:
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
-    return SIMULATED(sent, version, shard)
+    return SIMULATE_SHARD(pickled, version, task)
 
 
-def is_slow(sent, version, shard):
+def is_slow(pickled, version, task):
     Path(os.environ[LOG]).touch()
     time.sleep(0.5)
-    return SIMULATED(sent, version, shard)
+    return SIMULATE_SHARD(pickled, version, task)
 
 
-def main(folder, doing):
-    """Runs a campaign of 20 shards on two workers that do that; ends as `simulate.py` would."""
+def main(folder, fault):
+    """Run a campaign of 20 shards on two workers with a fault; exit as `simulate.py` would."""
     plan.CELL_MS_PER_SHARD = 2 * DURATION
-    dask._simulated = globals()[doing]
+    dask._simulate_shard = globals()[fault]
     try:
-        campaign(oscillator(Path(folder)), CELLS, DURATION, SOLVER, Path(folder), Executor(executor="dask", workers=2))
+        campaign(
+            CampaignSpec(
+                oscillator(Path(folder)), CELLS, DURATION, SOLVER, Path(folder), Executor(executor="dask", workers=2)
+            )
+        )
     except KeyboardInterrupt:
         sys.exit(130)

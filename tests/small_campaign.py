@@ -10,8 +10,8 @@ import numpy as np
 from small_cells import small_cell
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import SolverSettings, campaign, simulate
-from cardioemu.simulation.campaigns import plan, work
+from cardioemu.simulation import CampaignSpec, SolverSettings, campaign, simulate
+from cardioemu.simulation.campaigns import plan, shard_work
 
 # A relaxation oscillator of 2.5 s; with `a` above 1.5 it runs away.
 RATES = {"V": "if(a > 1.5, -V^2, 0.4 * (60 * tanh - V))", "x": "(V / 60 - 0.5 * x) / 60"}
@@ -44,12 +44,12 @@ def main(folder, log):
                 file.write(json.dumps(scales[:, 0].tolist()) + "\n")
         return traces
 
-    work.simulate = logging
+    shard_work.simulate = logging
     plan.CELL_MS_PER_SHARD = 2 * DURATION
     cell = oscillator(Path(log).parent)
     print("ready", flush=True)
     try:
-        campaign(cell, MANY, DURATION, SOLVER, Path(folder))
+        campaign(CampaignSpec(cell, MANY, DURATION, SOLVER, Path(folder)))
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

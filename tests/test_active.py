@@ -125,7 +125,7 @@ OWN = (
 
 def test_one_command_and_its_resumption(tmp_path):
     told = run_cli(*OWN, cwd=tmp_path)
-    assert "64 cells, 64 of them distinct, 48 simulated before" in told.stderr
+    assert "64 cells, 64 distinct, 48 of them copied from another campaign; " in told.stderr
     (folder,) = tmp_path.glob("runs/*/*")
     assert metrics_of(folder / "rounds" / "1")["test/cells"] > 0
     emulator = load_emulator(folder / "best.ckpt")

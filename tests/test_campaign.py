@@ -1,4 +1,4 @@
-"""Campaigns: what is simulated, how often, and what stands in the key of a trace store."""
+"""Campaigns: what is simulated, how often, and what the key of a trace store depends on."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,17 +10,20 @@ from small_campaign import DURATION, FAILING, SCALES, SOLVER
 from small_cells import small_cell
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import Executor, Pacing, campaign, design, load_cell
-from cardioemu.simulation.campaigns import forecast, forecast_campaign, plan, work
+from cardioemu.simulation import CampaignSpec, Executor, Pacing, campaign, design, load_cell
+from cardioemu.simulation.campaigns import forecast, forecast_campaign, plan, shard_work
 from cardioemu.simulation.solvers import rodas
-from cardioemu.windowing.build_set import COLUMNS
 
 pytestmark = pytest.mark.usefixtures("small_shards")
 
 
 def run(cell, folder, **changes):
-    return campaign(
-        **{"cell": cell, "scales": SCALES, "duration_ms": DURATION, "solver": SOLVER} | changes, folder=folder
+    return campaign(spec_of(cell, folder=folder, **changes))
+
+
+def spec_of(cell, **changes):
+    return CampaignSpec(
+        **{"cell": cell, "scales": SCALES, "duration_ms": DURATION, "solver": SOLVER, "folder": Path()} | changes
     )
 
 
@@ -35,18 +38,18 @@ def test_equal_scale_vectors_are_simulated_once(cell, tmp_path, simulated):
 def test_the_rays_are_311_simulations(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 2e6)
     scales = design("rays")
-    shards = plan._shards(scales, 5000.0)
+    shards = plan._split(scales, 5000.0)
     assert sum(len(shard.scales) for shard in shards) == 311
     cells = np.concatenate([shard.cells for shard in shards])
     assert sorted(cells) == list(range(341))
     for shard in shards:
-        np.testing.assert_array_equal(shard.scales[shard.of], scales[shard.cells])
+        np.testing.assert_array_equal(shard.scales[shard.scale_indices], scales[shard.cells])
 
 
 @pytest.mark.parametrize(("cells", "duration_ms", "sizes"), [(1000, 5000.0, {333, 334}), (41, 1e5, {13, 14})])
 def test_shards_are_of_equal_work(monkeypatch, cells, duration_ms, sizes):
     monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 2e6)
-    shards = plan._shards(np.random.default_rng(0).random((cells, 5)), duration_ms)
+    shards = plan._split(np.random.default_rng(0).random((cells, 5)), duration_ms)
     assert {len(shard.scales) for shard in shards} == sizes
     assert max(sizes) * duration_ms <= 2e6
 
@@ -54,21 +57,26 @@ def test_shards_are_of_equal_work(monkeypatch, cells, duration_ms, sizes):
 def test_second_run_does_not_simulate(cell, tmp_path, simulated):
     store = run(cell, tmp_path)
     simulated.clear()
-    for changes in ({}, {"solver": replace(SOLVER, threads=2)}, {"duration_ms": int(DURATION)}, {"engine": Executor()}):
+    for changes in (
+        {},
+        {"solver": replace(SOLVER, threads=2)},
+        {"duration_ms": int(DURATION)},
+        {"executor": Executor()},
+    ):
         assert run(cell, tmp_path, **changes).folder == store.folder
     assert simulated == []
 
 
-def test_interrupted_campaign_goes_on_where_it_was(cell, tmp_path, simulated, monkeypatch):
-    whole = work.simulate
+def test_an_interrupted_campaign_resumes(cell, tmp_path, simulated, monkeypatch):
+    simulate = shard_work.simulate
 
     def interrupted(*args, **kwargs):
         if len(simulated) == 2:
             raise KeyboardInterrupt
-        return whole(*args, **kwargs)
+        return simulate(*args, **kwargs)
 
     with monkeypatch.context() as context:
-        context.setattr(work, "simulate", interrupted)
+        context.setattr(shard_work, "simulate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(cell, tmp_path)
     finished = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/*.parquet")}
@@ -90,16 +98,9 @@ def test_failed_cells_are_counted_and_kept(cell, tmp_path, capsys):
 
 def test_a_recorded_quantity_with_the_name_of_a_column(tmp_path):
     cell = small_cell(tmp_path, {"V": 0, "status": 0}, {"V": "-V", "status": "-status"}, "a = 1", {"a": "m.a"})
-    with pytest.raises(UserError, match="two columns 'status', in the trace store or in tables made of it; give"):
-        campaign(cell, np.ones((1, 1)), 10.0, SOLVER, tmp_path / "traces", record=["status"])
+    with pytest.raises(UserError, match="simulator: got two columns 'status' in the trace store; rename"):
+        campaign(CampaignSpec(cell, np.ones((1, 1)), 10.0, SOLVER, tmp_path / "traces", record=["status"]))
     assert not (tmp_path / "traces").exists()
-
-
-@pytest.mark.parametrize("taken", [*COLUMNS, "emulator", "distance"])
-def test_a_conductance_with_the_name_of_a_column_of_another_table(tmp_path, taken):
-    cell = small_cell(tmp_path, {"V": 0}, {"V": "-a * V"}, "a = 1", {taken: "m.a"})
-    with pytest.raises(UserError, match=f"two columns '{taken}', in the trace store or in tables made of it; give"):
-        campaign(cell, np.ones((1, 1)), 10.0, SOLVER, tmp_path / "traces")
 
 
 # The forecast
@@ -108,25 +109,25 @@ def test_a_conductance_with_the_name_of_a_column_of_another_table(tmp_path, take
 def test_the_forecast_is_about_right(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 1e5)
     cell, scales = load_cell("akwaboah2021"), design("sobol", n=256)
-    told = forecast_campaign(cell, scales, 3000.0, SOLVER, tmp_path, Executor())
-    assert (told.cells, told.distinct, told.cell_s) == (256, 256, 768.0)
+    expected = forecast_campaign(CampaignSpec(cell, scales, 3000.0, SOLVER, tmp_path))
+    assert (expected.cells, expected.distinct, expected.cell_s) == (256, 256, 768.0)
     assert not list(tmp_path.iterdir())
-    store = campaign(cell, scales, 3000.0, SOLVER, tmp_path)
+    store = campaign(CampaignSpec(cell, scales, 3000.0, SOLVER, tmp_path))
     size = sum(shard.stat().st_size for shard in store.shards)
-    assert 0.7 < told.disk_bytes / size < 1.4
-    assert forecast_campaign(cell, scales, 3000.0, SOLVER, tmp_path, Executor()) is None
+    assert 0.7 < expected.disk_bytes / size < 1.4
+    assert forecast_campaign(CampaignSpec(cell, scales, 3000.0, SOLVER, tmp_path)) is None
 
 
-def test_the_forecast_of_what_is_left(cell, tmp_path):
+def test_the_forecast_of_missing_shards(cell, tmp_path):
     store = run(cell, tmp_path)
     store.shards[0].unlink()
-    told = forecast_campaign(cell, SCALES, DURATION, SOLVER, tmp_path, Executor())
-    assert (told.cells, told.distinct, told.cell_s) == (3, 2, 5.0)  # the control, twice, and the second
+    expected = forecast_campaign(spec_of(cell, folder=tmp_path))
+    assert (expected.cells, expected.distinct, expected.cell_s) == (3, 2, 5.0)  # the control, twice, and the second
 
 
 def test_a_disk_that_cannot_hold_it_stops_the_campaign(cell, tmp_path, monkeypatch, simulated):
     monkeypatch.setattr(forecast, "free_disk", lambda folder: 1000)
-    with pytest.raises(UserError, match=r"^data_dir: the traces will take .* but .* has 1e-06 GB free; make room"):
+    with pytest.raises(UserError, match=r"^data_dir: the traces need .* but .* has 1e-06 GB free; free disk space"):
         run(cell, tmp_path)
     assert simulated == []
     assert not list(tmp_path.glob("*/*.parquet"))
@@ -142,13 +143,14 @@ def test_a_disk_that_cannot_hold_it_stops_the_campaign(cell, tmp_path, monkeypat
         (7200.0, "about 2 h"),
     ],
 )
-def test_the_forecast_in_words(seconds, text):
-    told = forecast.Forecast(161051, 161051, 0, 805255.0, seconds, 3.9e9, 84 * 10**9, 4.6e8)
-    assert str(replace(told, known=1464)).startswith(
-        "161 051 cells, 161 051 of them distinct, 1 464 simulated before, "
+def test_the_forecast_as_text(seconds, text):
+    expected = forecast.Forecast(161051, 161051, 0, 805255.0, seconds, 3.9e9, 84 * 10**9, 4.6e8)
+    assert str(replace(expected, reused=1464)).startswith(
+        "161 051 cells, 161 051 distinct, 1 464 of them copied from another campaign; "
     )
-    assert str(told) == (
-        f"161 051 cells, 161 051 of them distinct, 805 255 s of cell life: {text}, "
+    assert str(replace(expected, cells=1, distinct=1)).startswith("1 cell, 1 distinct; ")
+    assert str(expected) == (
+        f"161 051 cells, 161 051 distinct; 805 255 s of simulated time: {text}, "
         "3.9 GB of disk (84 GB free), 0.46 GB of memory"
     )
 
@@ -156,8 +158,8 @@ def test_the_forecast_in_words(seconds, text):
 # The key
 
 
-def key(cell, scales=SCALES, duration_ms=DURATION, solver=SOLVER, record=()):
-    return plan.plan(cell, scales, duration_ms, solver, record, Path())[0].key
+def key(cell, **changes):
+    return plan.plan(spec_of(cell, **changes)).work.key
 
 
 def changed_file(cell, old, new):
@@ -188,14 +190,14 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_fact_of_a_campaign_is_in_its_key(cell, change):
+def test_every_input_of_a_campaign_is_in_its_key(cell, change):
     assert key(**{"cell": cell, **CHANGES[change](cell)}) != key(cell)
 
 
 def test_pacing_is_in_the_key(tmp_path):
     cell = small_cell(tmp_path, {"V": 0}, {"V": "a * pace - V"}, "a = 1\npace = 0 bind pace", {"a": "m.a"})
     paced = [replace(cell, protocol=Pacing(period, 1.0)) for period in (2.0, 3.0, 5 * DURATION, 6 * DURATION)]
-    keys = [key(c, np.ones((1, 1))) for c in (cell, *paced)]
+    keys = [key(c, scales=np.ones((1, 1))) for c in (cell, *paced)]
     assert len(set(keys)) == 4
     assert keys[3] == keys[4]  # a second stimulus after the end
 
@@ -210,8 +212,8 @@ def test_versions_are_in_the_key(cell, monkeypatch, where):
 def test_variants_have_their_own_keys():
     scales = design("sobol", n=2)
     variants = ["notebook", "program", "corrected"]
-    assert len({key(load_cell("akwaboah2021", variant), scales) for variant in variants}) == 3
-    assert key(load_cell("akwaboah2021"), scales) == key(load_cell("akwaboah2021", "program"), scales)
+    assert len({key(load_cell("akwaboah2021", variant), scales=scales) for variant in variants}) == 3
+    assert key(load_cell("akwaboah2021"), scales=scales) == key(load_cell("akwaboah2021", "program"), scales=scales)
 
 
 def test_threads_and_the_form_of_the_duration_are_not_in_the_key(cell):

@@ -1,4 +1,4 @@
-"""What the disk, a stop or another program does to a campaign, and what its next run makes of it."""
+"""Damage by the disk, an interruption or another program, and how the next run of the campaign repairs it."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 from small_campaign import DURATION, SCALES, SOLVER, files_of
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import TraceStore, campaign
+from cardioemu.simulation import CampaignSpec, TraceStore, campaign
 from cardioemu.simulation.store import manifest
 
 pytestmark = pytest.mark.usefixtures("small_shards")
@@ -19,7 +19,7 @@ SECOND = "shard-00001.parquet"
 
 @pytest.fixture
 def rerun(cell, tmp_path):
-    return lambda: campaign(cell, SCALES, DURATION, SOLVER, tmp_path)
+    return lambda: campaign(CampaignSpec(cell, SCALES, DURATION, SOLVER, tmp_path))
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def store(rerun):
 
 
 def flip(path):
-    """Alters a byte of the voltages: the middle of the file may lie between columns, where nothing is read."""
+    """Alter a byte of the voltages; the middle of the file may be between columns, where nothing is read."""
     content = bytearray(path.read_bytes())
     group = pq.ParquetFile(path).metadata.row_group(0)
     columns = [group.column(i) for i in range(group.num_columns)]
@@ -41,41 +41,44 @@ def halve(path):
     os.truncate(path, path.stat().st_size // 2)
 
 
-MENDED = {
-    "flipped byte": (flip, "was altered: its checksum is not the one it was written with; making it again"),
-    "truncated": (halve, "is torn: it has "),
-    "empty": (lambda path: path.write_bytes(b""), "is torn: it has 0 bytes of "),
-    "another shard": (lambda path: path.write_bytes((path.parent / "shard-00000.parquet").read_bytes()), "is torn"),
-    "deleted": (Path.unlink, None),  # nothing is said of what an interruption leaves too
+DAMAGE = {
+    "flipped byte": (flip, "was altered: its checksum is not that in the manifest; writing it again"),
+    "truncated": (halve, "is truncated or extended: it has "),
+    "empty": (lambda path: path.write_bytes(b""), "is truncated or extended: it has 0 bytes, but "),
+    "another shard": (
+        lambda path: path.write_bytes((path.parent / "shard-00000.parquet").read_bytes()),
+        "is truncated or extended",
+    ),
+    "deleted": (Path.unlink, None),  # as after an interruption: no message
 }
 
 
-@pytest.mark.parametrize("fault", MENDED)
-def test_a_faulty_shard_is_named_and_made_again(store, rerun, tmp_path, simulated, capsys, fault):
+@pytest.mark.parametrize("fault", DAMAGE)
+def test_a_faulty_shard_is_named_and_simulated_again(store, rerun, tmp_path, simulated, capsys, fault):
     before = files_of(tmp_path)
-    damage, sentence = MENDED[fault]
+    damage, sentence = DAMAGE[fault]
     damage(store.folder / SECOND)
     capsys.readouterr()
-    assert list(store.damaged()) == [SECOND]
+    assert list(store.verify()) == [SECOND]
     rerun()
     assert simulated == [2]
     assert files_of(tmp_path) == before
-    told = capsys.readouterr().err
-    assert (f"{store.folder / SECOND} {sentence}" in told) if sentence else "shard" not in told
-    assert store.damaged() == {}
+    err = capsys.readouterr().err
+    assert (f"{store.folder / SECOND} {sentence}" in err) if sentence else "shard" not in err
+    assert store.verify() == {}
 
 
 @pytest.mark.parametrize("fault", ["flipped byte", "truncated", "deleted"])
 def test_reading_a_faulty_shard_is_refused(store, fault):
-    MENDED[fault][0](store.folder / SECOND)
-    with pytest.raises(UserError, match=f"{SECOND} is damaged or gone .*; run its campaign again, which mends it"):
+    DAMAGE[fault][0](store.folder / SECOND)
+    with pytest.raises(UserError, match=f"{SECOND} is damaged or missing .*; re-run its campaign, which repairs it"):
         [trace for shard in store.shards for trace in store.traces(shard)]
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "shard-00009.parquet", "backup"])
 def test_a_foreign_file_is_named(store, rerun, simulated, name):
     (store.folder / name).write_text("mine")
-    with pytest.raises(UserError, match=f"{name} does not belong to the traces it lies among; move it away"):
+    with pytest.raises(UserError, match=f"{name} does not belong to the trace store; move it away"):
         rerun()
     assert (store.folder / name).read_text() == "mine"
     (store.folder / name).unlink()
@@ -83,7 +86,7 @@ def test_a_foreign_file_is_named(store, rerun, simulated, name):
     assert simulated == []
 
 
-def test_what_readers_pass_over_is_not_foreign(store, rerun, simulated):
+def test_files_that_readers_ignore_are_not_foreign(store, rerun, simulated):
     for name in ("_summary.txt", ".DS_Store", "_notes.md"):
         (store.folder / name).write_text("mine")
     rerun()
@@ -91,7 +94,7 @@ def test_what_readers_pass_over_is_not_foreign(store, rerun, simulated):
 
 
 def test_manifest_of_another_campaign(cell, store, rerun, tmp_path, simulated):
-    other = campaign(cell, SCALES[:3], DURATION, SOLVER, tmp_path)
+    other = campaign(CampaignSpec(cell, SCALES[:3], DURATION, SOLVER, tmp_path))
     simulated.clear()
     path = store.folder / "_manifest.jsonl"
     mine = path.read_bytes()
@@ -104,39 +107,39 @@ def test_manifest_of_another_campaign(cell, store, rerun, tmp_path, simulated):
     assert simulated == []
 
 
-def test_facts_of_another_campaign(cell, store, rerun, tmp_path):
-    other = campaign(cell, SCALES[:3], DURATION, SOLVER, tmp_path)
+def test_metadata_of_another_campaign(cell, store, rerun, tmp_path):
+    other = campaign(CampaignSpec(cell, SCALES[:3], DURATION, SOLVER, tmp_path))
     (store.folder / "_campaign.json").write_bytes((other.folder / "_campaign.json").read_bytes())
     with pytest.raises(UserError, match=r"_campaign.json belongs to another campaign; move it away"):
         rerun()
 
 
-@pytest.mark.parametrize(("content", "sentence"), [("{", "_campaign.json is damaged; making it again"), (None, "")])
-def test_facts_are_written_again(store, rerun, simulated, capsys, content, sentence):
-    path, facts = store.folder / "_campaign.json", store.facts
+@pytest.mark.parametrize(("content", "sentence"), [("{", "_campaign.json is damaged; writing it again"), (None, "")])
+def test_metadata_are_written_again(store, rerun, simulated, capsys, content, sentence):
+    path, metadata = store.folder / "_campaign.json", store.metadata
     path.unlink() if content is None else path.write_text(content)
     rerun()
     assert simulated == []
-    assert json.loads(path.read_text()) == facts
+    assert json.loads(path.read_text()) == metadata
     assert sentence in capsys.readouterr().err
 
 
-def test_a_torn_line_of_the_manifest(store, rerun, simulated):
+def test_a_truncated_line_of_the_manifest(store, rerun, simulated):
     path = store.folder / "_manifest.jsonl"
-    path.write_bytes(path.read_bytes()[:-20])  # the last shard is not listed any more
+    path.write_bytes(path.read_bytes()[:-20])  # the last shard is no longer listed
     rerun()
     assert simulated == [2]
     assert TraceStore(store.folder).verify() == {}
     assert len(TraceStore(store.folder)) == 7
 
 
-def test_a_lost_manifest(store, rerun, simulated):
+def test_a_deleted_manifest(store, rerun, simulated):
     (store.folder / "_manifest.jsonl").unlink()
     rerun()
-    assert simulated == [2, 2, 2]  # nothing says what the files should be
+    assert simulated == [2, 2, 2]  # the checksums are lost
 
 
-def test_a_whole_shard_is_read_once(store, rerun, monkeypatch):
+def test_an_intact_shard_is_read_once(store, rerun, monkeypatch):
     read, checksum = [], manifest.checksum
     monkeypatch.setattr(manifest, "checksum", lambda path: read.append(path.name) or checksum(path))
     (store.folder / SECOND).unlink()
@@ -144,10 +147,10 @@ def test_a_whole_shard_is_read_once(store, rerun, monkeypatch):
     assert sorted(read) == ["shard-00000.parquet", "shard-00002.parquet"]
 
 
-def test_left_over_temporary_files_are_removed(store, rerun, simulated):
-    torn = store.folder / ".shard-00001.parquet.0123abcd.tmp"
-    torn.write_bytes(b"PAR1 half")
+def test_temporary_files_of_a_kill_are_removed(store, rerun, simulated):
+    temporary = store.folder / ".shard-00001.parquet.0123abcd.tmp"
+    temporary.write_bytes(b"PAR1 half")
     (store.folder / SECOND).unlink()
     rerun()
     assert simulated == [2]
-    assert not torn.exists()
+    assert not temporary.exists()

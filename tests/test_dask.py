@@ -1,4 +1,4 @@
-"""Campaigns on Dask workers: the same store as without, also where workers are lost."""
+"""Campaigns on Dask workers: the same store as without them, also if workers are lost."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from small_campaign import DURATION, SOLVER, files_of, wait_for
 from tiny_job import environment
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import Executor, TraceStore, campaign
+from cardioemu.simulation import CampaignSpec, Executor, TraceStore, campaign
 from cardioemu.simulation.campaigns.executors import dask, workers
 
 TWO, ONE = (Executor(executor="dask", workers=workers) for workers in (2, 1))
@@ -30,33 +30,33 @@ def quick(monkeypatch, small_shards):
 
 @pytest.fixture
 def by_local(cell, small_shards, tmp_path_factory):
-    return campaign(cell, CELLS, DURATION, SOLVER, tmp_path_factory.mktemp("local"))
+    return campaign(CampaignSpec(cell, CELLS, DURATION, SOLVER, tmp_path_factory.mktemp("local")))
 
 
-def run(cell, folder, engine=TWO, scales=CELLS):
-    return campaign(cell, scales, DURATION, SOLVER, folder, engine)
+def run(cell, folder, executor=TWO, scales=CELLS):
+    return campaign(CampaignSpec(cell, scales, DURATION, SOLVER, folder, executor))
 
 
-def test_two_workers_give_the_same_store_as_none(cell, by_local, tmp_path, monkeypatch, capfd):
-    handed_out, hand_out = [], dask._Tasks.hand_out
+def test_two_workers_give_the_same_store(cell, by_local, tmp_path, monkeypatch, capfd):
+    running, assign = [], dask._Assignments.assign
 
-    def counting(self, waiting):
-        hand_out(self, waiting)
-        handed_out.append(len(self.out))
+    def counting(self, pending):
+        assign(self, pending)
+        running.append(len(self.running))
 
-    monkeypatch.setattr(dask._Tasks, "hand_out", counting)
+    monkeypatch.setattr(dask._Assignments, "assign", counting)
     assert_same(run(cell, tmp_path), by_local)
-    assert max(handed_out) == 2  # however many there are
-    told = capfd.readouterr().err
-    assert "40/40" in told
-    assert "Traceback" not in told
-    assert "distributed" not in told
+    assert max(running) == 2  # one shard per worker
+    err = capfd.readouterr().err
+    assert "40/40" in err
+    assert "Traceback" not in err
+    assert "distributed" not in err
 
 
-def test_a_worker_killed_half_way(cell, by_local, tmp_path, monkeypatch, capfd):
+def test_a_killed_worker(cell, by_local, tmp_path, monkeypatch, capfd):
     log, killed = tmp_path / "log", {}
     monkeypatch.setenv(dask_faults.LOG, str(log))
-    monkeypatch.setattr(dask, "_simulated", dask_faults.logged)
+    monkeypatch.setattr(dask, "_simulate_shard", dask_faults.logged)
 
     def kill():
         wait_for(lambda: log.exists() and len(log.read_text().splitlines()) >= 6)
@@ -74,32 +74,32 @@ def test_a_worker_killed_half_way(cell, by_local, tmp_path, monkeypatch, capfd):
     assert_same(store, by_local)
     simulated = Counter(log.read_text().splitlines())
     assert simulated.keys() == {shard.name for shard in store.shards}
-    assert simulated.total() <= 20 + 1  # but for what the lost worker had written and not told
+    assert simulated.total() <= 20 + 1  # one may have been written, but not reported, by the lost worker
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_shard_that_kills_its_workers_is_given_up_and_named(cell, tmp_path, monkeypatch, capfd):
-    """It is not handed out with others, which would be blamed for its deaths."""
+def test_a_shard_that_kills_its_workers_is_reported(cell, tmp_path, monkeypatch, capfd):
+    """No other shard is assigned to its worker, and blamed for the death of that."""
     few = CELLS[:8]
     with monkeypatch.context() as context:
-        context.setattr(dask, "_simulated", dask_faults.dies)
+        context.setattr(dask, "_simulate_shard", dask_faults.dies)
         with pytest.raises(UserError) as raised:
             run(cell, tmp_path / "traces", replace(TWO, retries=1), few)
     assert str(raised.value).startswith(
-        f"1 of 4 shards could not be simulated, the first is {dask_faults.BAD} (its worker tcp://127.0.0.1:"
+        f"campaign: 1 of 4 shards failed on each of 2 attempts, for example {dask_faults.BAD} (its worker tcp://127.0.0.1:"
     )
-    assert str(raised.value).endswith(" died, the last of 2 times); the others are kept: run the same command again")
+    assert str(raised.value).endswith(" died); the other shards are kept; re-run the command to try again")
     assert len(files_of(tmp_path / "traces")) == 3
-    told = capfd.readouterr().err
-    assert "Traceback" not in told
-    assert "distributed" not in told
+    err = capfd.readouterr().err
+    assert "Traceback" not in err
+    assert "distributed" not in err
     assert_same(run(cell, tmp_path / "traces", Executor(), few), run(cell, tmp_path / "local", Executor(), few))
 
 
-def test_a_shard_that_fails_takes_down_no_other(cell, by_local, tmp_path, monkeypatch):
-    reason = rf"1 of 20 shards .* {dask_faults.BAD} \(RuntimeError: no luck, the last of 4 times\); the others are kept"
+def test_a_failing_shard_does_not_stop_others(cell, by_local, tmp_path, monkeypatch):
+    reason = rf"1 of 20 shards failed on each of 4 attempts, .* {dask_faults.BAD} \(RuntimeError: no luck\); the other"
     with monkeypatch.context() as context:
-        context.setattr(dask, "_simulated", dask_faults.raises)
+        context.setattr(dask, "_simulate_shard", dask_faults.raises)
         with pytest.raises(UserError, match=reason):
             run(cell, tmp_path, ONE)
     assert len(files_of(tmp_path)) == 19
@@ -107,7 +107,7 @@ def test_a_shard_that_fails_takes_down_no_other(cell, by_local, tmp_path, monkey
 
 
 def test_a_full_disk_stops_all(cell, tmp_path, monkeypatch):
-    monkeypatch.setattr(dask, "_simulated", dask_faults.finds_a_full_disk)
+    monkeypatch.setattr(dask, "_simulate_shard", dask_faults.finds_a_full_disk)
     with pytest.raises(UserError, match=r"^data_dir: .* cannot be written to \(.*File too large"):
         run(cell, tmp_path, ONE)
     assert len(files_of(tmp_path)) < 19
@@ -115,7 +115,7 @@ def test_a_full_disk_stops_all(cell, tmp_path, monkeypatch):
 
 
 def test_a_worker_with_another_version(cell, tmp_path, monkeypatch):
-    monkeypatch.setattr(dask, "_version", lambda work: "of this machine")
+    monkeypatch.setattr(dask, "_code_version", lambda work: "of this machine")
     with pytest.raises(UserError, match=r"20 of 20 .* has another version of cardioemu or Myokit than this machine"):
         run(cell, tmp_path, replace(ONE, retries=0))
     assert files_of(tmp_path) == {}
@@ -133,10 +133,10 @@ def test_ctrl_c(begin, tmp_path):
     wait_for(lambda: process.poll() is not None or (log.exists() and files_of(tmp_path)))
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, told = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert "Traceback" not in told
-    assert "distributed" not in told
+    assert "Traceback" not in err
+    assert "distributed" not in err
     assert not list(tmp_path.glob("*/.*.tmp"))
 
 
@@ -144,33 +144,33 @@ def test_workers_of_a_scheduler_that_runs(cell, by_local, tmp_path):
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None, host="127.0.0.1") as cluster:
-        engine = Executor(executor="dask", cluster=cluster.scheduler_address)
-        assert_same(run(cell, tmp_path, engine), by_local)
-        assert cluster.scheduler.status.name == "running"  # it was not ours
+        executor = Executor(executor="dask", cluster=cluster.scheduler_address)
+        assert_same(run(cell, tmp_path, executor), by_local)
+        assert cluster.scheduler.status.name == "running"  # the campaign did not start it
 
 
 @pytest.mark.parametrize("end", ["workers", "scheduler"])
-def test_workers_that_are_gone(cell, by_local, tmp_path, monkeypatch, caplog, end):
+def test_workers_are_lost(cell, by_local, tmp_path, monkeypatch, caplog, end):
     from distributed import LocalCluster
 
     log = tmp_path / "log"
     monkeypatch.setenv(dask_faults.LOG, str(log))
     cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
-    engine = Executor(executor="dask", cluster=cluster.scheduler_address)
+    executor = Executor(executor="dask", cluster=cluster.scheduler_address)
 
     def leave():
         wait_for(log.exists)
         cluster.scale(0) if end == "workers" else cluster.close()
 
-    caplog.clear()  # what the cluster of this test has said of its own start
+    caplog.clear()  # messages of the start of this cluster
     with cluster, monkeypatch.context() as context:
-        context.setattr(workers, "GONE_S", 0.5)
+        context.setattr(workers, "LOST_S", 0.5)
         context.setattr(dask, "FETCH_S", 1.0)
-        context.setattr(dask, "_simulated", dask_faults.logged)
+        context.setattr(dask, "_simulate_shard", dask_faults.logged)
         leaver = threading.Thread(target=leave, daemon=True)
         leaver.start()
-        with pytest.raises(UserError, match=rf"the workers of {engine.cluster} are gone; what is finished is kept"):
-            run(cell, tmp_path / "traces", engine)
+        with pytest.raises(UserError, match=rf"all workers of {executor.cluster} are lost; finished shards are kept"):
+            run(cell, tmp_path / "traces", executor)
         leaver.join()
     assert len(files_of(tmp_path / "traces")) < 20
     assert not [record for record in caplog.records if record.name.startswith("distributed")]
@@ -190,26 +190,27 @@ def test_the_cluster_listens_to_this_machine_only(monkeypatch):
     assert listening == {"127.0.0.1"}
 
 
-def test_dask_is_imported_only_where_it_is_used():
+def test_dask_is_imported_only_if_it_is_used():
     code = "import sys, cardioemu.simulation; sys.exit(any(n in sys.modules for n in ('distributed', 'dask', 'torch')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @pytest.mark.parametrize("cluster", [None, "tcp://127.0.0.1:8786"])
-def test_a_store_opened_again_needs_no_workers(cell, by_local, cluster, monkeypatch):
-    monkeypatch.setattr(dask, "connected", None)
-    engine = TWO if cluster is None else Executor(executor="dask", cluster=cluster)
-    assert isinstance(run(cell, by_local.folder.parent, engine), TraceStore)
+def test_a_finished_store_needs_no_workers(cell, by_local, cluster, monkeypatch):
+    monkeypatch.setattr(dask, "connect_workers", None)
+    executor = TWO if cluster is None else Executor(executor="dask", cluster=cluster)
+    assert isinstance(run(cell, by_local.folder.parent, executor), TraceStore)
 
 
-def test_a_script_that_every_worker_would_run(tmp_path):
-    """A new worker imports the script it is started from: it is told, not waited for without end."""
+def test_a_script_without_a_main_guard(tmp_path):
+    """A new worker imports the script that started it; the campaign must report this, not wait forever."""
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\nfrom small_campaign import DURATION, SCALES, SOLVER, oscillator\n"
-        "from cardioemu.simulation import Engine, campaign\n"
-        f"campaign(oscillator(Path({str(tmp_path)!r})), SCALES, DURATION, SOLVER, Path({str(tmp_path / 'traces')!r}), "
-        "Engine(engine='dask', workers=1))\n"
+        "from cardioemu.simulation import CampaignSpec, Executor, campaign\n"
+        f"cell, folder = oscillator(Path({str(tmp_path)!r})), Path({str(tmp_path / 'traces')!r})\n"
+        "executor = Executor(executor='dask', workers=1)\n"
+        "campaign(CampaignSpec(cell, SCALES, DURATION, SOLVER, folder, executor))\n"
     )
     result = subprocess.run(
         [sys.executable, str(script)],
@@ -219,5 +220,5 @@ def test_a_script_that_every_worker_would_run(tmp_path):
         timeout=300,
     )
     assert result.returncode == 1
-    assert "a script that uses dask must do so below if __name__ == '__main__':" in result.stderr
+    assert "put the code of the script below if __name__ == '__main__':" in result.stderr
     assert "UserError: campaign.workers: 1 workers could not be started here (Nanny failed to start" in result.stderr

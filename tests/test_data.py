@@ -13,7 +13,7 @@ from tiny_job import RULE, SPLIT, whole
 from cardioemu import UserError
 from cardioemu.data import TEST, TRAIN, VALIDATION, Share, TrainingSet, WindowDataModule, split
 from cardioemu.data.training_set import EpochBatches
-from cardioemu.simulation import SolverSettings, campaign, design, load_cell
+from cardioemu.simulation import CampaignSpec, SolverSettings, campaign, design, load_cell
 from cardioemu.windowing import CycleRule, build_window_set
 
 SPLITS = {TRAIN, VALIDATION, TEST}
@@ -63,7 +63,9 @@ def repeated(tmp_path_factory):
     scales = design("sobol", n=16)
     scales = np.concatenate([scales, scales[:8]])
     store = campaign(
-        load_cell("akwaboah2021"), scales, 2500.0, SolverSettings(threads=1), tmp_path_factory.mktemp("repeated")
+        CampaignSpec(
+            load_cell("akwaboah2021"), scales, 2500.0, SolverSettings(threads=1), tmp_path_factory.mktemp("repeated")
+        )
     )
     return build_window_set(store, RULE, tmp_path_factory.mktemp("windows"))
 

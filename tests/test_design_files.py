@@ -77,7 +77,8 @@ ALLOWED = "allowed is 0 to 1e+06, where 1 is the control"
         ("table.csv", b'a,b\n1,"0,5"\n', "design.path: in {}, cell 0 has b = '0,5', which is not a number"),
         ("table.csv", b"a,b\n1,\xff\n", "design.path: in {}, cell 0 has b = b'\\xff', which is not a number"),
         ("table.parquet", {"a": [1, None], "b": [1, 1]}, "design.path: in {}, cell 1 has a = nan; " + ALLOWED),
-        ("table.parquet", {"a": [1, 1], "b": ["1", "x"]}, "design.path: in {}, cell 1 has b = 'x', which is not a number"),
+        ("table.parquet", {"a": [1, 1], "b": ["1", "x"]},
+         "design.path: in {}, cell 1 has b = 'x', which is not a number"),
         ("table.parquet", {"a": [1], "b": [[1]]}, "design.path: in {}, cell 0 has b = [1], which is not a number"),
     ],
 )  # fmt: skip

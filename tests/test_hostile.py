@@ -17,7 +17,7 @@ from test_references import cvodes_is_missing
 from test_training import Bomb
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import SolverSettings, TraceStore, campaign, design, load_cell, simulate
+from cardioemu.simulation import CampaignSpec, SolverSettings, TraceStore, campaign, design, load_cell, simulate
 from cardioemu.simulation.solvers.rodas.solve import generate
 
 SOUND = mmt({"V": -20, "n": 0.3}, {"V": "-g * (V + 80) * n", "n": "(1 - n) / 10"}, "g = 1")
@@ -130,7 +130,9 @@ def test_entities_of_cellml_do_not_explode(tmp_path):
 
 
 def test_pickles_in_a_store_are_not_read(tmp_path, capfd):
-    store = campaign(load_cell("akwaboah2021"), design("sobol", n=4), 1000.0, SolverSettings(), tmp_path / "traces")
+    store = campaign(
+        CampaignSpec(load_cell("akwaboah2021"), design("sobol", n=4), 1000.0, SolverSettings(), tmp_path / "traces")
+    )
     for path in sorted(store.folder.glob("[!.]*")):  # others say who holds it
         sound = path.read_bytes()
         path.write_bytes(pickle.dumps(Bomb()))
@@ -142,9 +144,9 @@ def test_pickles_in_a_store_are_not_read(tmp_path, capfd):
 
 
 def test_no_code_comes_out_of_data():
-    """Only Dask's engine reads pickles, which its own processes send each other; only equations become Python."""
+    """Only the Dask executor reads pickles, which its own processes send each other; only equations become Python."""
     readers = {p for p in FILES if calls(p, "loads") and "pickle" in third_party(p)}
-    assert readers == {SOURCE / "simulation" / "campaigns" / "engines" / "dask.py"}
+    assert readers == {SOURCE / "simulation" / "campaigns" / "executors" / "dask.py"}
     assert {p.parent.name for p in FILES if calls(p, "exec")} == {"simulation", "solvers"}
     for path in FILES:
         assert "eval" not in {getattr(function, "id", "") for function in calls(path, "eval")}

@@ -160,7 +160,7 @@ def test_simulate(job, tmp_path):
     assert samples == f"samples     {store.relative_to(tmp_path)}/_traces.png"
     assert (store / "_summary.txt").read_text().splitlines() == summary
     assert (store / "_traces.png").read_bytes().startswith(b"\x89PNG")
-    assert "24 cells, 24 of them distinct, 60 s of cell life: about " in result.stderr
+    assert "24 cells, 24 distinct; 60 s of simulated time: about " in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
     # Of the same content as the store that train.py made; other tests keep theirs beside it.
     key = run_of(job.folder, job.cwd).data.params["traces.key"]
@@ -170,7 +170,7 @@ def test_simulate(job, tmp_path):
 def test_dry_run_of_a_campaign(job, tmp_path, run_inside):
     tiny = ("design=sobol", "design.n=24", "simulator.duration_ms=2500", "dry_run=true")
     told = run_inside(*tiny, "campaign=slurm", "campaign.job.queue=short", cwd=tmp_path, script="simulate.py").stdout
-    assert told.startswith("24 cells, 24 of them distinct, 60 s of cell life: about ")
+    assert told.startswith("24 cells, 24 distinct; 60 s of simulated time: about ")
     assert "\n#SBATCH -p short\n" in told
     assert not list(tmp_path.iterdir())
     told = run_inside(*tiny, f"data_dir={job.cwd / 'data'}", cwd=tmp_path, script="simulate.py").stdout

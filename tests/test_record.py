@@ -165,7 +165,7 @@ def test_names(cell):
         (["zzzzzz"], "record: 'zzzzzz' is no state or variable of the model; known are m.V, m.amplitude, .*, V, x$"),
         (["engine.time"], "record: 'engine.time' is no state or variable of the model"),
         (["i_leak"], "record: 'i_leak' is no state or variable of the model; did you mean m.i_leak?"),
-        ("x", "record: got the text 'x', allowed is a list of names"),
+        ("x", "record: got the text 'x'; allowed is a list of names"),
     ],
 )
 def test_wrong_names(cell, record, message):

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,8 @@ from cardioemu.config.build import build
 from cardioemu.config.compose import compose_config, validate_command_line
 from cardioemu.jobs.train import train
 from cardioemu.settings.train import TrainSettings
-from cardioemu.simulation import Executor, Pacing, SolverSettings, campaign, design, load_cell, simulate
+from cardioemu.simulation import CampaignSpec, Executor, Pacing, SolverSettings, campaign, design, load_cell, simulate
+from cardioemu.simulation.campaigns import campaign_folder
 from cardioemu.simulation.solvers.rodas import compiler
 from cardioemu.tracking import job_key, provenance
 
@@ -103,15 +103,19 @@ def test_traces_that_may_not_be_read(monkeypatch, tmp_path):
     def forbidden(*_):
         raise PermissionError(13, "Permission denied", str(tmp_path / "traces"))
 
-    monkeypatch.setattr(import_module("cardioemu.simulation.campaigns.folder"), "refuse_foreign", forbidden)
+    monkeypatch.setattr(campaign_folder, "check_foreign_files", forbidden)
     with pytest.raises(UserError, match=rf"^data_dir: {tmp_path}/traces cannot be read \(Permission denied\); "):
-        campaign(load_cell("akwaboah2021"), np.ones((1, 5)), 10.0, SolverSettings(), tmp_path / "traces")
+        campaign(CampaignSpec(load_cell("akwaboah2021"), np.ones((1, 5)), 10.0, SolverSettings(), tmp_path / "traces"))
 
 
 def test_a_scheduler_that_wants_certificates(tmp_path):
     engine = Executor(executor="dask", cluster="tls://127.0.0.1:9")
     with pytest.raises(UserError, match=r"^campaign.cluster: there is no Dask scheduler at tls://127.0.0.1:9"):
-        campaign(load_cell("akwaboah2021"), np.ones((1, 5)), 10.0, SolverSettings(), tmp_path / "traces", engine)
+        campaign(
+            CampaignSpec(
+                load_cell("akwaboah2021"), np.ones((1, 5)), 10.0, SolverSettings(), tmp_path / "traces", engine
+            )
+        )
 
 
 def test_a_table_whose_names_are_not_utf_8(tmp_path):

@@ -1,4 +1,4 @@
-"""The trace store: what is in it, what reading costs, and that it is read without us."""
+"""The trace store: its content, what reading it costs, and other readers."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from small_campaign import DURATION, FAILING, SCALES, SOLVER
 
 from cardioemu.evaluation import biomarkers
-from cardioemu.simulation import TraceStore, campaign, design, load_cell, simulate
+from cardioemu.simulation import CampaignSpec, TraceStore, campaign, design, load_cell, simulate
 from cardioemu.simulation.campaigns import plan
 from cardioemu.simulation.solvers import rodas
 from cardioemu.simulation.store import shards
@@ -24,7 +24,7 @@ STEPS = ("step_time_ms", "step_voltage_mV", "step_dvdt_mV_per_ms")
 def store(cell, tmp_path_factory):
     with pytest.MonkeyPatch.context() as context:
         context.setattr(plan, "CELL_MS_PER_SHARD", 2 * DURATION)
-        return campaign(cell, SCALES, DURATION, SOLVER, tmp_path_factory.mktemp("traces"), record=RECORD)
+        return campaign(CampaignSpec(cell, SCALES, DURATION, SOLVER, tmp_path_factory.mktemp("traces"), record=RECORD))
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +36,16 @@ def exact(cell):
 def hundred(tmp_path_factory):
     """A store of one shard of several row groups."""
     folder = tmp_path_factory.mktemp("hundred")
-    return campaign(load_cell("akwaboah2021"), design("sobol", n=100), 5000.0, SOLVER, folder)
+    return campaign(CampaignSpec(load_cell("akwaboah2021"), design("sobol", n=100), 5000.0, SOLVER, folder))
 
 
 def traces_of(store):
     return dict(pair for shard in store.shards for pair in store.traces(shard))
 
 
-def assert_same(ours, theirs):
-    np.testing.assert_array_equal(ours, theirs)
-    assert ours.dtype == theirs.dtype
+def assert_same(one, other):
+    np.testing.assert_array_equal(one, other)
+    assert one.dtype == other.dtype
 
 
 def test_traces_come_back_exactly(store, exact):
@@ -100,7 +100,7 @@ def test_last_beats_are_those_of_the_biomarkers(hundred):
 def test_metadata(store):
     schema = pq.read_schema(store.shards[0])
     facts = json.loads(schema.metadata[b"cardioemu"])
-    assert facts == store.facts == json.loads((store.folder / "_campaign.json").read_text())
+    assert facts == store.metadata == json.loads((store.folder / "_campaign.json").read_text())
     assert (facts["scaled"], facts["duration_ms"], facts["cell"], facts["cells"]) == (["a", "b"], DURATION, "small", 7)
     assert (facts["solver"], facts["rtol"], facts["record"]) == (rodas.VERSION, 1e-4, RECORD)
     assert facts["model"].startswith("[[model]]")
@@ -139,7 +139,7 @@ def test_the_manifest_by_other_means(store):
 
 @pytest.fixture
 def groups_read(monkeypatch):
-    """The row groups that have been read, and how many there are, since the test began."""
+    """The row groups that the test has read, and their number in each opened file."""
     read = []
 
     class Watched(pq.ParquetFile):
@@ -174,13 +174,13 @@ def test_shards_are_read_one_row_group_at_a_time(hundred, groups_read):
 
 
 def test_folder_without_traces(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no trace store"):
+    with pytest.raises(FileNotFoundError, match="is not a trace store"):
         TraceStore(tmp_path)
 
 
-# Without us: run as a program of its own, as a user of these libraries would write it.
+# Other readers, as programs without cardioemu.
 
-WITHOUT_US = """
+OTHER_READER = """
 import sys
 folder = sys.argv[1]
 %s
@@ -213,8 +213,8 @@ print(len(trace["time_ms"]), float(trace["voltage_mV"][7]), trace["starts_ms"].t
 
 
 @pytest.mark.parametrize("code", [PANDAS, DUCKDB, DASK], ids=["pandas", "duckdb", "dask"])
-def test_readable_without_us(store, exact, code):
-    command = [sys.executable, "-I", "-c", WITHOUT_US % code, str(store.folder)]
+def test_other_readers(store, exact, code):
+    command = [sys.executable, "-I", "-c", OTHER_READER % code, str(store.folder)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     firing = sum(trace.label == "fires" for trace in exact)
     trace = exact[5]

@@ -9,7 +9,7 @@ from small_cells import small_cell
 from trace_shapes import dyadic_steps, recording_of, smooth_steps, trace_of
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import CellSettings, Pacing, campaign, design, load_cell, simulate
+from cardioemu.simulation import CampaignSpec, CellSettings, Pacing, campaign, design, load_cell, simulate
 
 
 @given(dyadic_steps(), st.floats(0, 1), st.floats(0, 1))
@@ -89,8 +89,8 @@ def test_wrong_transient(transient_ms):
 
 
 def test_campaign_keeps_what_comes_after(cell, tmp_path, small_shards):
-    store = campaign(cell, SCALES, DURATION - 600, SOLVER, tmp_path, transient_ms=600)
-    whole = campaign(cell, SCALES, DURATION, SOLVER, tmp_path)
+    store = campaign(CampaignSpec(cell, SCALES, DURATION - 600, SOLVER, tmp_path, transient_ms=600))
+    whole = campaign(CampaignSpec(cell, SCALES, DURATION, SOLVER, tmp_path))
     assert store.key != whole.key
     assert store.duration_ms == DURATION - 600
     assert store.metadata["transient_ms"] == 600

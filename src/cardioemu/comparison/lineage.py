@@ -1,7 +1,6 @@
 """Where an emulator comes from: its cell model, the cells it has seen, and the windows that it was trained on."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -9,7 +8,7 @@ from cardioemu.common.arrays import Scales
 from cardioemu.common.errors import UserError, construct
 from cardioemu.data import TEST, SplitRule, WindowDataModule
 from cardioemu.emulator import Emulator
-from cardioemu.simulation import Cell, CellSettings, Executor, SolverSettings, TraceStore, campaign
+from cardioemu.simulation import CampaignSpec, Cell, CellSettings, Executor, SolverSettings, TraceStore, campaign
 from cardioemu.windowing import build_window_set
 
 ADDRESS = "checkpoint"  # where a user finds what is wrong with any of this
@@ -106,23 +105,26 @@ def in_training_design(emulator: Emulator, scales: Scales) -> np.ndarray:
     return np.array([row.tobytes() in known for row in scales], dtype=bool)
 
 
-def trace_settings(emulator: Emulator) -> dict[str, Any]:
-    """Returns what `campaign` was told beside cells and length of the traces that an emulator was trained on."""
-    said = emulator.specification.simulator_arguments
-    return {"record": said["record"], "transient_ms": said["transient_ms"]}
-
-
-def training_windows(emulator: Emulator, cell: Cell, data_dir: Path, engine: Executor) -> WindowDataModule:
+def training_windows(emulator: Emulator, cell: Cell, data_dir: Path, executor: Executor) -> WindowDataModule:
     """Opens the windows that an emulator was trained on, simulated and cut again where they are not there.
 
     Args:
         emulator: the emulator.
         cell: its cell model (`cell_of`).
         data_dir: where traces and windows are kept.
-        engine: where cells are simulated.
+        executor: where cells are simulated.
     """
-    said = emulator.specification
-    solver, split = construct(SolverSettings, said.solver, ADDRESS), construct(SplitRule, said.split, ADDRESS)
-    where, duration_ms, kept = data_dir / "traces", said.simulator_arguments["duration_ms"], trace_settings(emulator)
-    traces = campaign(cell, said.design.numpy(), duration_ms, solver, where, engine, **kept)
-    return WindowDataModule(build_window_set(traces, emulator.window, data_dir / "windows"), split)
+    specification = emulator.specification
+    simulator = specification.simulator_arguments
+    spec = CampaignSpec(
+        cell,
+        specification.design.numpy(),
+        simulator["duration_ms"],
+        construct(SolverSettings, specification.solver, ADDRESS),
+        data_dir / "traces",
+        executor,
+        simulator["record"],
+        simulator["transient_ms"],
+    )
+    windows = build_window_set(campaign(spec), emulator.window, data_dir / "windows")
+    return WindowDataModule(windows, construct(SplitRule, specification.split, ADDRESS))

@@ -16,7 +16,6 @@ from cardioemu.comparison.lineage import (
     check_same_cell,
     check_trace_store,
     load_training_cell,
-    trace_settings,
     training_windows,
     transient_s,
 )
@@ -38,7 +37,7 @@ from cardioemu.evaluation import EvaluationResult, Section, error_table, render_
 from cardioemu.runtime.files import atomic_write
 from cardioemu.runtime.locks import folder_lock
 from cardioemu.settings.evaluate import EvaluateSettings
-from cardioemu.simulation import Cell, TraceStore, campaign
+from cardioemu.simulation import CampaignSpec, Cell, TraceStore, campaign
 from cardioemu.tracking import Run, provenance
 from cardioemu.windowing import WindowRule, WindowSet, build_window_set
 
@@ -119,8 +118,11 @@ def open_traces(settings: EvaluateSettings, cell: Cell, emulators: Emulators) ->
     longest_ms = max(emulator.specification.simulator_arguments["duration_ms"] for emulator in emulators.values())
     duration_ms, scales = settings.duration_ms or longest_ms, settings.design(scaled=cell.scaled)
     check_duration(duration_ms, emulators, "duration_ms")
-    folder = settings.data_dir / "traces"
-    return campaign(cell, scales, duration_ms, settings.solver, folder, settings.campaign, **trace_settings(first))
+    folder, simulator = settings.data_dir / "traces", first.specification.simulator_arguments
+    record, transient_ms = simulator["record"], simulator["transient_ms"]
+    return campaign(
+        CampaignSpec(cell, scales, duration_ms, settings.solver, folder, settings.campaign, record, transient_ms)
+    )
 
 
 def check_duration(duration_ms: float, emulators: Emulators, setting: str) -> None:

@@ -1,4 +1,4 @@
-"""What `simulate.py` is told."""
+"""Settings of the simulate job."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from cardioemu.common.arrays import Scales
 from cardioemu.simulation import (
+    CampaignSpec,
     Cell,
     CellSettings,
     Executor,
@@ -25,7 +26,7 @@ PARTS = ConfigDict(arbitrary_types_allowed=True)
 
 @dataclass(frozen=True, config=PARTS)
 class SimulateSettings:
-    """What `simulate.py` is told; `design` still wants the names of the scaled conductances."""
+    """Settings of the simulate job; `design` is a function of the names of the scaled conductances."""
 
     simulator: CellSettings
     design: Callable[..., Any]
@@ -35,7 +36,7 @@ class SimulateSettings:
     dry_run: bool
 
     def __post_init__(self) -> None:
-        _ = self.scales  # what is wrong with the design is told before anything runs
+        _ = self.scales  # an invalid design must be reported before any work starts
 
     @property
     def cell(self) -> Cell:
@@ -48,17 +49,22 @@ class SimulateSettings:
         return self.design(scaled=self.cell.scaled)
 
     def traces(self) -> TraceStore:
-        """Simulates the design, or opens the traces of the same campaign."""
-        return campaign(*self._of_campaign, engine=self.campaign, **self._kept)
+        """Simulate the design, or open the traces of the same campaign."""
+        return campaign(self._campaign_spec)
 
     def forecast(self) -> Forecast | None:
-        """Reckons what that would take; None where the traces are there."""
-        return forecast_campaign(*self._of_campaign, engine=self.campaign, **self._kept)
+        """Forecast the campaign; None if its traces exist already."""
+        return forecast_campaign(self._campaign_spec)
 
     @property
-    def _of_campaign(self) -> tuple[Cell, Scales, float, SolverSettings, Path]:
-        return self.cell, self.scales, self.simulator.duration_ms, self.solver, self.data_dir / "traces"
-
-    @property
-    def _kept(self) -> dict[str, Any]:
-        return {"record": self.simulator.record, "transient_ms": self.simulator.transient_ms}
+    def _campaign_spec(self) -> CampaignSpec:
+        return CampaignSpec(
+            self.cell,
+            self.scales,
+            self.simulator.duration_ms,
+            self.solver,
+            self.data_dir / "traces",
+            self.campaign,
+            self.simulator.record,
+            self.simulator.transient_ms,
+        )

@@ -1,14 +1,8 @@
-"""Campaigns: a design becomes a trace store, here or on a cluster."""
+"""Campaigns: simulate a design to a trace store, in this process or on a cluster."""
 
 from cardioemu.simulation.campaigns.campaign import campaign, forecast_campaign
+from cardioemu.simulation.campaigns.executor_settings import Executor
 from cardioemu.simulation.campaigns.forecast import Forecast
-from cardioemu.simulation.campaigns.settings import CellSettings, Executor, SolverSettings
+from cardioemu.simulation.campaigns.spec import CampaignSpec
 
-__all__ = [
-    "CellSettings",
-    "Executor",
-    "Forecast",
-    "SolverSettings",
-    "campaign",
-    "forecast_campaign",
-]
+__all__ = ["CampaignSpec", "Executor", "Forecast", "campaign", "forecast_campaign"]

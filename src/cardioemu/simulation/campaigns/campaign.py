@@ -1,127 +1,90 @@
-"""A campaign: one run of a design to a trace store, kept under a key of everything that determines it."""
+"""Campaigns: simulate a design to a trace store, whose key is a hash of all inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from cardioemu.common.arrays import Scales
-from cardioemu.common.errors import UserError
 from cardioemu.runtime.locks import disk_errors_as_user_error, folder_lock, permission_errors_as_user_error
 from cardioemu.runtime.progress import log_message, progress_bar
-from cardioemu.simulation.campaigns import folder as folders
-from cardioemu.simulation.campaigns.executors import EXECUTORS
-from cardioemu.simulation.campaigns.forecast import Forecast, check_room, forecast
-from cardioemu.simulation.campaigns.plan import plan
+from cardioemu.simulation.campaigns import campaign_folder
+from cardioemu.simulation.campaigns.executor_settings import Executor
+from cardioemu.simulation.campaigns.executors import dask, local
+from cardioemu.simulation.campaigns.forecast import Forecast, check_free_disk, make_forecast
+from cardioemu.simulation.campaigns.plan import Plan, plan
 from cardioemu.simulation.campaigns.reuse import find_reusable
-from cardioemu.simulation.campaigns.settings import Executor, SolverSettings
-from cardioemu.simulation.campaigns.work import CampaignSpec, ShardTask, WrittenShard
-from cardioemu.simulation.cell import Cell
+from cardioemu.simulation.campaigns.shard_work import ShardTask, ShardWork, WrittenShard
+from cardioemu.simulation.campaigns.spec import CampaignSpec
 from cardioemu.simulation.store import TraceStore
 from cardioemu.simulation.store.manifest import MISSING
-from cardioemu.simulation.store.store import FACTS
+from cardioemu.simulation.store.store import METADATA_FILE
 
 
-def campaign(
-    cell: Cell,
-    scales: Scales,
-    duration_ms: float | int,
-    solver: SolverSettings,
-    folder: Path,
-    engine: Executor | None = None,
-    record: Sequence[str] = (),
-    transient_ms: float | int = 0.0,
-) -> TraceStore:
-    """Simulates a design shard by shard, or opens the trace store of the same campaign.
+def campaign(spec: CampaignSpec) -> TraceStore:
+    """Simulate a design shard by shard, or open the trace store of the same campaign.
 
-    Finished shards of an interrupted campaign are kept if they still have their checksum; those that are torn, altered
-    or gone are simulated again. Cells that fail are stored with their status. Cells that another campaign of the folder
-    has under the same conditions are copied from its store. Another process that asks for the same campaign waits until
-    this one has ended.
-
-    Args:
-        cell: the cell model.
-        scales: the design (cells, scaled); equal rows are simulated once.
-        duration_ms: length of every trace.
-        solver: which solver, how accurately.
-        folder: where trace stores are kept; this one is in `NAME-KEY` below it.
-        engine: where the work is done; None: in this process.
-        record: states and variables to keep beside V.
-        transient_ms: how long each cell is simulated before its trace begins; nothing is kept of it.
+    Intact shards of an interrupted campaign are kept; missing, truncated or altered ones are simulated again. Failed
+    cells are stored with their status. Traces that another campaign of the folder has under the same conditions are
+    copied. A process that runs a campaign of another process waits until that has ended.
 
     Raises:
-        UserError: something foreign lies in the folder, the disk is too small or refuses, or shards have failed.
+        UserError: the folder holds a foreign file, the disk is too small or not writable, or shards have failed.
     """
-    work, shards, facts = plan(cell, scales, duration_ms, solver, record, folder, transient_ms)
+    planned = plan(spec)
+    work, tasks = planned.work, planned.tasks
     with permission_errors_as_user_error(work.folder):
-        folders.check_foreign_files(work.folder, shards)
-        faults = folders.check_integrity(work.folder, work.key, [FACTS, *shards])
+        campaign_folder.check_foreign_files(work.folder, tasks)
+        faults = campaign_folder.find_faults(work.folder, work.key, [METADATA_FILE, *tasks])
     if faults:
         with disk_errors_as_user_error(work.folder), folder_lock(work.folder, "simulated"):
-            faults = folders.check_integrity(work.folder, work.key, faults)  # the one who held it may have mended them
-            for name in (name for name, fault in faults.items() if fault != MISSING):
-                log_message(f"{work.folder / name} {faults[name]}; making it again")
-            if faults.pop(FACTS, None):
-                folders.write_metadata(work.folder, facts)
+            # Another process may have repaired some before this one got the lock.
+            faults = campaign_folder.find_faults(work.folder, work.key, faults)
+            for name, fault in faults.items():
+                if fault != MISSING:
+                    log_message(f"{work.folder / name} {fault}; writing it again")
+            if faults.pop(METADATA_FILE, None):
+                campaign_folder.write_metadata(work.folder, planned.metadata)
             if faults:
-                missing = [shards[name] for name in faults]
-                _run(_with_known(work, missing, facts), missing, engine or Executor())
+                _run(_with_reusable(planned, faults), [tasks[name] for name in faults], spec.executor)
     return TraceStore(work.folder)
 
 
-def forecast_campaign(
-    cell: Cell,
-    scales: Scales,
-    duration_ms: float | int,
-    solver: SolverSettings,
-    folder: Path,
-    engine: Executor,
-    record: Sequence[str] = (),
-    transient_ms: float | int = 0.0,
-) -> Forecast | None:
-    """Reckons what a campaign would take, from here on if it was begun before; None if it is finished.
-
-    Writes nothing; see `campaign` for the arguments.
-    """
-    work, shards, facts = plan(cell, scales, duration_ms, solver, record, folder, transient_ms)
-    with permission_errors_as_user_error(work.folder):
-        folders.check_foreign_files(work.folder, shards)
-        missing = [shards[name] for name in folders.check_integrity(work.folder, work.key, shards)]
-    return forecast(_with_known(work, missing, facts), missing, engine) if missing else None
+def forecast_campaign(spec: CampaignSpec) -> Forecast | None:
+    """Forecast time, disk and memory of the missing shards of a campaign; None if it is finished. Writes nothing."""
+    planned = plan(spec)
+    folder = planned.work.folder
+    with permission_errors_as_user_error(folder):
+        campaign_folder.check_foreign_files(folder, planned.tasks)
+        missing = campaign_folder.find_faults(folder, planned.work.key, planned.tasks)
+    if not missing:
+        return None
+    return make_forecast(_with_reusable(planned, missing), [planned.tasks[name] for name in missing], spec.executor)
 
 
-def _with_known(work: CampaignSpec, missing: list[ShardTask], facts: dict[str, Any]) -> CampaignSpec:
-    scales = [shard.scales for shard in missing]
-    return (
-        replace(work, known=find_reusable(np.concatenate(scales), facts["conditions"], work.folder))
-        if missing
-        else work
-    )
+def _with_reusable(planned: Plan, missing: Collection[str]) -> ShardWork:
+    scales = np.concatenate([planned.tasks[name].scales for name in missing])
+    reusable = find_reusable(scales, planned.metadata["conditions"], planned.work.folder)
+    return replace(planned.work, reusable=reusable)
 
 
-def _run(work: CampaignSpec, shards: list[ShardTask], engine: Executor) -> None:
-    ahead = forecast(work, shards, engine)
-    log_message(str(ahead))
-    check_room(ahead, work.folder)
+def _run(work: ShardWork, tasks: list[ShardTask], executor: Executor) -> None:
+    forecast = make_forecast(work, tasks, executor)
+    log_message(str(forecast))
+    check_free_disk(forecast, work.folder)
     failed = 0
-    with progress_bar(ahead.distinct, "simulate", "cell") as bar:
+    with progress_bar(forecast.distinct, "simulate", "cell") as bar:
 
-        def finished(written: WrittenShard) -> None:
+        def commit(written: WrittenShard) -> None:
             nonlocal failed
-            folders.commit(work.folder, written)
+            campaign_folder.commit(work.folder, written)
             failed += written.failed
             if failed:
                 bar.set_postfix(failed=failed)
 
-        def progress(done: int) -> None:
+        def show_progress(done: int) -> None:
             bar.update(done - bar.n)
 
-        lost = EXECUTORS[engine.executor](work, shards, engine, finished, progress)
-    if lost:
-        name, reason = next(iter(lost.items()))
-        raise UserError(
-            f"{len(lost)} of {len(shards)} shards could not be simulated, the first is {name} ({reason}); "
-            "the others are kept: run the same command again"
-        )
+        if executor.executor == "dask":
+            dask.run(work, tasks, executor, commit, show_progress)
+        else:
+            local.run(work, tasks, commit, show_progress)

@@ -1,4 +1,4 @@
-"""What a campaign will take, measured on a few of its cells before it begins."""
+"""Forecast of a campaign: time, disk and memory, measured on some of its cells before it begins."""
 
 import time
 from collections.abc import Sequence
@@ -12,34 +12,36 @@ import pyarrow as pa
 
 from cardioemu.common.errors import UserError
 from cardioemu.runtime.machine import available_cores, format_bytes, free_disk
-from cardioemu.simulation.campaigns.settings import Executor
-from cardioemu.simulation.campaigns.work import CampaignSpec, ShardTask
+from cardioemu.simulation.campaigns.executor_settings import Executor
+from cardioemu.simulation.campaigns.shard_work import ShardTask, ShardWork
 from cardioemu.simulation.store.columns import to_rows
-from cardioemu.simulation.store.shards import write
+from cardioemu.simulation.store.shards import write_shard
 
-PILOT_CELLS, PILOT_PART, PILOT_MS = 256, 10, 2000.0
-COPIES = 6  # of a shard's steps in memory at once: two shards of traces, the table of one, and what it is made from
-SPARE = 1.1  # the forecast of the disk is one
+# The pilot: 1 cell and a tenth of the others, at most 256, for 2 s.
+PILOT_CELLS, PILOT_FRACTION, PILOT_MS = 256, 10, 2000.0
+# Copies of a shard's steps in memory: two shards of traces, the table of one, and the arrays it is made of.
+COPIES = 6
+DISK_MARGIN = 1.1
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the shards that are to be simulated will take.
+    """Forecast for the missing shards of a campaign.
 
     Attributes:
-        cells: rows of the design.
-        distinct: scale vectors among them, each simulated once.
-        known: those of them that are only copied.
-        cell_s: simulated time of the others, in seconds.
-        seconds: of the clock.
-        disk_bytes: of the trace store.
-        free_bytes: of the disk.
-        memory_bytes: of one process, resident.
+        cells: number of cells.
+        distinct: number of distinct scale vectors; each is simulated once.
+        reused: number of those whose traces are copied from another campaign.
+        cell_s: simulated time of the others, in s.
+        seconds: wall time.
+        disk_bytes: size of the shards.
+        free_bytes: free bytes of the disk.
+        memory_bytes: resident memory of one process.
     """
 
     cells: int
     distinct: int
-    known: int
+    reused: int
     cell_s: float
     seconds: float
     disk_bytes: float
@@ -47,73 +49,74 @@ class Forecast:
     memory_bytes: float
 
     def __str__(self) -> str:
-        numbers = (self.cells, self.distinct, self.known, self.cell_s)
-        cells, distinct, known, cell_s = (f"{number:,.0f}".replace(",", " ") for number in numbers)
-        before = f", {known} simulated before" if self.known else ""
+        counts = (self.cells, self.distinct, self.reused, self.cell_s)
+        cells, distinct, reused, cell_s = (f"{count:,.0f}".replace(",", " ") for count in counts)
+        copied = f", {reused} of them copied from another campaign" if self.reused else ""
         return (
-            f"{cells} cells, {distinct} of them distinct{before}, {cell_s} s of cell life: "
-            f"about {_time(self.seconds)}, {format_bytes(self.disk_bytes)} of disk ({format_bytes(self.free_bytes)} free), "
-            f"{format_bytes(self.memory_bytes)} of memory"
+            f"{cells} {'cell' if self.cells == 1 else 'cells'}, {distinct} distinct{copied}; {cell_s} s of simulated "
+            f"time: about {_format_time(self.seconds)}, {format_bytes(self.disk_bytes)} of disk "
+            f"({format_bytes(self.free_bytes)} free), {format_bytes(self.memory_bytes)} of memory"
         )
 
 
-def _time(seconds: float | int) -> str:
+def _format_time(seconds: float | int) -> str:
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.2g} {unit}"
     return f"{max(seconds, 1):.0f} s"
 
 
-def forecast(work: CampaignSpec, shards: Sequence[ShardTask], engine: Executor) -> Forecast:
-    """Simulates some of the cells for some of the time, and reckons."""
-    scales = np.concatenate([shard.scales for shard in shards])
-    new = np.array([scale.tobytes() not in work.known for scale in scales])
-    count = min(PILOT_CELLS, 1 + len(scales) // PILOT_PART)
-    # At random: rows of a design at equal distances may be all of one kind.
+def make_forecast(work: ShardWork, tasks: Sequence[ShardTask], executor: Executor) -> Forecast:
+    """Simulate a pilot, some cells for a short time, and extrapolate."""
+    scales = np.concatenate([task.scales for task in tasks])
+    new = np.array([scale.tobytes() not in work.reusable for scale in scales])
+    count = min(PILOT_CELLS, 1 + len(scales) // PILOT_FRACTION)
+    # At random: equidistant rows of a factorial design may have the same scale.
     sample = np.random.default_rng(0).choice(scales, count, replace=False)
-    short = replace(work, duration_ms=min(PILOT_MS, work.duration_ms), transient_ms=0.0, known={})
+    pilot = replace(work, duration_ms=min(PILOT_MS, work.duration_ms), transient_ms=0.0, reusable={})
     threads = work.solver.threads or available_cores()
-    short.traces(sample[:1], threads)  # compiles
+    pilot.traces(sample[:1], threads)  # compiles the solver
     begin = time.perf_counter()
-    traces = short.traces(sample, threads)
-    ended = time.perf_counter()
+    traces = pilot.traces(sample, threads)
+    simulated = time.perf_counter()
     table = to_rows(work.schema, np.arange(count), sample, traces, np.arange(count))
-    disk_bytes = _size(table) - _size(table[:0])
-    thread_s = threads * (ended - begin) + time.perf_counter() - ended  # one thread makes and writes the rows
+    disk_bytes = _file_size(table) - _file_size(table[:0])
+    thread_s = threads * (simulated - begin) + time.perf_counter() - simulated  # one thread makes and writes the rows
 
-    kept = len(scales) * work.duration_ms / (count * short.duration_ms)
+    stored_ratio = len(scales) * work.duration_ms / (count * pilot.duration_ms)
     simulated_ms = work.transient_ms + work.duration_ms
-    more = kept * simulated_ms / work.duration_ms
-    rows = sum(len(shard.cells) for shard in shards)
-    # Workers have one thread each if nothing else is said, this process has one per core.
-    of_each = threads if engine.executor == "local" else work.solver.threads or 1
+    simulated_ratio = stored_ratio * simulated_ms / work.duration_ms
+    cells = sum(len(task.cells) for task in tasks)
+    # By default Dask workers have one thread each, and this process one per core.
+    threads_per_process = threads if executor.executor == "local" else work.solver.threads or 1
+    all_threads = threads_per_process * executor.processes(threads_per_process)
     return Forecast(
-        cells=rows,
+        cells=cells,
         distinct=len(scales),
-        known=int((~new).sum()),
+        reused=int((~new).sum()),
         cell_s=new.sum() * simulated_ms / 1000,
-        seconds=thread_s * more * new.mean() / (of_each * engine.processes(of_each)),
-        disk_bytes=disk_bytes * kept * rows / len(scales),
+        seconds=thread_s * simulated_ratio * new.mean() / all_threads,
+        disk_bytes=disk_bytes * stored_ratio * cells / len(scales),
         free_bytes=free_disk(work.folder),
-        memory_bytes=psutil.Process().memory_info().rss + COPIES * table.nbytes * more / len(shards),
+        memory_bytes=psutil.Process().memory_info().rss + COPIES * table.nbytes * simulated_ratio / len(tasks),
     )
 
 
-def check_room(expected: Forecast, folder: Path) -> None:
-    """Stops a campaign that the disk cannot hold.
+def check_free_disk(forecast: Forecast, folder: Path) -> None:
+    """Check that the disk can hold the traces of a campaign.
 
     Raises:
-        UserError: it cannot.
+        UserError: it is too small.
     """
-    if SPARE * expected.disk_bytes > expected.free_bytes:
+    if DISK_MARGIN * forecast.disk_bytes > forecast.free_bytes:
         raise UserError(
-            f"data_dir: the traces will take {format_bytes(expected.disk_bytes)}, but {folder} has "
-            f"{format_bytes(expected.free_bytes)} free; make room, give another data_dir, "
+            f"data_dir: the traces need {format_bytes(forecast.disk_bytes)}, but {folder} has "
+            f"{format_bytes(forecast.free_bytes)} free; free disk space, set another data_dir, "
             "or simulate fewer cells or a shorter time"
         )
 
 
-def _size(table: pa.Table) -> int:
+def _file_size(table: pa.Table) -> int:
     file = BytesIO()
-    write(table, file)
+    write_shard(table, file)
     return file.getbuffer().nbytes

@@ -1,4 +1,4 @@
-"""Traces that other campaigns have of the same cells under the same conditions: they are copied, not made again."""
+"""Reuse of traces that other campaigns have of the same cells under the same conditions."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from typing import NamedTuple
 from cardioemu.common.arrays import Scales
 from cardioemu.common.errors import UserError
 from cardioemu.simulation.store.shards import read_cells, read_traces
-from cardioemu.simulation.store.store import FACTS, TraceStore
+from cardioemu.simulation.store.store import METADATA_FILE, TraceStore
 from cardioemu.traces import Trace
 
 
 class TraceLocation(NamedTuple):
-    """Where a trace lies."""
+    """Shard and cell number of a trace."""
 
     shard: Path
     cell: int
@@ -23,54 +23,63 @@ class TraceLocation(NamedTuple):
 TraceLocations = Mapping[bytes, TraceLocation]
 
 
-def find_reusable(scales: Scales, conditions: str, here: Path) -> TraceLocations:
-    """Finds which cells lie in the trace stores beside that of a campaign, by the bytes of their scale vectors.
+def find_reusable(scales: Scales, conditions: str, campaign_folder: Path) -> TraceLocations:
+    """Find cells in the other trace stores next to that of a campaign.
 
     Args:
-        scales: of the cells that are looked for (cells, scaled).
-        conditions: what the facts of the other campaigns must say.
-        here: the folder of the campaign.
+        scales: scale vectors to find (cells, scaled).
+        conditions: `conditions` that the metadata of the other store must have.
+        campaign_folder: folder of the campaign.
+
+    Returns:
+        Bytes of a scale vector -> location of its trace.
     """
-    here, found = here.absolute(), dict[bytes, TraceLocation]()  # absolute: for workers that are somewhere else
+    campaign_folder = campaign_folder.absolute()  # workers may have another working directory
     wanted = {scale.tobytes() for scale in scales}
-    for facts in sorted(here.parent.glob(f"*/{FACTS}")):
-        with suppress(UserError, OSError):  # nothing is known of a store that cannot be read
-            if facts.parent != here and (store := TraceStore(facts.parent)).metadata.get("conditions") == conditions:
+    locations: dict[bytes, TraceLocation] = {}
+    for path in sorted(campaign_folder.parent.glob(f"*/{METADATA_FILE}")):
+        if path.parent == campaign_folder:
+            continue
+        with suppress(UserError, OSError):  # an unreadable store has nothing to reuse
+            store = TraceStore(path.parent)
+            if store.metadata.get("conditions") == conditions:
                 for name in store.entries:
-                    found |= _of_shard(store, name, wanted)
-    return found
+                    locations |= _find_in_shard(store, name, wanted)
+    return locations
 
 
-def _of_shard(store: TraceStore, name: str, wanted: set[bytes]) -> TraceLocations:
+def _find_in_shard(store: TraceStore, name: str, wanted: set[bytes]) -> TraceLocations:
     with suppress(UserError):
         shard = store.folder / name
         table = read_cells(shard, store.scaled)
         scales = (scale.tobytes() for scale in table[list(store.scaled)].to_numpy())
         cells = zip(scales, table["cell"].tolist(), strict=True)
-        found = {scale: TraceLocation(shard, cell) for scale, cell in cells if scale in wanted}
-        if found and not store.entries[name].fault(store.folder):
-            return found
+        locations = {scale: TraceLocation(shard, cell) for scale, cell in cells if scale in wanted}
+        if locations and not store.entries[name].find_fault(store.folder):
+            return locations
     return {}
 
 
 def read_reusable(
-    places: TraceLocations, scales: Scales, record: tuple[str, ...], duration_ms: float
+    locations: TraceLocations, scales: Scales, record: tuple[str, ...], duration_ms: float
 ) -> dict[int, Trace]:
-    """Reads traces of those cells that lie somewhere, by their numbers; what is damaged by now is left out.
+    """Read the traces of cells that have a location; a shard damaged since then is ignored.
 
     Args:
-        places: of cells that lie somewhere.
-        scales: of the cells that are wanted (cells, scaled).
-        record: states and variables kept beside V.
+        locations: bytes of a scale vector -> location of its trace.
+        scales: scale vectors of the cells (cells, scaled).
+        record: recorded states and variables.
         duration_ms: length of every trace.
+
+    Returns:
+        Row of `scales` -> trace.
     """
-    wanted: dict[Path, dict[int, int]] = defaultdict(dict)
-    for number, scale in enumerate(scales):
-        if place := places.get(scale.tobytes()):
-            wanted[place.shard][place.cell] = number
-    found: dict[int, Trace] = {}
-    for shard, numbers in wanted.items():
+    row_of_cell: dict[Path, dict[int, int]] = defaultdict(dict)
+    for row, scale in enumerate(scales):
+        if location := locations.get(scale.tobytes()):
+            row_of_cell[location.shard][location.cell] = row
+    traces: dict[int, Trace] = {}
+    for shard, rows in row_of_cell.items():
         with suppress(UserError):
-            traces = read_traces(shard, record, duration_ms)
-            found |= {numbers[cell]: trace for cell, trace in traces if cell in numbers}
-    return found
+            traces |= {rows[cell]: trace for cell, trace in read_traces(shard, record, duration_ms) if cell in rows}
+    return traces

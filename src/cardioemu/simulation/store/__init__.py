@@ -1,4 +1,4 @@
-"""The trace store on disk: rows, shards, manifest."""
+"""The trace store on disk: columns, shards, manifest."""
 
 from cardioemu.simulation.store.store import TraceStore
 

@@ -1,4 +1,4 @@
-"""What a row of a trace store holds: its columns with their units, and traces put into rows and taken out again."""
+"""Columns of a trace store with their units; conversion of traces to rows and back."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +14,6 @@ METADATA = b"cardioemu"
 OF_CELL = ("status", "label", "beats", "cl_ms", "apd90_ms")
 SINGLE = ("status", "starts_before")
 STEPS = ("time_ms", "voltage_mV", "dvdt_mV_per_ms")
-# By tables that have a column for each conductance beside their own: of windows, and of the errors of cells.
-TAKEN = ("outcome", "shard", "row", "begin_ms", "length_ms", "cycle_length_ms", "emulator", "distance")
 
 _LONG, _SHORT = pa.list_(pa.float64()), pa.list_(pa.float32())
 _FIELDS = (
@@ -34,20 +32,20 @@ _FIELDS = (
 
 
 def slope_column(recorded: str) -> str:
-    """Names the column with the time derivative of a recorded quantity."""
+    """Return the name of the column with the time derivative of a recorded quantity."""
     return f"{recorded} per ms"
 
 
-def schema(scaled: Sequence[str], record: Mapping[str, str], facts: Mapping[str, object]) -> pa.Schema:
-    """Returns the schema of every shard of a campaign: units in the metadata of its fields, `facts` as JSON in its own.
+def make_schema(scaled: Sequence[str], record: Mapping[str, str], metadata: Mapping[str, object]) -> pa.Schema:
+    """Return the schema of every shard of a campaign, with units in the metadata of its fields.
 
     Args:
         scaled: names of the scaled conductances.
         record: name of each recorded quantity -> its unit.
-        facts: what determined the campaign.
+        metadata: inputs of the campaign, stored as JSON in the metadata of the schema.
 
     Raises:
-        UserError: a scaled conductance or recorded quantity with the name of another column.
+        UserError: a scaled conductance or recorded quantity has the name of another column.
     """
     scales = [pa.field(name, pa.float64(), metadata={"unit": "1"}) for name in scaled]
     recorded = []
@@ -56,29 +54,32 @@ def schema(scaled: Sequence[str], record: Mapping[str, str], facts: Mapping[str,
         recorded += [pa.field(slope_column(name), _SHORT, metadata={"unit": f"{unit} per ms"})]
     fields = [pa.field("cell", pa.int64()), *scales, *_FIELDS, *recorded]
     names = [field.name for field in fields]
-    if twice := [n for n in [*scaled, *record] if names.count(n) > 1 or (n in scaled and n in TAKEN)]:
+    if duplicates := [name for name in [*scaled, *record] if names.count(name) > 1]:
         raise UserError(
-            f"simulator: there would be two columns {twice[0]!r}, in the trace store or in tables made of it; give the "
-            "quantity another name"
+            f"simulator: got two columns {duplicates[0]!r} in the trace store; rename the scaled conductance "
+            "(simulator.scaled) or do not record the quantity (simulator.record)"
         )
-    return pa.schema(fields, {METADATA: json.dumps(dict(facts)).encode()})
+    return pa.schema(fields, {METADATA: json.dumps(dict(metadata)).encode()})
 
 
-def to_rows(schema: pa.Schema, cells: np.ndarray, scales: Scales, traces: Sequence[Trace], of: np.ndarray) -> pa.Table:
-    """Puts traces into rows, one for each cell.
+def to_rows(
+    schema: pa.Schema, cells: np.ndarray, scales: Scales, traces: Sequence[Trace], trace_indices: np.ndarray
+) -> pa.Table:
+    """Convert traces to a table with one row per cell.
 
     Args:
-        schema: of the campaign.
-        cells: rows of the design (rows,).
-        scales: their scale vectors (rows, scaled).
-        traces: the distinct ones.
-        of: the index of each cell's trace (rows,).
+        schema: schema of the campaign.
+        cells: cell numbers (rows,).
+        scales: scale vectors of the cells (rows, scaled).
+        traces: distinct traces.
+        trace_indices: index of each cell's trace (rows,).
     """
     beats = [_last_beat(trace) for trace in traces]
+    # Readers other than `from_rows` need `starts_ms`; a `Trace` finds its starts itself.
     values: dict[str, Sequence[object]] = {
         "status": [trace.status for trace in traces],
         "label": [trace.label for trace in traces],
-        **{name: [b[name] for b in beats] for name in ("beats", "cl_ms", "apd90_ms")},
+        **{name: [beat[name] for beat in beats] for name in ("beats", "cl_ms", "apd90_ms")},
         "time_ms": [trace.step_time_ms for trace in traces],
         "voltage_mV": [trace.step_value for trace in traces],
         "dvdt_mV_per_ms": [trace.step_slope for trace in traces],
@@ -89,9 +90,10 @@ def to_rows(schema: pa.Schema, cells: np.ndarray, scales: Scales, traces: Sequen
     for name in traces[0].recorded:
         values[name] = [trace.recorded[name].step_value for trace in traces]
         values[slope_column(name)] = [trace.recorded[name].step_slope for trace in traces]
-    distinct = pa.table([pa.array(v, schema.field(n).type) for n, v in values.items()], list(values)).take(of)
-    design = dict(zip(schema.names, [cells, *scales.T], strict=False))
-    return pa.table({n: design.get(n, distinct[n] if n in values else None) for n in schema.names}, schema)
+    arrays = [pa.array(value, schema.field(name).type) for name, value in values.items()]
+    distinct = pa.table(arrays, list(values)).take(trace_indices)
+    own = dict(zip(schema.names, [cells, *scales.T], strict=False))  # `cell` and the scales are the first columns
+    return pa.table({name: own[name] if name in own else distinct[name] for name in schema.names}, schema)
 
 
 def _last_beat(trace: Trace) -> dict[str, float | int | None]:
@@ -104,26 +106,26 @@ def _last_beat(trace: Trace) -> dict[str, float | int | None]:
 
 
 def from_rows(table: pa.Table, record: Sequence[str], duration_ms: float) -> Iterator[tuple[int, Trace]]:
-    """Takes the traces out of some rows, each with the number of its cell."""
-    lists = {name: _ListColumn(table[name]) for name in trace_columns(record)}
-    of_cells = zip(*(table[name].to_pylist() for name in ("cell", *SINGLE)), strict=True)
-    for row, (cell, status, before) in enumerate(of_cells):
-        of_cell = {name: column[row] for name, column in lists.items()}
-        time_ms, voltage_mV, dvdt_mV_per_ms = (of_cell[name] for name in STEPS)
+    """Yield the cell number and trace of each row."""
+    columns = {name: _ListColumn(table[name]) for name in trace_columns(record)}
+    single_values = zip(*(table[name].to_pylist() for name in ("cell", *SINGLE)), strict=True)
+    for row, (cell, status, starts_before) in enumerate(single_values):
+        arrays = {name: column[row] for name, column in columns.items()}
+        time_ms, voltage_mV, slope = (arrays[name] for name in STEPS)
         recorded = {
-            name: Recording(time_ms, of_cell[name], of_cell[slope_column(name)], duration_ms, status) for name in record
+            name: Recording(time_ms, arrays[name], arrays[slope_column(name)], duration_ms, status) for name in record
         }
-        final = of_cell["final_state"]
-        yield cell, Trace(time_ms, voltage_mV, dvdt_mV_per_ms, duration_ms, status, recorded, final, before)
+        final = arrays["final_state"]
+        yield cell, Trace(time_ms, voltage_mV, slope, duration_ms, status, recorded, final, starts_before)
 
 
 def trace_columns(record: Sequence[str]) -> list[str]:
-    """Names the list columns that a trace is made of; those with one value are `SINGLE`."""
+    """Return the names of the list columns of a trace; its columns with one value are `SINGLE`."""
     return [*STEPS, "final_state", *record, *map(slope_column, record)]
 
 
 class _ListColumn:
-    """Rows of a list column as NumPy arrays, without a Python object per number."""
+    """Rows of a list column as NumPy arrays."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         array = column.combine_chunks()

@@ -1,4 +1,4 @@
-"""The trace store: a folder of Parquet shards with one row per cell, readable without us."""
+"""The trace store: a folder of Parquet shards with one row per cell, which any Parquet reader opens."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,25 +12,30 @@ from cardioemu.simulation.store.manifest import MANIFEST, Entry, read_manifest
 from cardioemu.simulation.store.shards import read_cells, read_traces
 from cardioemu.traces import Trace
 
-FACTS = "_campaign.json"
+METADATA_FILE = "_campaign.json"
 
 
 class TraceStore:
-    """The finished traces of one campaign, opened from its folder.
+    """Finished traces of one campaign, opened from its folder.
 
     Attributes:
-        facts: what determined the campaign: its key, cell model, solver, duration and versions.
-        entries: what the manifest says of each shard.
+        folder: the folder.
+        metadata: inputs of the campaign: its key, cell model, solver, duration and package versions.
+        key: key of the campaign.
+        duration_ms: length of every trace.
+        scaled: names of the scaled conductances.
+        record: names of the recorded quantities.
+        entries: manifest entries, by shard name.
 
     Raises:
-        FileNotFoundError: the folder holds no trace store.
-        UserError: its facts cannot be read, or its manifest is that of another campaign.
+        FileNotFoundError: the folder is not a trace store.
+        UserError: the metadata are damaged, or the manifest belongs to another campaign.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        if not (folder / FACTS).is_file() or not (folder / MANIFEST).is_file():
-            raise FileNotFoundError(f"{folder} holds no trace store")
+        if not (folder / METADATA_FILE).is_file() or not (folder / MANIFEST).is_file():
+            raise FileNotFoundError(f"{folder} is not a trace store")
         self.metadata = read_metadata(folder)
         try:
             self.key = str(self.metadata["key"])
@@ -38,7 +43,7 @@ class TraceStore:
             self.scaled: tuple[str, ...] = tuple(self.metadata["scaled"])
             self.record: tuple[str, ...] = tuple(self.metadata["record"])
         except (KeyError, TypeError, ValueError) as error:
-            raise _damaged(folder / FACTS, error) from error
+            raise _damaged(folder / METADATA_FILE, error) from error
         self.entries: dict[str, Entry] = read_manifest(folder, self.key)
 
     def __len__(self) -> int:
@@ -50,49 +55,50 @@ class TraceStore:
         return [self.folder / name for name in self.entries]
 
     def cells(self, shards: Sequence[Path] | None = None) -> pd.DataFrame:
-        """Reads what is known of every cell, or of those of some shards, but its trace: one row per row of the design.
+        """Read all columns except the traces, one row per cell of all shards or of some.
 
-        Columns: `cell`, the scales, `status`, `label`, `beats` (complete ones), and `cl_ms` and `apd90_ms` of the last.
+        Columns: `cell`, the scales, `status`, `label`, `beats` (complete ones), and `cl_ms` and `apd90_ms` of the last
+        beat.
 
         Raises:
-            UserError: none is finished, or a shard is damaged.
+            UserError: no shard is finished, or a shard is damaged.
         """
         if not self.entries:
-            raise UserError(f"{self.folder / MANIFEST} names no finished shard; run the campaign again")
+            raise UserError(f"{self.folder / MANIFEST} lists no finished shard; re-run the campaign")
         tables = [read_cells(shard, self.scaled) for shard in (self.shards if shards is None else shards)]
         return pd.concat(tables, ignore_index=True).sort_values("cell", ignore_index=True)
 
     def traces(self, shard: Path) -> Iterator[tuple[int, Trace]]:
-        """Reads the traces of one shard, each with the number of its cell; memory holds about 1 MB of them at once."""
+        """Yield cell number and trace of each cell of one shard; about 1 MB is in memory at a time."""
         return read_traces(shard, self.record, self.duration_ms)
 
     def trace(self, cell: int) -> Trace:
-        """Reads the trace of one cell, and little else.
+        """Read the trace of one cell.
 
         Raises:
-            KeyError: no finished shard holds that cell.
+            KeyError: no finished shard holds the cell.
         """
         for name, entry in self.entries.items():
             if entry.first <= cell <= entry.last:
-                found = dict(read_traces(self.folder / name, self.record, self.duration_ms, cell))
-                if cell in found:
-                    return found[cell]
+                traces = dict(read_traces(self.folder / name, self.record, self.duration_ms, cell))
+                if cell in traces:
+                    return traces[cell]
         raise KeyError(f"{self.folder} has no cell {cell}")
 
     def verify(self) -> dict[str, str]:
-        """Holds every shard against its checksum and says of those that fail what is wrong."""
-        faults = {name: entry.fault(self.folder) for name, entry in self.entries.items()}
+        """Compare every shard with its checksum; return the fault of each damaged shard by its name."""
+        faults = {name: entry.find_fault(self.folder) for name, entry in self.entries.items()}
         return {name: fault for name, fault in faults.items() if fault is not None}
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """Reads what determined the campaign of a folder.
+    """Read the inputs of the campaign of a folder.
 
     Raises:
-        FileNotFoundError: there is none.
-        UserError: it is damaged.
+        FileNotFoundError: there are none.
+        UserError: they are damaged.
     """
-    path = folder / FACTS
+    path = folder / METADATA_FILE
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (TypeError, ValueError) as error:
@@ -100,4 +106,4 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path} is damaged ({error!r}); run the campaign again, which mends it")
+    return UserError(f"{path} is damaged ({error!r}); re-run the campaign, which repairs it")

@@ -1,7 +1,1 @@
-"""Where the shards of a campaign are simulated: an engine takes them from a list and hands them back written."""
-
-from cardioemu.simulation.campaigns.executors import dask, local
-
-EXECUTORS = {"local": local.run, "dask": dask.run}
-
-__all__ = ["EXECUTORS"]
+"""Executors: simulate and write the shards of a campaign, in this process or on Dask workers."""

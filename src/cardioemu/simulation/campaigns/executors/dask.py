@@ -1,10 +1,10 @@
-"""The shards of a campaign on Dask workers, one shard per task: traces are written where they are made."""
+"""The Dask executor: one task per shard; workers write their shards themselves (docs/decisions/0010)."""
 
 import errno
 import pickle
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
@@ -14,150 +14,148 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cardioemu.common.errors import UserError
 from cardioemu.runtime.files import content_key
+from cardioemu.simulation.campaigns.executor_settings import Executor
 from cardioemu.simulation.campaigns.executors.workers import POLL_S, Workers, connect_workers, workers_lost_error
-from cardioemu.simulation.campaigns.settings import Executor
-from cardioemu.simulation.campaigns.work import CampaignSpec, ShardTask, WrittenShard
+from cardioemu.simulation.campaigns.shard_work import ShardTask, ShardWork, WrittenShard
 from cardioemu.simulation.solvers import SOLVERS
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 FETCH_S = 5.0
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what every other worker would find as well
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # every other worker would get the same error
 
 
-class Task(NamedTuple):
-    """A shard that a worker was given."""
+class Assignment(NamedTuple):
+    """A shard that a worker simulates."""
 
-    shard: ShardTask
+    task: ShardTask
     worker: str
     future: "Future"
 
 
 def run(
-    work: CampaignSpec,
-    shards: Iterable[ShardTask],
-    engine: Executor,
-    finished: Callable[[WrittenShard], None],
-    progress: Callable[[int], None],
-) -> dict[str, str]:
-    """Simulates shards on workers that see the campaign's folder.
+    work: ShardWork,
+    tasks: Collection[ShardTask],
+    executor: Executor,
+    commit: Callable[[WrittenShard], None],
+    show_progress: Callable[[int], None],
+) -> None:
+    """Simulate shards on workers that can access the folder of the campaign.
 
     Args:
-        work: what all of them share.
-        shards: the shards to simulate.
-        engine: which workers, and how often a shard is tried again.
-        finished: called in this process with every shard that is written.
-        progress: called with the number of distinct cells simulated so far.
-
-    Returns:
-        Name of each shard that could not be simulated -> why.
+        work: what all shards share.
+        tasks: the shards.
+        executor: settings of the workers.
+        commit: function that is called in this process with every written shard.
+        show_progress: function that is called with the number of distinct cells simulated so far.
 
     Raises:
-        UserError: no workers, or none any more.
+        UserError: there are no workers, all workers are lost, or a shard has failed more than `executor.retries` times.
         OSError: the disk is full.
     """
-    done, waiting, failures, lost = 0, deque(shards), Counter[str](), dict[str, str]()
-    with connect_workers(engine, work.solver.threads or 1) as client:
-        tasks = _Tasks(client, engine, work)
-        while waiting or tasks.out:
-            tasks.hand_out(waiting)
-            for shard, outcome in tasks.ended():
-                if isinstance(outcome, WrittenShard):
-                    finished(outcome)
-                    done += len(shard.scales)
-                    progress(done)
-                elif failures[shard.name] < engine.retries:
-                    failures[shard.name] += 1
-                    waiting.append(shard)
+    done, pending, attempts, failures = 0, deque(tasks), Counter[str](), dict[str, str]()
+    with connect_workers(executor, work.solver.threads or 1) as client:
+        assignments = _Assignments(client, executor, work)
+        while pending or assignments.running:
+            assignments.assign(pending)
+            for task, result in assignments.finished():
+                attempts[task.name] += 1
+                if isinstance(result, WrittenShard):
+                    commit(result)
+                    done += len(task.scales)
+                    show_progress(done)
+                elif attempts[task.name] <= executor.retries:
+                    pending.append(task)
                 else:
-                    lost[shard.name] = f"{outcome}, the last of {engine.retries + 1} times"
-    return lost
+                    failures[task.name] = result
+    if failures:
+        name, reason = next(iter(failures.items()))
+        raise UserError(
+            f"campaign: {len(failures)} of {len(tasks)} shards failed on each of {executor.retries + 1} attempts, for "
+            f"example {name} ({reason}); the other shards are kept; re-run the command to try again"
+        )
 
 
-class _Tasks:
-    """The shards that workers have: one for each of their threads.
+class _Assignments:
+    """The shards that workers simulate, one per worker thread."""
 
-    Each is given to a worker by name. The scheduler would place it behind others, and a worker that dies would be
-    blamed on those that only waited there.
-    """
+    def __init__(self, client: "Client", executor: Executor, work: ShardWork) -> None:
+        self.client, self.cluster, self.workers = client, executor.cluster, Workers(client, executor)
+        self.running, self.done = dict[Any, Assignment](), Queue["Future"]()
+        # A task of its own: every worker fetches its result once, and it is repeated if all workers that have it die.
+        self.pickled = client.submit(bytes, pickle.dumps(replace(work, folder=work.folder.absolute())), pure=False)
+        self.version = _code_version(work)
 
-    def __init__(self, client: "Client", engine: Executor, work: CampaignSpec) -> None:
-        self.client, self.cluster, self.workers = client, engine.cluster, Workers(client, engine)
-        self.out, self.over = dict[Any, Task](), Queue["Future"]()
-        # A task of its own, whose result every worker fetches once, and which is made again if all who have it die.
-        self.sent = client.submit(bytes, pickle.dumps(replace(work, folder=work.folder.absolute())), pure=False)
-        self.version = _version(work)
-
-    def hand_out(self, waiting: deque[ShardTask]) -> None:
-        """Gives shards to the threads that have none."""
-        for worker in self.workers.free(Counter(task.worker for task in self.out.values())):
-            if not waiting:
+    def assign(self, pending: deque[ShardTask]) -> None:
+        """Assign shards to idle threads."""
+        for worker in self.workers.idle(Counter(assignment.worker for assignment in self.running.values())):
+            if not pending:
                 return
-            shard = waiting.popleft()
-            future = self.client.submit(_simulated, self.sent, self.version, shard, workers=[worker], pure=False)
-            self.out[future.key] = Task(shard, worker, future)
-            future.add_done_callback(self.over.put)
+            task = pending.popleft()
+            future = self.client.submit(_simulate_shard, self.pickled, self.version, task, workers=[worker], pure=False)
+            self.running[future.key] = Assignment(task, worker, future)
+            future.add_done_callback(self.done.put)
 
-    def ended(self) -> Iterator[tuple[ShardTask, WrittenShard | str]]:
-        """Yields shards that are over, or whose worker is, each with what was written or why nothing was.
+    def finished(self) -> Iterator[tuple[ShardTask, WrittenShard | str]]:
+        """Yield shards that have finished or whose worker is lost, with the written shard or the reason of the failure.
 
         Raises:
-            UserError: the scheduler has gone.
+            UserError: the scheduler is lost.
             OSError: the disk is full.
         """
         with suppress(Empty):
-            key = self.over.get(timeout=POLL_S).key
-            if key in self.out:  # or else its worker was lost before, and another has the shard
-                task = self.out.pop(key)
-                yield task.shard, _outcome(task, self.cluster)
-        for key in [key for key, task in self.out.items() if task.worker not in self.workers.alive]:
-            task = self.out.pop(key)
-            task.future.cancel()
-            yield task.shard, _died(task)
+            key = self.done.get(timeout=POLL_S).key
+            if key in self.running:  # otherwise its worker was lost before, and another has the shard
+                assignment = self.running.pop(key)
+                yield assignment.task, _fetch(assignment, self.cluster)
+        for key in [key for key, assignment in self.running.items() if assignment.worker not in self.workers.alive]:
+            assignment = self.running.pop(key)
+            assignment.future.cancel()
+            yield assignment.task, _worker_died(assignment)
 
 
-def _outcome(task: Task, cluster: str) -> WrittenShard | str:
-    if task.future.status == "error":
-        error = task.future.exception()
+def _fetch(assignment: Assignment, cluster: str) -> WrittenShard | str:
+    if assignment.future.status == "error":
+        error = assignment.future.exception()
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
     try:
-        result: WrittenShard | OSError = task.future.result(timeout=FETCH_S)
+        result: WrittenShard | OSError = assignment.future.result(timeout=FETCH_S)
     except CancelledError as error:
         raise workers_lost_error(cluster) from error
-    except TimeoutError:  # between writing the shard and telling of it
-        return _died(task)
+    except TimeoutError:  # the worker died after it had written the shard
+        return _worker_died(assignment)
     if isinstance(result, OSError):
         raise result
     return result
 
 
-def _died(task: Task) -> str:
-    return f"its worker {task.worker} died"
+def _worker_died(assignment: Assignment) -> str:
+    return f"its worker {assignment.worker} died"
 
 
-def _simulated(sent: bytes, version: str, shard: ShardTask) -> WrittenShard | OSError:
-    """What a worker does; an error that is returned, not raised, stops the campaign."""
-    work = _received(sent, version)
-    traces = work.traces(shard.scales, work.solver.threads or 1)
+def _simulate_shard(pickled: bytes, version: str, task: ShardTask) -> WrittenShard | OSError:
+    """Simulate and write a shard on a worker; an error that is returned, not raised, stops the campaign."""
+    work = _unpickle(pickled, version)
+    traces = work.traces(task.scales, work.solver.threads or 1)
     try:
-        return work.write(shard, traces)
+        return work.write(task, traces)
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in DISK_FULL:
             return error
         raise
 
 
 @lru_cache(maxsize=1)
-def _received(sent: bytes, version: str) -> CampaignSpec:
-    work = pickle.loads(sent)
-    assert isinstance(work, CampaignSpec)
-    if _version(work) != version:
+def _unpickle(pickled: bytes, version: str) -> ShardWork:
+    work = pickle.loads(pickled)
+    assert isinstance(work, ShardWork)
+    if _code_version(work) != version:
         raise UserError(f"{socket.gethostname()} has another version of cardioemu or Myokit than this machine")
     return work
 
 
-def _version(work: CampaignSpec) -> str:
-    """Returns a hash of what another version of the code would change: all machines must give the same traces."""
+def _code_version(work: ShardWork) -> str:
+    """Return a hash of the generated solver, which must be the same on all machines."""
     solver = SOLVERS[work.solver.name]
     return content_key("worker", solver=solver.VERSION, source=solver.generate(work.cell))

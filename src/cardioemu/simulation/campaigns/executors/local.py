@@ -1,49 +1,42 @@
-"""The shards of a campaign one after another, on the threads of this process."""
+"""The local executor: shards one after another, on the threads of this process."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from cardioemu.simulation.campaigns.settings import Executor
-from cardioemu.simulation.campaigns.work import CampaignSpec, ShardTask, WrittenShard
+from cardioemu.simulation.campaigns.shard_work import ShardTask, ShardWork, WrittenShard
 
 
 def run(
-    work: CampaignSpec,
-    shards: Iterable[ShardTask],
-    engine: Executor,
-    finished: Callable[[WrittenShard], None],
-    progress: Callable[[int], None],
-) -> dict[str, str]:
-    """Simulates shards; while one is written, the next is simulated already.
+    work: ShardWork,
+    tasks: Iterable[ShardTask],
+    commit: Callable[[WrittenShard], None],
+    show_progress: Callable[[int], None],
+) -> None:
+    """Simulate shards; each is written while the next is simulated.
 
     Args:
-        work: what all of them share.
-        shards: the shards to simulate.
-        engine: nothing of it matters here.
-        finished: called with every shard that is written.
-        progress: called now and then with the number of distinct cells simulated so far.
-
-    Returns:
-        An empty mapping: an error that stops a shard is raised.
+        work: what all shards share.
+        tasks: the shards.
+        commit: function that is called with every written shard.
+        show_progress: function that is called with the number of distinct cells simulated so far.
     """
     done = 0
     writing: list[Future[WrittenShard]] = []
 
-    def of_shard(cells: int) -> None:
-        progress(done + cells)
+    def show_shard_progress(cells: int) -> None:
+        show_progress(done + cells)
 
     with ThreadPoolExecutor(1) as writer:
         try:
-            for shard in shards:
-                traces = work.traces(shard.scales, work.solver.threads, of_shard)
+            for task in tasks:
+                traces = work.traces(task.scales, work.solver.threads, show_shard_progress)
                 done += len(traces)
-                _settle(writing, finished)
-                writing.append(writer.submit(work.write, shard, traces))
-        finally:  # a stop, too, keeps what is simulated
-            _settle(writing, finished)
-    return {}
+                _commit_all(writing, commit)
+                writing.append(writer.submit(work.write, task, traces))
+        finally:  # Ctrl-C must not lose a simulated shard
+            _commit_all(writing, commit)
 
 
-def _settle(writing: list[Future[WrittenShard]], finished: Callable[[WrittenShard], None]) -> None:
+def _commit_all(writing: list[Future[WrittenShard]], commit: Callable[[WrittenShard], None]) -> None:
     while writing:
-        finished(writing.pop().result())
+        commit(writing.pop().result())

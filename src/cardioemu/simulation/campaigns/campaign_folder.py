@@ -1,0 +1,74 @@
+"""The folder of a campaign: which files may be in it, and whether they are intact."""
+
+import json
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from cardioemu.common.errors import UserError
+from cardioemu.runtime.files import atomic_write, commit_file
+from cardioemu.runtime.machine import available_cores
+from cardioemu.simulation.campaigns.shard_work import WrittenShard
+from cardioemu.simulation.store.manifest import MANIFEST, MISSING, append_entry, read_manifest
+from cardioemu.simulation.store.store import METADATA_FILE, read_metadata
+
+
+def check_foreign_files(folder: Path, shards: Collection[str]) -> None:
+    """Check that a folder holds only files of its campaign.
+
+    Raises:
+        UserError: it holds another file.
+    """
+    expected = {METADATA_FILE, MANIFEST, *shards}
+    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if foreign := [name for name in names if not name.startswith((".", "_")) and name not in expected]:
+        raise UserError(f"data_dir: {folder / foreign[0]} does not belong to the trace store; move it away")
+
+
+def find_faults(folder: Path, key: str, names: Collection[str]) -> dict[str, str]:
+    """Read files of a campaign; return the fault of each missing or damaged one by its name.
+
+    Args:
+        folder: folder of the campaign.
+        key: key of the campaign.
+        names: names of shards and of the metadata file.
+
+    Raises:
+        UserError: the metadata or the manifest belong to another campaign.
+    """
+    entries = read_manifest(folder, key)
+
+    def find_fault(name: str) -> str | None:
+        if name == METADATA_FILE:
+            return _find_metadata_fault(folder, key)
+        return entries[name].find_fault(folder) if name in entries else MISSING
+
+    with ThreadPoolExecutor(available_cores()) as pool:  # hashing releases the GIL
+        faults = dict(zip(names, pool.map(find_fault, names), strict=True))
+    return {name: fault for name, fault in faults.items() if fault}
+
+
+def _find_metadata_fault(folder: Path, key: str) -> str | None:
+    try:
+        metadata = read_metadata(folder)
+    except FileNotFoundError:
+        return MISSING
+    except UserError:
+        return "is damaged"
+    if metadata.get("key") != key:
+        path = folder / METADATA_FILE
+        raise UserError(f"data_dir: {path} belongs to another campaign; move it away, or set another data_dir")
+    return None
+
+
+def write_metadata(folder: Path, metadata: dict[str, Any]) -> None:
+    """Write the inputs of the campaign of a folder."""
+    with atomic_write(folder / METADATA_FILE) as file:
+        file.write_text(json.dumps(metadata, indent=1), encoding="utf-8")
+
+
+def commit(folder: Path, written: WrittenShard) -> None:
+    """Add a shard to the manifest, then give it its final name; so every shard with that name is in the manifest."""
+    append_entry(folder, written.entry)
+    commit_file(written.temporary, folder / written.entry.shard)

@@ -1,0 +1,62 @@
+"""Settings of the cell model: which model, its pacing, how long it is simulated, what is recorded."""
+
+from dataclasses import field
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from cardioemu.simulation.cell import Cell, load_cell
+from cardioemu.simulation.equations import recorded_variables
+from cardioemu.simulation.pacing import Pacing
+from cardioemu.simulation.pacing.schedule import schedule
+
+Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""Length of a trace in ms."""
+
+Transient = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""Time in ms that is simulated before a trace begins."""
+
+
+@dataclass(frozen=True)
+class CellSettings:
+    """Settings of the simulated cell model.
+
+    Attributes:
+        model: name of a bundled model, or path of a .mmt or CellML file.
+        duration_ms: length of every trace.
+        variant: one of the model's variants; None: the default variant.
+        scaled: name -> constant of the model, for a model without a component `scales`.
+        parameters: constant -> value that replaces the model's.
+        initial_state: state -> initial value that replaces the model's.
+        potential: state that is the membrane potential, for a model that does not label one.
+        pacing: pacing of the cell.
+        record: states and variables to record in addition to V.
+        transient_ms: time simulated before the trace begins; it is not stored.
+    """
+
+    model: str
+    duration_ms: Duration
+    variant: str | None = None
+    scaled: dict[str, str] | None = None
+    parameters: dict[str, float] | None = None
+    initial_state: dict[str, float] | None = None
+    potential: str | None = None
+    pacing: Pacing = field(default_factory=Pacing)
+    record: tuple[str, ...] = ()
+    transient_ms: Transient = 0.0
+
+    def __post_init__(self) -> None:
+        schedule(self._cell, None, self.transient_ms + self.duration_ms)
+        recorded_variables(self._cell.equations, self.record)
+
+    def cell(self) -> Cell:
+        """Return the cell model with these settings."""
+        return self._cell
+
+    @cached_property
+    def _cell(self) -> Cell:
+        return load_cell(
+            self.model, self.variant, self.scaled, self.parameters, self.initial_state, self.potential, self.pacing
+        )
