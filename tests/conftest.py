@@ -1,18 +1,18 @@
 """The tiny job, simulated for real once per test process; campaigns of a small cell model."""
 
-import runpy
 import signal
 import subprocess
-import sys
 from contextlib import ExitStack, suppress
+from functools import partial
 from types import SimpleNamespace
 
 import psutil
 import pytest
+import tiny_job
 import torch
 from hypothesis import settings
 from small_campaign import DURATION, files_of, finish, logged, oscillator, start
-from tiny_job import ROOT, RULE, SPLIT, TINY, environment, evaluate, metrics_of, run_cli
+from tiny_job import RULE, SPLIT, TINY, environment, evaluate, metrics_of, run_inside
 
 from cardioemu.data import WindowDataModule
 from cardioemu.simulation import CampaignSpec, SolverSettings, campaign, design, load_cell
@@ -21,15 +21,43 @@ from cardioemu.tracking import Sqlite
 from cardioemu.windowing import build_window_set
 
 torch.set_num_threads(1)
-settings.register_profile("untimed", deadline=None, print_blob=True)  # machines are noisy
-settings.load_profile("untimed")
+# Machines are noisy: no test is timed.
+settings.register_profile("fast", max_examples=15, deadline=None, print_blob=True)
+settings.register_profile("all", max_examples=150, deadline=None, print_blob=True)
+settings.load_profile("fast")
 # A shell that starts the tests in the background has them, and all that they start, pass over Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Marker -> what it says of a test. `make test` leaves out all of these, which are `slow`; `make test-all` runs them.
+SLOW = {
+    "browser": "opens pages in Chromium",
+    "cluster": "starts workers of Dask, or jobs as a scheduler would",
+    "compiler": "builds the solver with many compilers and flags",
+    "fuzz": "feeds random models and numbers to the compiled solver",
+    "long": "simulates or trains for long",
+    "manual": "does what the manual says",
+    "memory": "measures the memory of processes",
+    "program": "starts programs as processes of their own, many of them to be killed",
+    "server": "starts a server of MLflow or PostgreSQL",
+    "study": "runs a study in miniature",
+}
 # What takes minutes, the longest first: started last, it would keep one worker waiting for the other.
 LONG = ("test_studies.py::test_in_miniature[emulators]", "test_studies.py", "test_robustness.py::test_any_path")
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: left out by `make test`; another marker says what takes its time")
+    for name, reason in SLOW.items():
+        config.addinivalue_line("markers", f"{name}: slow, since it {reason}")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if "begin" in item.fixturenames:
+            item.add_marker("program")
+        if any(item.get_closest_marker(name) for name in SLOW):
+            item.add_marker("slow")
     items.sort(key=lambda item: next((place for place, name in enumerate(LONG) if name in item.nodeid), len(LONG)))
 
 
@@ -57,7 +85,7 @@ def data(windows):
 def job(tmp_path_factory):
     """One run of train.py on the tiny design: its folder, where it ran, what it printed, and a database without it."""
     cwd, empty = tmp_path_factory.mktemp("job"), tmp_path_factory.mktemp("empty") / "mlflow.db"
-    result = run_cli(*TINY, "trainer.max_epochs=4", cwd=cwd)
+    result = run_inside(*TINY, "trainer.max_epochs=4", cwd=cwd)
     (folder,) = cwd.glob("runs/*/*")
     Sqlite(experiment="Default", database=empty, artifacts=empty.parent).connect()
     return SimpleNamespace(cwd=cwd, folder=folder, out=result.stdout, err=result.stderr, empty_database=empty)
@@ -86,32 +114,16 @@ def kill(process):
                 one.kill()
 
 
-@pytest.fixture
-def run_inside(monkeypatch, capsys):
-    """Runs a program in this process, which has everything imported: for what is soon over."""
-
-    def run(*arguments, cwd, script="train.py"):
-        monkeypatch.chdir(cwd)
-        monkeypatch.syspath_prepend(str(ROOT))
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # as `launch` leaves it behind
-        monkeypatch.setattr(sys, "argv", [str(ROOT / script), *arguments])
-        # Hydra's would send what all tests to come log to the output of this one.
-        monkeypatch.setattr("hydra._internal.logging_config.configure_logging", lambda config: None)
-        status = 0
-        try:
-            runpy.run_path(str(ROOT / script), run_name="__main__")
-        except SystemExit as end:
-            status = end.code
-        return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
-
-    return run
+@pytest.fixture(name="run_inside")
+def run_inside_unchecked():
+    return partial(tiny_job.run_inside, check=False)
 
 
 @pytest.fixture(scope="session")
 def evaluation(job, tmp_path_factory):
     """One run of evaluate.py on the tiny job's own design: its folder, metrics, where it ran, and what it printed."""
     cwd = tmp_path_factory.mktemp("evaluation")
-    result = evaluate(job, cwd)
+    result = evaluate(job, cwd, run=run_inside)
     (folder,) = cwd.glob("evaluations/*/*")
     return SimpleNamespace(cwd=cwd, folder=folder, out=result.stdout, err=result.stderr, metrics=metrics_of(folder))
 

@@ -2,12 +2,18 @@
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
+from unittest import mock
 
+import pytest
 import torch
 from mlflow import MlflowClient
 
@@ -76,6 +82,24 @@ def run_cli(*arguments, cwd, check=True, script="train.py", preexec_fn=None, env
     )
     assert not check or result.returncode == 0, result.stderr
     return result
+
+
+def run_inside(*arguments, cwd, check=True, script="train.py", env=None):
+    """The same in this process, which has everything imported: for all that neither kills nor needs a fresh process."""
+    out, err, status = StringIO(), StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", [str(ROOT / script), *arguments])
+        # pytest keeps warnings to itself, and Hydra would send what all tests to come log to the output of this one.
+        patch.setattr(warnings, "showwarning", lambda *warning: sys.stderr.write(warnings.formatwarning(*warning[:4])))
+        patch.setattr("hydra._internal.logging_config.configure_logging", lambda config: None)
+        with mock.patch.dict(os.environ, env or {}):  # and with what the program sets taken back
+            try:
+                runpy.run_path(str(ROOT / script), run_name="__main__")
+            except SystemExit as end:
+                status = end.code or 0
+    assert not check or status == 0, err.getvalue()
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
 def command(*arguments, script="train.py"):
