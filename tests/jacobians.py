@@ -18,14 +18,14 @@ def analytic_jacobian(cell, columns=None, recorded=()):
     partials, entries = jacobian(equations, recorded)
     shape = (len(equations.states) + len(recorded), columns or len(equations.states))
     lines = [f"{equations.name(myokit.Name(s))} = y[{i}]" for i, s in enumerate(equations.states)]
-    lines += [f"p{i} = p[{i}]" for i in range(len(equations.controls))]
+    lines += [f"p{i} = p[{i}]" for i in range(len(equations.control_values))]
     lines += [f"q{i} = q[{i}]" for i in range(len(equations.inputs))]
     lines += [f"{equations.name(lhs)} = {writer.ex(rhs)}" for lhs, rhs in (*equations.assignments, *partials)]
     lines += [f"J[{i}, {j}] = {writer.ex(entry)}" for (i, j), entry in entries.items() if j < shape[1]]
     code = compile("\n".join(lines), "<jacobian>", "exec")
 
     def evaluate(state, scales, time=0.0, inputs=()):
-        J, y, p = np.zeros(shape), np.asarray(state, dtype=float), scales * equations.controls
+        J, y, p = np.zeros(shape), np.asarray(state, dtype=float), scales * equations.control_values
         with np.errstate(invalid="ignore"):  # in branches that are not taken
             exec(code, {"numpy": np, "y": y, "p": p, "q": inputs, "time": time, "J": J})
         return J

@@ -160,11 +160,11 @@ def test_names(cell):
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (["m.i_leek"], "record: 'm.i_leek' is no state or variable of the model; did you mean m.i_leak?"),
-        (["x", "y"], "record: 'y' is no state or variable of the model"),
-        (["zzzzzz"], "record: 'zzzzzz' is no state or variable of the model; known are m.V, m.amplitude, .*, V, x$"),
-        (["engine.time"], "record: 'engine.time' is no state or variable of the model"),
-        (["i_leak"], "record: 'i_leak' is no state or variable of the model; did you mean m.i_leak?"),
+        (["m.i_leek"], "record: the model has no state or variable 'm.i_leek'; did you mean m.i_leak?"),
+        (["x", "y"], "record: the model has no state or variable 'y'"),
+        (["zzzzzz"], "record: the model has no state or variable 'zzzzzz'; known are m.V, m.amplitude, .*, V, x$"),
+        (["engine.time"], "record: the model has no state or variable 'engine.time'"),
+        (["i_leak"], "record: the model has no state or variable 'i_leak'; did you mean m.i_leak?"),
         ("x", "record: got the text 'x'; allowed is a list of names"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Constant expressions as numbers, in the arithmetic that compiled code has (IEEE 754): 1/0 is infinite, 0/0 is NaN."""
+"""Constant folding in the arithmetic of compiled code (IEEE 754): 1/0 is infinite, 0/0 is NaN."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -60,32 +60,32 @@ OPERATIONS: Mapping[type[myokit.Expression], Callable[..., Any]] = {
 
 
 def evaluate(expression: myokit.Expression, given: Mapping[myokit.LhsExpression, Any] | None = None) -> Any:
-    """Evaluates an expression in IEEE arithmetic, elementwise; a variable that is not `given` by its own equation."""
-    known = dict(given or {})
-    unknown = [r for r in expression.references() if r not in known]  # a stack, since chains of variables may be long
+    """Evaluate an expression elementwise in IEEE arithmetic; variables not in `given` follow from their equations."""
+    values = dict(given or {})
+    pending = [r for r in expression.references() if r not in values]  # a stack: chains of variables may be long
     with np.errstate(all="ignore"):
-        while unknown:
-            needed = [r for r in unknown[-1].rhs().references() if r not in known]
-            unknown += needed
-            if not needed:
-                lhs = unknown.pop()
-                known[lhs] = _evaluate(lhs.rhs(), known)
-        return _evaluate(expression, known)
+        while pending:
+            missing = [r for r in pending[-1].rhs().references() if r not in values]
+            pending += missing
+            if not missing:
+                lhs = pending.pop()
+                values[lhs] = _evaluate(lhs.rhs(), values)
+        return _evaluate(expression, values)
 
 
-def _evaluate(e: myokit.Expression, known: Mapping[myokit.LhsExpression, Any]) -> Any:
+def _evaluate(e: myokit.Expression, values: Mapping[myokit.LhsExpression, Any]) -> Any:
     if isinstance(e, myokit.Number):
         return np.float64(e.value())
     if isinstance(e, myokit.LhsExpression):
-        return known[e]
-    return OPERATIONS[type(e)](*(_evaluate(operand, known) for operand in e))
+        return values[e]
+    return OPERATIONS[type(e)](*(_evaluate(operand, values) for operand in e))
 
 
 def fold(model: myokit.Model) -> list[myokit.Variable]:
-    """Writes every constant of a model as one number and folds all other equations; units fall away.
+    """Replace every constant of a model by one number, fold all other equations, and remove units.
 
     Returns:
-        The variables in an order in which their equations can be evaluated.
+        The variables in evaluation order.
     """
     order = [equation.lhs.var() for block in model.solvable_order().values() for equation in block]
     for variable in order:
@@ -95,7 +95,7 @@ def fold(model: myokit.Model) -> list[myokit.Variable]:
 
 
 def fold_constants(e: myokit.Expression) -> myokit.Expression:
-    """Returns the expression with every constant part as one number, in few operators (see `simplified`)."""
+    """Return the expression with every constant subexpression as one number; see `simplify`."""
     e = simplify(e)
     if isinstance(e, myokit.LhsExpression | myokit.Number):
         return e
@@ -103,15 +103,15 @@ def fold_constants(e: myokit.Expression) -> myokit.Expression:
 
 
 def simplify(e: myokit.Expression) -> myokit.Expression:
-    """Simplifies the outermost operator: a constant becomes a number, a branch that is never taken falls away.
+    """Simplify the outermost operator: a constant becomes a number, unreachable branches are removed.
 
-    `a // b` and `a % b` become what defines them, with floor(a / b) as in C, so that all solvers round them alike.
+    `a // b` and `a % b` are replaced by their definitions with floor(a / b), so that all solvers round them equally.
     """
     if isinstance(e, myokit.If | myokit.Piecewise):
-        *possible, otherwise = _possible(e)
-        if not possible:
+        *branches, otherwise = _reachable(e)
+        if not branches:
             return simplify(otherwise)
-        e = myokit.Piecewise(*possible, otherwise)
+        e = myokit.Piecewise(*branches, otherwise)
     elif isinstance(e, myokit.Quotient | myokit.Remainder):
         floor = myokit.Floor(myokit.Divide(e[0], e[1]))
         e = floor if isinstance(e, myokit.Quotient) else myokit.Minus(e[0], myokit.Multiply(e[1], floor))
@@ -120,13 +120,13 @@ def simplify(e: myokit.Expression) -> myokit.Expression:
     return e
 
 
-def _possible(e: myokit.If | myokit.Piecewise) -> list[myokit.Expression]:
-    """Condition, branch, condition, branch, ..., otherwise, without the conditions that are constant."""
+def _reachable(e: myokit.If | myokit.Piecewise) -> list[myokit.Expression]:
+    """Return condition, branch, condition, branch, ..., otherwise, without constant conditions."""
     *pairs, otherwise = e
-    possible: list[myokit.Expression] = []
+    reachable: list[myokit.Expression] = []
     for condition, branch in zip(pairs[::2], pairs[1::2], strict=True):
         if not condition.is_constant():
-            possible += [condition, branch]
+            reachable += [condition, branch]
         elif evaluate(condition):
-            return [*possible, branch]
-    return [*possible, otherwise]
+            return [*reachable, branch]
+    return [*reachable, otherwise]

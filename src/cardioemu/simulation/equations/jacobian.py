@@ -1,4 +1,4 @@
-"""The analytic Jacobian of a cell model, sparse, without expression swell."""
+"""The analytic Jacobian of a cell model: sparse, without expression swell."""
 
 from collections.abc import Sequence
 
@@ -10,25 +10,25 @@ Entries = dict[tuple[int, int], myokit.Expression]
 
 
 def jacobian(equations: Equations, recorded: Sequence[myokit.Variable] = ()) -> tuple[list[Assignment], Entries]:
-    """Differentiates every right-hand side with respect to every state, by the chain rule over named intermediates.
+    """Differentiate every right-hand side with respect to every state, by the chain rule over named intermediates.
 
-    Myokit differentiates one expression at a time and leaves a partial derivative of each variable it meets; each of
-    those becomes one assignment, so an intermediate used in many places is differentiated once.
+    Myokit differentiates one expression at a time and leaves a partial derivative for each variable in it. Each partial
+    derivative becomes one assignment, so an intermediate used in several places is differentiated once.
 
     Args:
-        equations: of the model.
-        recorded: variables whose derivatives are wanted too, as further rows.
+        equations: the equations of the model.
+        recorded: variables whose derivatives are added, as further rows.
 
     Returns:
-        The assignments of the partial derivatives in evaluation order, and the non-zero entries by (row, column). Where
-        the right-hand side depends on time, time is one more column after the states.
+        The assignments of the partial derivatives in evaluation order, and the non-zero entries by (row, column). If
+        the right-hand side depends on time, time is an additional column after the states.
     """
     assignments: dict[myokit.PartialDerivative, myokit.Expression] = {}
 
     def differentiate(expression: myokit.Expression, by: myokit.Variable) -> myokit.Expression | None:
         derivative = _differentiable(expression).diff(myokit.Name(by))
         partials = [r for r in derivative.references() if isinstance(r, myokit.PartialDerivative)]
-        for partial in sorted(partials, key=equations.name):  # a set has no order, the generated source needs one
+        for partial in sorted(partials, key=equations.name):  # sets have no order; the generated source needs one
             if partial not in assignments:
                 inner = differentiate(partial.dependent_expression().var().rhs(), by)
                 assignments[partial] = inner or myokit.Number(0)
@@ -45,9 +45,10 @@ def jacobian(equations: Equations, recorded: Sequence[myokit.Variable] = ()) -> 
 
 
 def _differentiable(expression: myokit.Expression) -> myokit.Expression:
-    """Writes a^b whose exponent varies as exp(b log a): Myokit 1.39 differentiates 2^x to 2^x / log 2.
+    """Rewrite a^b with a variable exponent as exp(b log a), since Myokit 1.39 differentiates 2^x to 2^x / log 2.
 
-    At a <= 0, where the logarithm is lost, the derivative becomes 0: inexact at one point, which costs a shorter step.
+    At a <= 0, where the logarithm does not exist, the derivative is 0: inexact at one point, at the cost of a shorter
+    step.
     """
     changed = {}
     for power in expression.walk(myokit.Power):

@@ -1,4 +1,4 @@
-"""Values of a model's expressions over the membrane potential."""
+"""Values of a model's expressions as functions of the membrane potential."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from cardioemu.simulation.equations.folding import evaluate
 
 Values = dict[myokit.LhsExpression, np.ndarray]
 
-# Off the round numbers where models have their roots, so that every root shows as a change of sign.
+# No round numbers, at which models have their roots: every root is a change of sign between grid points.
 GRID_mV = np.linspace(-200.0123, 200.0321, 4001)
 WIDTHS_mV = 2.0 ** -np.arange(18)
 NODES = np.array([-3, -2, -1, 1, 2, 3])
@@ -17,7 +17,7 @@ DRAWS = 3
 
 
 class Probe:
-    """Evaluates expressions over V with all else that is given at generic values."""
+    """Evaluates expressions over V, with random values of the other states and bound variables."""
 
     def __init__(self, V: myokit.Name, others: Iterable[myokit.Variable]) -> None:
         random = np.random.default_rng(0)
@@ -29,16 +29,16 @@ class Probe:
         self._near: dict[float, Values] = {}
 
     def at(self, e: myokit.Expression, V_mV: np.ndarray) -> np.ndarray:
-        """Evaluates an expression in V alone at given potentials."""
+        """Evaluate an expression that depends on V alone."""
         return _evaluate(e, {self.V: V_mV})
 
     def near(self, e: myokit.Expression, at_mV: float) -> np.ndarray:
-        """Evaluates about a point, (draws, widths, nodes)."""
+        """Evaluate an expression around a point: (draws, widths, nodes)."""
         values = self._near.setdefault(at_mV, {**self.others, self.V: at_mV + WIDTHS_mV[:, None] * NODES})
         return np.broadcast_to(_evaluate(e, values), (DRAWS, len(WIDTHS_mV), len(NODES)))
 
     def roots(self, e: myokit.Expression) -> frozenset[float]:
-        """Finds by bisection where an expression in V alone changes its sign within 200 mV."""
+        """Return where an expression that depends on V alone changes its sign in [-200, 200] mV, by bisection."""
         if e not in self._roots:
             sign = np.sign(_evaluate(e, self._on_grid))
             changes = np.flatnonzero(sign[:-1] * sign[1:] < 0)
@@ -52,7 +52,7 @@ class Probe:
 
 
 def _evaluate(e: myokit.Expression, values: Values) -> np.ndarray:
-    """Evaluates an expression, and adds to `values` all that it refers to."""
+    """Evaluate an expression, and add the values of all its references to `values`."""
     for reference in e.references():
         if reference not in values:
             values[reference] = _evaluate(reference.rhs(), values)

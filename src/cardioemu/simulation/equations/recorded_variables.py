@@ -1,4 +1,4 @@
-"""Which states and variables a user may ask to be recorded beside V."""
+"""States and variables that can be recorded in addition to V."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,16 @@ from cardioemu.simulation.equations.right_hand_side import Equations
 
 
 def recorded_variables(equations: Equations, record: Sequence[str]) -> list[myokit.Variable]:
-    """Finds the variables of `equations` by their names: "ikr.I_Kr", or a state's name alone where that is unambiguous.
+    """Return the variables with these names: "ikr.I_Kr", or the name of a state alone if it is unambiguous.
 
     Raises:
-        UserError: a name that no state and no variable has.
+        UserError: a name of neither a state nor a variable.
     """
     model = equations.states[0].model()
-    names = {v.qname(): v for v in model.variables(deep=True) if v.binding() != "time"}
-    short = [state.name() for state in equations.states]
-    names |= {s.name(): s for s in equations.states if short.count(s.name()) == 1}
+    variables = {v.qname(): v for v in model.variables(deep=True) if v.binding() != "time"}
+    short_names = [state.name() for state in equations.states]
+    variables |= {s.name(): s for s in equations.states if short_names.count(s.name()) == 1}
     for name in record:
-        if name not in names:
-            raise UserError(f"record: {name!r} is no state or variable of the model; {name_hint(name, names)}")
-    return [names[name] for name in record]
+        if name not in variables:
+            raise UserError(f"record: the model has no state or variable {name!r}; {name_hint(name, variables)}")
+    return [variables[name] for name in record]
