@@ -16,6 +16,7 @@ RECENT_MS = 2000.0
 
 Label = Literal["fires", "stops", "quiescent"]
 LABELS: tuple[Label, ...] = get_args(Label)
+FAILED = "failed"  # in place of a label, for a cell whose simulation failed
 
 
 def ap_starts(cubics: Cubics) -> Starts:
