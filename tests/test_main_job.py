@@ -17,7 +17,7 @@ from tiny_job import (
     command,
     metrics_of,
     own_metrics,
-    run_cli,
+    run_inside,
     run_of,
     runs,
     share_data,
@@ -48,7 +48,9 @@ def test_what_a_run_leaves(job):
 def test_what_a_run_prints(job):
     metrics = metrics_of(job.folder)
     assert re.search(rf"^run folder +{re.escape(str(job.folder))}$", job.out, re.M)
-    assert f"mean {metrics['test/rmse_mV_mean']:.2f}  median {metrics['test/rmse_mV_median']:.2f}" in job.out
+    (row,) = re.findall(r"^window RMSE \(mV\) +(.+)$", job.out, re.M)
+    expected = [metrics[f"test/rmse_mV_{name}"] for name in ("mean", "median", "p95", "max")]
+    assert [float(word) for word in row.split()] == pytest.approx([*expected, metrics["test/cells"]], rel=5e-3)
     assert re.search(r"^24 cells: \d+ windowed, \d+ quiescent", job.out, re.M)
     assert "Traceback" not in job.err
 
@@ -115,7 +117,7 @@ def contents(folder):
 def test_a_second_run_is_the_same_and_simulates_nothing(job, tmp_path):
     before = contents(job.cwd / "data")
     assert {path.suffix for path in before if path.name[0] not in "._"} == {".parquet", ".npy"}
-    run_cli(*share_data(job, tmp_path), "trainer.max_epochs=4", cwd=tmp_path)
+    run_inside(*share_data(job, tmp_path), "trainer.max_epochs=4", cwd=tmp_path)
     (folder,) = tmp_path.glob("runs/*/*")
     assert metrics_of(folder) == metrics_of(job.folder)
     assert contents(job.cwd / "data") == before
@@ -143,7 +145,7 @@ def test_dry_run_of_the_seed_at_full_size(begin, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_dry_run_of_a_sweep_records_nothing(tmp_path, run_inside):
+def test_dry_run_of_a_sweep_records_nothing(tmp_path):
     result = run_inside("-m", "dry_run=true", "model.hidden=3,4", cwd=tmp_path)
     assert len(re.findall(r"^total", result.stdout, re.M)) == 2
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {"multirun.yaml"}
@@ -151,7 +153,7 @@ def test_dry_run_of_a_sweep_records_nothing(tmp_path, run_inside):
 
 def test_simulate(job, tmp_path):
     arguments = ("design=sobol", "design.n=24", "simulator.duration_ms=2500")
-    result = run_cli(*arguments, cwd=tmp_path, script="simulate.py")
+    result = run_inside(*arguments, cwd=tmp_path, script="simulate.py")
     *summary, _, place, samples = result.stdout.splitlines()
     assert summary[0].startswith("24 cells, 24 distinct scale vectors, ")
     assert sum(int(line.split()[1]) for line in summary[2:6]) == 24  # fires, stops, quiescent, failed
@@ -167,20 +169,20 @@ def test_simulate(job, tmp_path):
     assert [path.name for path in job.cwd.glob(f"data/traces/*-{key}")] == [store.name]
 
 
-def test_dry_run_of_a_campaign(job, tmp_path, run_inside):
+def test_dry_run_of_a_campaign(job, tmp_path):
     tiny = ("design=sobol", "design.n=24", "simulator.duration_ms=2500", "dry_run=true")
     told = run_inside(*tiny, "campaign=slurm", "campaign.job.queue=short", cwd=tmp_path, script="simulate.py").stdout
     assert told.startswith("24 cells, 24 distinct; 60 s of simulated time: about ")
     assert "\n#SBATCH -p short\n" in told
     assert not list(tmp_path.iterdir())
     told = run_inside(*tiny, f"data_dir={job.cwd / 'data'}", cwd=tmp_path, script="simulate.py").stdout
-    assert told == "these traces are there already\n"
+    assert told == "these traces exist already\n"
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_run_on_a_gpu(job, tmp_path):
-    run_cli(*share_data(job, tmp_path), "trainer=gpu", "trainer.max_epochs=4", cwd=tmp_path)
+    run_inside(*share_data(job, tmp_path), "trainer=gpu", "trainer.max_epochs=4", cwd=tmp_path)
     (folder,) = tmp_path.glob("runs/*/*")
     found, expected = metrics_of(folder), metrics_of(job.folder)
     assert found["val/rmse_mV"] == pytest.approx(expected["val/rmse_mV"], rel=0.01)
