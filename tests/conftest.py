@@ -3,12 +3,10 @@
 import signal
 import subprocess
 from contextlib import ExitStack, suppress
-from functools import partial
 from types import SimpleNamespace
 
 import psutil
 import pytest
-import tiny_job
 import torch
 from hypothesis import settings
 from small_campaign import DURATION, files_of, finish, logged, oscillator, start
@@ -114,16 +112,11 @@ def kill(process):
                 one.kill()
 
 
-@pytest.fixture(name="run_inside")
-def run_inside_unchecked():
-    return partial(tiny_job.run_inside, check=False)
-
-
 @pytest.fixture(scope="session")
 def evaluation(job, tmp_path_factory):
     """One run of evaluate.py on the tiny job's own design: its folder, metrics, where it ran, and what it printed."""
     cwd = tmp_path_factory.mktemp("evaluation")
-    result = evaluate(job, cwd, run=run_inside)
+    result = evaluate(job, cwd)
     (folder,) = cwd.glob("evaluations/*/*")
     return SimpleNamespace(cwd=cwd, folder=folder, out=result.stdout, err=result.stderr, metrics=metrics_of(folder))
 

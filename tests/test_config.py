@@ -9,7 +9,7 @@ import hydra
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
-from tiny_job import JOBS, ROOT, run_cli
+from tiny_job import JOBS, ROOT, run_cli, run_inside
 
 from cardioemu import UserError
 from cardioemu.config import overrides
@@ -140,6 +140,7 @@ SHOWN = {
 }
 
 
+@pytest.mark.program
 def test_a_mistake_on_the_command_line(empty):
     argument, sentence = next(iter(SHOWN.items()))
     result = run_cli(argument, cwd=empty, check=False)
@@ -147,15 +148,15 @@ def test_a_mistake_on_the_command_line(empty):
 
 
 def test_mistakes_of_a_sweep_on_the_command_line(empty):
-    result = run_cli("-m", *SHOWN, "seed=1,2", cwd=empty, check=False)
+    result = run_inside("-m", *SHOWN, "seed=1,2", cwd=empty, check=False)
     assert (result.returncode, result.stdout) == (2, "")
     assert sorted(result.stderr.splitlines()) == sorted(SHOWN.values())
 
 
 @pytest.mark.parametrize("before", [[], ["-m"]], ids=["", "-m"])
 @pytest.mark.parametrize("argument", SHOWN)
-def test_a_mistake_of_a_run_or_a_sweep(argument, before, empty, run_inside):
-    result = run_inside(*before, argument, cwd=empty)
+def test_a_mistake_of_a_run_or_a_sweep(argument, before, empty):
+    result = run_inside(*before, argument, cwd=empty, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (2, "", SHOWN[argument] + "\n")
 
 
@@ -239,9 +240,7 @@ def test_a_sweep_is_checked_as_a_whole(empty):
 
 
 def test_jobs_of_a_sweep():
-    jobs = validate_command_line(
-        "train", ["model.hidden=3,4", "trainer.max_epochs=range(1,4)"], True, TrainSettings
-    )
+    jobs = validate_command_line("train", ["model.hidden=3,4", "trainer.max_epochs=range(1,4)"], True, TrainSettings)
     assert [(job.settings.model.keywords["hidden"], job.settings.trainer.max_epochs) for job in jobs] == [
         (hidden, epochs) for hidden in (3, 4) for epochs in (1, 2, 3)
     ]
@@ -254,15 +253,10 @@ def test_jobs_of_a_sweep():
     ]  # swept after all
 
 
-def test_launchers_can_be_chosen(empty):
-    assert (
-        len(
-            validate_command_line(
-                "train", ["hydra/launcher=basic", "hydra.sweep.dir=there"], False, TrainSettings
-            )
-        )
-        == 1
-    )
+def test_launchers_can_be_chosen_and_change_no_setting(empty):
+    line = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=3", "hydra.sweep.dir=there", "model.hidden=3"]
+    (job,) = validate_command_line("train", line, False, TrainSettings)
+    assert resolved_dict(job.config) == resolved_dict(config_of("train", "model.hidden=3"))
 
 
 @pytest.mark.parametrize(
@@ -279,13 +273,13 @@ def test_launchers_can_be_chosen(empty):
         ("simulate.py", ["solver.rtol=1"], "solver.rtol: got 1; it must be less than or equal to 0.1"),
     ],
 )  # fmt: skip
-def test_mistakes_of_every_program(script, arguments, sentence, empty, run_inside):
-    result = run_inside(*arguments, cwd=empty, script=script)
+def test_mistakes_of_every_program(script, arguments, sentence, empty):
+    result = run_inside(*arguments, cwd=empty, check=False, script=script)
     assert (result.returncode, result.stdout, result.stderr) == (2, "", sentence + "\n")
 
 
 def test_help_needs_no_right_config(empty):
-    shown = run_cli("--cfg", "job", "model.hidden=3", cwd=empty).stdout
+    shown = run_inside("--cfg", "job", "model.hidden=3", cwd=empty).stdout
     assert OmegaConf.create(shown).model.hidden == 3
 
 

@@ -11,7 +11,7 @@ from pytorch_lightning import Callback
 from scipy import ndimage
 from small_training import assert_same, make_module, training, weights
 from test_checkpoints import flip_a_bit
-from tiny_job import ROOT, metrics_of, run_cli, share_data, whole
+from tiny_job import ROOT, metrics_of, run_inside, share_data, whole
 from torch import nn
 from torch.optim import lr_scheduler
 
@@ -190,7 +190,7 @@ def test_smoothing_is_the_best_of_its_widths(data, tmp_path):
 def test_smoothing_in_the_main_job(job, tmp_path):
     shared = [override for override in share_data(job, tmp_path) if override != "model.hidden=8"]
     model = ("model=mlp", "model.members=2", "model.width=16")
-    run_cli(*shared, *model, "smoothing=true", "trainer.max_epochs=2", "hydra.run.dir=run", cwd=tmp_path)
+    run_inside(*shared, *model, "smoothing=true", "trainer.max_epochs=2", "hydra.run.dir=run", cwd=tmp_path)
     metrics = metrics_of(tmp_path / "run")
     assert metrics["smoothing/val_rmse_mV"] <= metrics["val/rmse_mV_best"] * (1 + 1e-6)
     emulator = load_emulator(tmp_path / "run" / BEST)

@@ -2,13 +2,12 @@
 
 import json
 import re
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_job import client, environment, evaluate, metrics_of, own_metrics, run_cli, run_of
+from tiny_job import client, evaluate, metrics_of, own_metrics, run_inside, run_of
 
 from cardioemu import load_emulator
 from cardioemu.data import TEST, TRAIN
@@ -117,7 +116,7 @@ def test_a_model_of_mlflow_gives_the_same_as_its_checkpoint(evaluation, job, tmp
     run_id = (job.folder / "mlflow_run_id").read_text()
     uri, where = f"runs:/{run_id}/emulator", {"MLFLOW_TRACKING_URI": f"sqlite:///{job.cwd}/mlflow.db"}
     own = (f"checkpoint={uri}", "design=sobol", "design.n=24", f"data_dir={job.cwd / 'data'}")
-    run_cli(*own, cwd=tmp_path, script="evaluate.py", env=environment() | where)
+    run_inside(*own, cwd=tmp_path, script="evaluate.py", env=where)
     (folder,) = tmp_path.glob("evaluations/*/*")
     assert metrics_of(folder) == evaluation.metrics
 
@@ -159,7 +158,7 @@ def test_on_a_gpu(evaluation, job, tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
 def test_without_a_gpu_that_is_told(job, tmp_path):
-    result = evaluate(job, tmp_path, "accelerator=gpu", run=partial(run_cli, check=False))
+    result = evaluate(job, tmp_path, "accelerator=gpu", check=False)
     refused(result, "accelerator: got 'gpu'; no CUDA device is visible")
 
 
@@ -172,9 +171,9 @@ def test_names_tell_paths_apart():
 
 
 @pytest.mark.parametrize(("argument", "said"), SENTENCES, ids=[argument for argument, _ in SENTENCES])
-def test_what_cannot_be_is_told(job, tmp_path, run_inside, argument, said):
+def test_what_cannot_be_is_told(job, tmp_path, argument, said):
     argument = argument.format(job=job.cwd, best=job.folder / "best.ckpt")
-    refused(evaluate(job, tmp_path, argument, run=run_inside), said)
+    refused(evaluate(job, tmp_path, argument, check=False), said)
     assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", "mlflow.db.lock"}
 
 
@@ -185,25 +184,25 @@ def refused(result, said):
     assert "Traceback" not in result.stderr
 
 
-def simulated(run_inside, cwd, override):
+def simulated(cwd, override):
     """A trace store like that of the job, but for one setting."""
     like_the_job = ("design=sobol", "design.n=4", "simulator.duration_ms=2500")
-    assert run_inside(override, *like_the_job, cwd=cwd, script="simulate.py").returncode == 0
+    run_inside(override, *like_the_job, cwd=cwd, script="simulate.py")
     (store,) = cwd.glob("data/traces/*")
     return store
 
 
-def test_an_emulator_of_another_variant_is_told(job, tmp_path, run_inside):
-    store = simulated(run_inside, tmp_path, "simulator.variant=corrected")
+def test_an_emulator_of_another_variant_is_told(job, tmp_path):
+    store = simulated(tmp_path, "simulator.variant=corrected")
     refused(
-        evaluate(job, tmp_path, f"traces={store}", run=run_inside),
+        evaluate(job, tmp_path, f"traces={store}", check=False),
         rf"traces: got {store} of akwaboah2021 \(variant corrected\), but the emulator was trained on akwaboah2021 "
         r"\(variant program\); give traces of that cell, or leave traces null to have them simulated$",
     )
     said = load_emulator(job.folder / "best.ckpt").specification
     paced = changed(job, tmp_path / "paced.ckpt", cell_sha256="1" * 64)
     refused(
-        evaluate(job, tmp_path, f"compare=[{paced}]", run=run_inside),
+        evaluate(job, tmp_path, f"compare=[{paced}]", check=False),
         r"compare: got an emulator of akwaboah2021 \(variant program\), beside one of akwaboah2021 \(variant program\) "
         r"with other parameters, pacing or scaled constants; give emulators of the same cell$",
     )
@@ -214,15 +213,15 @@ def test_an_emulator_of_another_variant_is_told(job, tmp_path, run_inside):
         simulator_arguments=said.simulator_arguments | {"variant": "corrected"},
     )
     refused(
-        evaluate(job, tmp_path, f"compare=[{other}]", run=run_inside),
+        evaluate(job, tmp_path, f"compare=[{other}]", check=False),
         r"compare: got an emulator of akwaboah2021 \(variant corrected\), beside one of akwaboah2021 \(variant program",
     )
 
 
-def test_another_transient_is_told(job, tmp_path, run_inside):
-    store = simulated(run_inside, tmp_path, "simulator.transient_ms=500")
+def test_another_transient_is_told(job, tmp_path):
+    store = simulated(tmp_path, "simulator.transient_ms=500")
     refused(
-        evaluate(job, tmp_path, f"traces={store}", run=run_inside),
+        evaluate(job, tmp_path, f"traces={store}", check=False),
         rf"traces: got {store}, which begin after 0.5 s, but the emulator was trained on some after 0 s; give traces "
         r"with the same simulator.transient_ms, or leave traces null to have them simulated$",
     )
@@ -231,31 +230,31 @@ def test_another_transient_is_told(job, tmp_path, run_inside):
         job, tmp_path / "later.ckpt", simulator_arguments=said.simulator_arguments | {"transient_ms": 45000.0}
     )
     refused(
-        evaluate(job, tmp_path, f"compare=[{later}]", run=run_inside),
+        evaluate(job, tmp_path, f"compare=[{later}]", check=False),
         r"compare: got an emulator trained on traces after 45 s, beside one after 0 s; give emulators with the same "
         r"simulator.transient_ms$",
     )
 
 
-def test_traces_of_another_cell_are_told(job, tmp_path, run_inside):
-    store = simulated(run_inside, tmp_path, "simulator.scaled={ICaL: scales.ICaL}")
+def test_traces_of_another_cell_are_told(job, tmp_path):
+    store = simulated(tmp_path, "simulator.scaled={ICaL: scales.ICaL}")
     refused(
-        evaluate(job, tmp_path, f"traces={store}", run=run_inside),
+        evaluate(job, tmp_path, f"traces={store}", check=False),
         rf"traces: got {store}, whose cells are scaled in ICaL, but the emulator was trained on cells scaled in ICaL, "
         r"IK1, IKr, IKur, INa; give traces of such cells$",
     )
 
 
-def test_a_checkpoint_that_is_none_is_told(job, tmp_path, run_inside):
+def test_a_checkpoint_that_is_none_is_told(job, tmp_path):
     old = changed(job, tmp_path / "old.ckpt", version=1)
     refused(
-        evaluate(job, tmp_path, f"checkpoint={old}", run=run_inside),
+        evaluate(job, tmp_path, f"checkpoint={old}", check=False),
         rf"checkpoint: {old} is of version 1, and this program reads version 3; train again, or use the program it",
     )
     torn = tmp_path / "torn.ckpt"
     torn.write_bytes((job.folder / "best.ckpt").read_bytes()[:-1000])
     refused(
-        evaluate(job, tmp_path, f"checkpoint={torn}", run=run_inside),
+        evaluate(job, tmp_path, f"checkpoint={torn}", check=False),
         rf"checkpoint: {torn} cannot be read, it is damaged or of another program",
     )
     said = load_emulator(job.folder / "best.ckpt").specification
@@ -263,12 +262,13 @@ def test_a_checkpoint_that_is_none_is_told(job, tmp_path, run_inside):
         job, tmp_path / "gone.ckpt", simulator_arguments=said.simulator_arguments | {"model": "/nowhere/my.mmt"}
     )
     refused(
-        evaluate(job, tmp_path, f"checkpoint={gone}", run=run_inside),
-        r"simulator.model: got '/nowhere/my.mmt', which is neither a bundled model \(akwaboah2021\) nor a file$",
+        evaluate(job, tmp_path, f"checkpoint={gone}", check=False),
+        r"simulator.model: got '/nowhere/my.mmt'; allowed is a bundled model \(akwaboah2021\) or "
+        r"the path of a .mmt or CellML file$",
     )
     moved = changed(job, tmp_path / "moved.ckpt", cell_sha256="1" * 64)
     refused(
-        evaluate(job, tmp_path, f"checkpoint={moved}", run=run_inside),
+        evaluate(job, tmp_path, f"checkpoint={moved}", check=False),
         r"checkpoint: it was trained on another akwaboah2021 than that of today; put the file back as it was",
     )
 

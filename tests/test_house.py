@@ -8,7 +8,6 @@ import tomllib
 from contextlib import suppress
 from dataclasses import is_dataclass
 from importlib.metadata import PackageNotFoundError, metadata, version
-from pathlib import Path
 from pydoc import locate
 
 import yaml

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mlflow_server import free_port
-from tiny_job import client, command, environment, metrics_of, run_cli, runs, share_data
+from tiny_job import client, command, environment, metrics_of, run_cli, run_inside, runs, share_data
 
 pytestmark = pytest.mark.xdist_group("processes")  # one run by one process for all
 
@@ -44,7 +44,7 @@ def assert_alike(folder, other):
 def alone(job, tmp_path_factory):
     """The run folder of the training by one process."""
     cwd = tmp_path_factory.mktemp("alone")
-    run_cli(*share_data(job, cwd), *RUN, "hydra.run.dir=run", cwd=cwd)
+    run_inside(*share_data(job, cwd), *RUN, "hydra.run.dir=run", cwd=cwd)
     return cwd / "run"
 
 
@@ -91,11 +91,11 @@ def test_a_job_of_slurm_that_is_requeued_goes_on(job, alone, begin, tmp_path):
     assert not list((tmp_path / "slurm-7").glob("hpc_ckpt*"))
 
 
-def test_a_run_folder_is_not_used_for_another_run(job, alone, run_inside):
+def test_a_run_folder_is_not_used_for_another_run(job, alone):
     cwd = alone.parent
     before = np.array([path.stat().st_mtime for path in sorted(alone.iterdir())])
     other = (*share_data(job, cwd), *RUN, "hydra.run.dir=run", "optimizer.rho=0.5")
-    result = run_inside(*other, cwd=cwd)
+    result = run_inside(*other, cwd=cwd, check=False)
     assert result.returncode == 2
     (said,) = result.stderr.splitlines()
     assert said.startswith("optimizer.rho: got 0.5, but the run in ")
@@ -107,7 +107,7 @@ def test_a_job_script_that_lightning_refuses_is_a_sentence(job, tmp_path, monkey
     for name, value in (SRUN | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
-    result = run_cli(*share_data(job, tmp_path), "trainer.max_epochs=1", cwd=tmp_path, check=False)
+    result = run_inside(*share_data(job, tmp_path), "trainer.max_epochs=1", cwd=tmp_path, check=False)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith("trainer: the variables of SLURM cannot be used (")
     assert "--ntasks-per-node" in result.stderr
@@ -120,8 +120,8 @@ def test_a_job_script_that_lightning_refuses_is_a_sentence(job, tmp_path, monkey
         (("-m", "model.hidden=4,8", *DDP), "trainer.devices: a sweep trains each run in one process"),
     ],
 )
-def test_several_processes_where_they_cannot_be(tmp_path, run_inside, arguments, sentence):
-    result = run_inside(*arguments, cwd=tmp_path)
+def test_several_processes_where_they_cannot_be(tmp_path, arguments, sentence):
+    result = run_inside(*arguments, cwd=tmp_path, check=False)
     assert result.returncode == 2
     assert result.stderr.startswith(sentence)
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_cells import small_cell
-from tiny_job import JOBS, TINY, run_cli
+from tiny_job import JOBS, TINY, run_inside
 
 from cardioemu import UserError
 from cardioemu.config.build import build
@@ -71,26 +71,26 @@ def test_every_schedule_as_it_comes_is_taken(name):
 
 
 def test_a_config_that_is_only_shown(tmp_path):
-    shown = run_cli("--cfg", "job", "model=typo", cwd=tmp_path, check=False)
+    shown = run_inside("--cfg", "job", "model=typo", cwd=tmp_path, check=False)
     assert (shown.returncode, shown.stdout) == (2, "")
     assert re.fullmatch(r"config: .*model/typo.*\n", shown.stderr)
 
 
 def test_pacing_without_a_period_in_a_mapping(tmp_path):
     cell = small_cell(tmp_path, {"V": 0}, {"V": "pace - V"}, "pace = 0 bind pace")
-    with pytest.raises(UserError, match=r"^protocol: the Pacing of 'pace' has no period_ms; give it one"):
+    with pytest.raises(UserError, match=r"^protocol: the Pacing of 'pace' has no period_ms; set it"):
         simulate(cell, [], 100.0, protocol={"pace": Pacing()})
 
 
 def test_a_compiler_that_is_none(monkeypatch):
     monkeypatch.setenv("CC", "false --any")
-    with pytest.raises(UserError, match=r"^solver 'rodas': \S+false --any is no C compiler that works; set CC to one"):
+    with pytest.raises(UserError, match=r"^solver: 'rodas' got the C compiler \S+false --any, which fails; set CC to"):
         compiler.load("int answer(void) { return 45; }")
 
 
 def test_a_temporary_folder_without_room(monkeypatch, tmp_path):
     monkeypatch.setattr(compiler.tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(UserError, match=rf"^solver 'rodas' cannot be compiled in {tmp_path}/gone \(No such file"):
+    with pytest.raises(UserError, match=rf"^solver: 'rodas' cannot be compiled in {tmp_path}/gone \(No such file"):
         compiler.load("int answer(void) { return 46; }")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_job import ROOT, client, command, metrics_of, run_cli, run_of, runs, share_data
+from tiny_job import ROOT, client, command, metrics_of, run_inside, run_of, runs, share_data
 
 pytestmark = pytest.mark.xdist_group("resume")  # one undisturbed run for all
 
@@ -37,7 +37,7 @@ def epochs_done(cwd):
 def long(job, tmp_path_factory):
     """A run of 200 epochs that nothing disturbs."""
     cwd = tmp_path_factory.mktemp("long")
-    run_cli(*share_data(job, cwd), "trainer.max_epochs=200", cwd=cwd)
+    run_inside(*share_data(job, cwd), "trainer.max_epochs=200", cwd=cwd)
     (folder,) = cwd.glob("runs/*/*")
     return folder
 
@@ -52,12 +52,12 @@ def test_a_killed_run_resumes_as_if_nothing_had_been(job, long, begin, tmp_path)
     assert not (folder / "metrics.json").exists()
     assert run_of(folder, tmp_path).info.status == "RUNNING"
     # Nobody could say that it was killed, but the next run that begins does.
-    run_cli(*share_data(job, tmp_path), "trainer.max_epochs=1", "runs_dir=others", cwd=tmp_path)
+    run_inside(*share_data(job, tmp_path), "trainer.max_epochs=1", "runs_dir=others", cwd=tmp_path)
     killed = run_of(folder, tmp_path).info
     assert killed.status == "KILLED"
     assert killed.start_time < killed.end_time < time.time() * 1000
 
-    run_cli(f"resume={folder.relative_to(tmp_path)}", cwd=tmp_path)
+    run_inside(f"resume={folder.relative_to(tmp_path)}", cwd=tmp_path)
     assert metrics_of(folder) == metrics_of(long)
     run = run_of(folder, tmp_path)
     assert run.info.status == "FINISHED"
@@ -91,17 +91,17 @@ def test_a_stopped_run_resumes_to_more_epochs(job, long, begin, tmp_path):
     assert run.info.status == "KILLED"
     done = epochs_done(tmp_path)[1]
     assert done < 200, "the machine was too fast for this test"
-    run_cli(f"resume={folder}", "trainer.max_epochs=200", cwd=tmp_path)
+    run_inside(f"resume={folder}", "trainer.max_epochs=200", cwd=tmp_path)
     assert metrics_of(folder) == metrics_of(long)
     (run,) = runs(tmp_path)
     assert run.info.status == "FINISHED"
     assert_went_on(tmp_path, run, epochs=200)
 
 
-def test_fewer_epochs_than_are_done_change_nothing(job, tmp_path, run_inside):
+def test_fewer_epochs_than_are_done_change_nothing(job, tmp_path):
     folder = Path(shutil.copytree(job.folder, tmp_path / "run"))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    refused = run_inside(f"resume={folder}", "trainer.max_epochs=3", cwd=tmp_path)
+    refused = run_inside(f"resume={folder}", "trainer.max_epochs=3", cwd=tmp_path, check=False)
     assert refused.returncode == 2
     assert refused.stderr == "trainer.max_epochs: got 3, but the run has already finished 4 epochs; give at least 4\n"
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

@@ -5,7 +5,7 @@ import re
 
 import pandas as pd
 import pytest
-from tiny_job import TINY, client, metrics_of, own_metrics, run_cli, runs, share_data
+from tiny_job import TINY, client, metrics_of, own_metrics, run_cli, run_inside, runs, share_data
 
 from cardioemu.config.overrides import parallel_jobs
 from cardioemu.tracking.child_runs import parse_run_name
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.xdist_group("sweeps")  # one sweep for several
 
 
 def test_a_sweep(tmp_path):
-    result = run_cli("-m", *TINY, "trainer.max_epochs=1,2,3", cwd=tmp_path)
+    result = run_inside("-m", *TINY, "trainer.max_epochs=1,2,3", cwd=tmp_path)
     (folder,) = tmp_path.glob("runs/*-*/*")
     assert folder.name.endswith("-sweep")
     assert sorted(path.name for path in folder.iterdir()) == ["0", "1", "2", "multirun.yaml"]
@@ -40,7 +40,7 @@ def test_a_failing_job_of_a_sweep(job, tmp_path):
     """Of four one has no windows, and two do not fit into memory; the one that can be done is done."""
     arguments = [o for o in share_data(job, tmp_path) if not o.startswith("model.hidden")]
     swept = ("windowing.count=9,1", "model.hidden=8,200000")
-    result = run_cli("-m", *arguments, "trainer.max_epochs=1", *swept, cwd=tmp_path, check=False)
+    result = run_inside("-m", *arguments, "trainer.max_epochs=1", *swept, cwd=tmp_path, check=False)
     assert result.returncode == 2
     windows, memory = "data: the train split has no cell with windows", "memory_check: the run takes "
     assert f"job 0 failed: {windows}" in result.stderr
@@ -129,8 +129,8 @@ def test_a_repeated_sweep_runs_nothing_twice(job, swept):
 
 def test_a_sweep_takes_over_a_run_that_was_none_of_a_sweep(job, tmp_path):
     arguments = share_data(job, tmp_path)
-    run_cli(*arguments, "trainer.max_epochs=2", cwd=tmp_path)
-    result = run_cli("-m", *arguments, "trainer.max_epochs=1,2", cwd=tmp_path)
+    run_inside(*arguments, "trainer.max_epochs=2", cwd=tmp_path)
+    result = run_inside("-m", *arguments, "trainer.max_epochs=1,2", cwd=tmp_path)
     assert len(runs(tmp_path)) == 3
     (file,) = tmp_path.glob("runs/sweeps/*/runs.csv")
     assert sorted(pd.read_csv(file)["trainer.max_epochs"]) == [1, 2]
@@ -144,11 +144,11 @@ def test_a_repeated_sweep_runs_what_failed_again(job, tmp_path):
     arguments = ("-m", *TINY, f"data_dir={folder}", "trainer.max_epochs=1,2")
     folder.rename(tmp_path / "away")
     folder.touch()
-    assert run_cli(*arguments, cwd=tmp_path, check=False).returncode != 0
+    assert run_inside(*arguments, cwd=tmp_path, check=False).returncode != 0
     assert [run.info.status for run in runs(tmp_path)] == ["FAILED"] * 3
     folder.unlink()
     (tmp_path / "away").rename(folder)
-    result = run_cli(*arguments, cwd=tmp_path)
+    result = run_inside(*arguments, cwd=tmp_path)
     assert result.stdout.count("FINISHED") == 2
     parent, *children = runs(tmp_path)
     assert parent.info.status == "FINISHED"
@@ -167,8 +167,8 @@ def test_jobs_of_a_cluster(job, tmp_path):
 
 def test_one_long_run_gives_the_same_curve(job, tmp_path):
     arguments = share_data(job, tmp_path)
-    run_cli("-m", *arguments, "trainer.max_epochs=2,5,9", cwd=tmp_path)
-    run_cli(*arguments, "trainer.max_epochs=9", "milestones=[2,5,9]", cwd=tmp_path)
+    run_inside("-m", *arguments, "trainer.max_epochs=2,5,9", cwd=tmp_path)
+    run_inside(*arguments, "trainer.max_epochs=9", "milestones=[2,5,9]", cwd=tmp_path)
     *_, long = runs(tmp_path)
     separate = {
         int(run.data.params["trainer.max_epochs"]): run.data.metrics

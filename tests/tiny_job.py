@@ -132,11 +132,11 @@ def run_of(folder, cwd):
     return client(cwd).get_run((folder / "mlflow_run_id").read_text())
 
 
-def evaluate(job, cwd, *arguments, run=run_cli):
+def evaluate(job, cwd, *arguments, check=True):
     """Evaluates the tiny job's emulator on its own design, unless told otherwise."""
     put_database(job, cwd)
     own = (f"checkpoint={job.folder / 'best.ckpt'}", "design=sobol", "design.n=24", f"data_dir={job.cwd / 'data'}")
-    return run(*own, *arguments, cwd=cwd, script="evaluate.py")
+    return run_inside(*own, *arguments, cwd=cwd, check=check, script="evaluate.py")
 
 
 def share_data(job, cwd):
