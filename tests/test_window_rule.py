@@ -1,11 +1,14 @@
-"""What a window rule means, and where its windows lie: tables counted by hand."""
+"""The meaning of a window rule, and the positions of its windows: tables counted by hand."""
 
+from dataclasses import fields
 from fractions import Fraction
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_job import ROOT
 from trace_shapes import LogisticAPs
 
 from cardioemu.windowing import WindowRule, aligned_positions, consecutive_positions, find_positions, select_positions
@@ -13,8 +16,14 @@ from cardioemu.windowing import WindowRule, aligned_positions, consecutive_posit
 STARTS = np.array([100.0, 600.0, 1100.0, 1600.0, 2100.0])
 
 
-def rule(length=301, interval=1.0, offset=50.0, settle=500.0, **more):
-    return WindowRule(length_ms=length, interval_ms=interval, offset_ms=offset, settle_ms=settle, **more)
+def rule(length=301, interval=1.0, offset=50.0, settle=500.0, **others):
+    return WindowRule(length_ms=length, interval_ms=interval, offset_ms=offset, settle_ms=settle, **others)
+
+
+def test_the_config_has_the_defaults():
+    config = yaml.safe_load((ROOT / "conf" / "windowing" / "rule.yaml").read_text())
+    del config["_target_"]
+    assert config == {field.name: field.default for field in fields(WindowRule)}
 
 
 @pytest.mark.parametrize(
@@ -26,15 +35,15 @@ def rule(length=301, interval=1.0, offset=50.0, settle=500.0, **more):
         {"length_ms": 500.0, "samples": 10000, "interval_ms": 0.05},
     ],
 )
-def test_two_of_three_say_the_third(given):
-    found = WindowRule(**given)
-    assert (found.length_ms, found.samples, found.interval_ms) == (500.0, 10000, 0.05)
-    assert found.time_ms.shape == (10000,)
-    assert found.time_ms[[0, 1000, -1]] == pytest.approx([-50, 0, 449.95], abs=1e-10)
-    assert found.shortest_trace_ms == pytest.approx(1000 + 449.95)
+def test_two_of_three_determine_the_third(given):
+    complete = WindowRule(**given)
+    assert (complete.length_ms, complete.samples, complete.interval_ms) == (500.0, 10000, 0.05)
+    assert complete.time_ms.shape == (10000,)
+    assert complete.time_ms[[0, 1000, -1]] == pytest.approx([-50, 0, 449.95], abs=1e-10)
+    assert complete.shortest_trace_ms == pytest.approx(1000 + 449.95)
 
 
-def test_points_of_a_window_that_is_resampled_and_trimmed():
+def test_samples_of_a_resampled_and_trimmed_window():
     followup = WindowRule(length_ms=600.0, samples=12000, resample_to=5000, trim=50)
     assert followup.output_samples == len(followup.time_ms) == 4900
     assert followup.time_ms[[0, -1]] == pytest.approx([-50 + 50 * 0.12, -50 + 4949 * 0.12])
@@ -44,18 +53,21 @@ def test_points_of_a_window_that_is_resampled_and_trimmed():
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({}, "windowing: give two of length_ms, samples and interval_ms"),
-        ({"samples": 10}, "windowing: give two of length_ms, samples and interval_ms"),
+        ({}, "windowing: set two of length_ms, samples and interval_ms"),
+        ({"samples": 10}, "windowing: set two of length_ms, samples and interval_ms"),
         (
             {"length_ms": 500.0, "samples": 100, "interval_ms": 4.0},
             r"windowing: length_ms 500 is not samples x interval_ms = 100 x 4; change one of them, or set it to null",
         ),
         ({"length_ms": 500.0, "interval_ms": 3.0}, r"length_ms 500 is not samples x interval_ms = 167 x 3"),
-        ({"length_ms": 1.0, "interval_ms": 1.0}, r"windowing.interval_ms: got 1, but a window needs two points"),
-        ({"length_ms": "cycle"}, r"windowing: with length_ms=cycle give samples"),
-        ({"length_ms": "cycle", "samples": 10, "interval_ms": 1.0}, r"windowing: with length_ms=cycle give samples"),
+        ({"length_ms": 1.0, "interval_ms": 1.0}, r"windowing.interval_ms: got 1, but a window needs two samples"),
+        ({"length_ms": "cycle"}, r"windowing: with length_ms=cycle set samples"),
+        ({"length_ms": "cycle", "samples": 10, "interval_ms": 1.0}, r"windowing: with length_ms=cycle set samples"),
         ({"length_ms": "cycle", "samples": 10, "align": "sample"}, r"windowing.align: got sample"),
-        ({"length_ms": 5.0, "samples": 10, "trim": 5}, r"windowing.trim: got 5, which leaves 0 of 10 points"),
+        (
+            {"length_ms": 5.0, "samples": 10, "trim": 5},
+            r"trim: got 5, which leaves 0 of 10 samples; at most 4 is allowed",
+        ),
         ({"length_ms": 5.0, "samples": 10, "resample_to": 7, "trim": 3}, r"windowing.trim: got 3, which leaves 1 of 7"),
     ],
 )
@@ -65,31 +77,31 @@ def test_settings_that_contradict_each_other(given, sentence):
 
 
 @pytest.mark.parametrize(
-    ("changes", "duration", "chosen"),
+    ("changes", "duration", "expected"),
     [
         ({}, 2350.0, [600, 1100, 1600, 2100]),  # the last window ends exactly at the end
         ({}, 2349.999, [600, 1100, 1600]),
-        ({"settle": 600.0}, 2500.0, [600, 1100, 1600, 2100]),  # a start exactly at the end of settling
+        ({"settle": 600.0}, 2500.0, [600, 1100, 1600, 2100]),  # an AP start exactly at the end of settling
         ({"settle": 600.001}, 2500.0, [1100, 1600, 2100]),
         ({"settle": 0.0}, 2500.0, [100, 600, 1100, 1600, 2100]),
         ({"settle": 0.0, "offset": 0.0}, 2400.0, [100, 600, 1100, 1600, 2100]),
-        ({"settle": 0.0, "offset": 100.0}, 2500.0, [100, 600, 1100, 1600, 2100]),  # a window from time 0 on
-        ({"settle": 0.0, "offset": 100.1}, 2500.0, [600, 1100, 1600, 2100]),  # one that would begin before it
+        ({"settle": 0.0, "offset": 100.0}, 2500.0, [100, 600, 1100, 1600, 2100]),  # a window that begins at time 0
+        ({"settle": 0.0, "offset": 100.1}, 2500.0, [600, 1100, 1600, 2100]),  # one that would begin before time 0
         ({"offset": 400.0}, 2500.0, [600, 1100, 1600, 2100]),  # windows that end before their AP start
-        ({"length": 1001}, 2500.0, [600, 1100]),  # windows that overlap: each begins 500 ms after the last
+        ({"length": 1001}, 2500.0, [600, 1100]),  # overlapping windows: each begins 500 ms after the one before
         ({"length": 2502}, 2500.0, []),
         ({"settle": 2200.0}, 2500.0, []),
-        # The next sample of a trace kept every 70 ms: 140 630 1120 1610 2100, the last of which is a start itself.
+        # The next sample of a trace stored every 70 ms: 140 630 1120 1610 2100; the last is an AP start itself.
         ({"length": 350, "interval": 70.0, "align": "sample", "settle": 0.0}, 2500.0, [140, 630, 1120, 1610, 2100]),
         ({"length": 350, "interval": 70.0, "align": "sample", "settle": 620.0}, 2500.0, [630, 1120, 1610, 2100]),
         ({"length": 350, "interval": 70.0, "align": "sample"}, 2329.0, [630, 1120, 1610]),
     ],
 )
-def test_what_fits_about_ap_starts(changes, duration, chosen):
+def test_which_ap_starts_fit(changes, duration, expected):
     window_rule = rule(**changes)
-    found = aligned_positions(STARTS, duration, window_rule)
-    assert (found.begin_ms + window_rule.offset_ms).tolist() == chosen
-    assert found.length_ms.tolist() == [window_rule.length_ms] * len(chosen)
+    positions = aligned_positions(STARTS, duration, window_rule)
+    assert (positions.begin_ms + window_rule.offset_ms).tolist() == expected
+    assert positions.length_ms.tolist() == [window_rule.length_ms] * len(expected)
     assert aligned_positions(np.array([]), duration, window_rule).begin_ms.tolist() == []
 
 
@@ -105,31 +117,31 @@ def test_what_fits_about_ap_starts(changes, duration, chosen):
 )
 def test_whole_cycles(changes, starts, expected):
     cycle = WindowRule(**{"length_ms": "cycle", "samples": 100, "offset_ms": 0.0, "settle_ms": 500.0} | changes)
-    found = aligned_positions(np.array(starts, dtype=float), 1700.0, cycle)
-    assert list(zip(found.begin_ms, found.length_ms, strict=True)) == expected
+    positions = aligned_positions(np.array(starts, dtype=float), 1700.0, cycle)
+    assert list(zip(positions.begin_ms, positions.length_ms, strict=True)) == expected
     assert cycle.one_cycle
-    with pytest.raises(ValueError, match="no times in common"):
+    with pytest.raises(ValueError, match="no common sample times"):
         _ = cycle.time_ms
 
 
 @pytest.mark.parametrize(
     ("length", "settle", "duration", "begin"),
     [
-        (400, 500.0, 2099.0, [500, 900, 1300, 1700]),  # the last point of the fourth is at 2099
+        (400, 500.0, 2099.0, [500, 900, 1300, 1700]),  # the last sample of the fourth is at 2099
         (400, 500.0, 2098.9, [500, 900, 1300]),
         (400, 0.0, 399.0, [0]),
         (400, 0.0, 398.0, []),
         (400, 900.0, 500.0, []),
     ],
 )
-def test_windows_one_after_another(length, settle, duration, begin):
+def test_consecutive_windows(length, settle, duration, begin):
     window_rule = rule(length=length, settle=settle, align="none")
     assert consecutive_positions(duration, window_rule).begin_ms.tolist() == begin
     assert bool(begin) == (duration >= window_rule.shortest_trace_ms)
 
 
 @pytest.mark.parametrize(
-    ("how", "count", "chosen"),
+    ("choose", "count", "expected"),
     [
         ("spread", 1, [0]),
         ("spread", 2, [0, 3]),
@@ -142,21 +154,21 @@ def test_windows_one_after_another(length, settle, duration, begin):
         ("last", 9, [0, 1, 2, 3]),
     ],
 )
-def test_which_of_four_are_chosen(how, count, chosen):
-    assert select_positions(4, rule(count=count, choose=how)).tolist() == chosen
-    assert select_positions(0, rule(count=count, choose=how)).tolist() == []
+def test_which_of_four_are_selected(choose, count, expected):
+    assert select_positions(4, rule(count=count, choose=choose)).tolist() == expected
+    assert select_positions(0, rule(count=count, choose=choose)).tolist() == []
 
 
-def test_spread_is_exact_whatever_the_numbers():
-    for fit in range(1, 61):
-        for count in range(2, fit + 1):
-            # Even places from first to last, each rounded to a whole one, half down.
-            even = [Fraction(i * (fit - 1), count - 1) for i in range(count)]
-            whole = [int(place) + (place % 1 > Fraction(1, 2)) for place in even]
-            assert select_positions(fit, rule(count=count)).tolist() == whole, (fit, count)
+def test_spread_is_exact():
+    for fitting in range(1, 61):
+        for count in range(2, fitting + 1):
+            # Evenly spaced from first to last, each rounded to an integer, halves down.
+            even = [Fraction(i * (fitting - 1), count - 1) for i in range(count)]
+            rounded = [int(position) + (position % 1 > Fraction(1, 2)) for position in even]
+            assert select_positions(fitting, rule(count=count)).tolist() == rounded, (fitting, count)
 
 
-def test_random_choice_hangs_on_seed_and_cell():
+def test_random_choice_depends_on_seed_and_cell():
     first, again, other = (rule(count=3, choose="random", seed=seed) for seed in (0, 0, 1))
     draws = [select_positions(10, first, cell).tolist() for cell in range(2000)]
     assert draws == [select_positions(10, again, cell).tolist() for cell in range(2000)]
@@ -167,19 +179,19 @@ def test_random_choice_hangs_on_seed_and_cell():
     assert select_positions(2, first, 5).tolist() == [0, 1]
 
 
-def test_places_are_those_chosen_of_those_that_fit():
+def test_positions_are_selected_from_those_that_fit():
     trace = LogisticAPs([200, 700.3, 1200.123], duration=1900.0).trace()
-    for more in ({}, {"start": "upstroke"}, {"align": "none"}, {"align": "sample"}):
-        window_rule = rule(count=2, choose="last", settle=0.0, **more)
-        of = trace.upstrokes_ms if "start" in more else trace.starts_ms
-        fit = (
+    for changes in ({}, {"start": "upstroke"}, {"align": "none"}, {"align": "sample"}):
+        window_rule = rule(count=2, choose="last", settle=0.0, **changes)
+        starts_ms = trace.upstrokes_ms if "start" in changes else trace.starts_ms
+        fitting = (
             consecutive_positions(1900.0, window_rule)
-            if more.get("align") == "none"
-            else aligned_positions(of, 1900.0, window_rule)
+            if changes.get("align") == "none"
+            else aligned_positions(starts_ms, 1900.0, window_rule)
         )
-        found = find_positions(trace, window_rule)
-        assert found.begin_ms.tolist() == fit.begin_ms[-2:].tolist()
-        assert found.length_ms.tolist() == [301, 301]
+        positions = find_positions(trace, window_rule)
+        assert positions.begin_ms.tolist() == fitting.begin_ms[-2:].tolist()
+        assert positions.length_ms.tolist() == [301, 301]
 
 
 @given(
@@ -187,13 +199,13 @@ def test_places_are_those_chosen_of_those_that_fit():
     st.floats(0, 2000),
     st.floats(0, 100),
 )
-def test_windows_that_fit_lie_in_the_trace(starts, settle, offset):
-    found = aligned_positions(np.array(starts, dtype=float), 5000.0, rule(offset=offset, settle=settle))
-    fit = [s for s in starts if s >= settle and s - offset >= 0 and s - offset + 300 <= 5000]
-    assert found.begin_ms == pytest.approx(np.subtract(fit, offset))
+def test_windows_are_inside_the_trace(starts, settle, offset):
+    positions = aligned_positions(np.array(starts, dtype=float), 5000.0, rule(offset=offset, settle=settle))
+    fitting = [s for s in starts if s >= settle and s - offset >= 0 and s - offset + 300 <= 5000]
+    assert positions.begin_ms == pytest.approx(np.subtract(fitting, offset))
 
 
-def test_the_shortest_trace_holds_one_window_and_no_shorter_one_does():
+def test_the_shortest_trace_holds_one_window():
     for settle, offset in ((1000.0, 50.0), (0.0, 50.0), (20.0, 50.0), (0.0, 0.0)):
         r = rule(settle=settle, offset=offset)
         best = np.array([max(settle, offset)])

@@ -1,4 +1,4 @@
-"""Windows on disk: cut once, in parallel, taken up where a kill has left them, read as they were cut."""
+"""Window sets on disk: extracted once, in parallel, completed after a kill, and read back unchanged."""
 
 import os
 import signal
@@ -14,31 +14,31 @@ from small_campaign import DURATION, MANY, SOLVER, wait_for
 from tiny_job import RULE, environment
 
 from cardioemu import UserError
-from cardioemu.simulation import SolverSettings, campaign, design, load_cell
+from cardioemu.simulation import CampaignSpec, SolverSettings, campaign, design, load_cell
 from cardioemu.windowing import WindowRule, build_window_set, extract_windows
 
-cutting = import_module("cardioemu.windowing.build_set")
+build_set = import_module("cardioemu.windowing.build_set")
 SMALL_RULE = WindowRule(length_ms=50.0, samples=100, count=2, offset_ms=10.0, settle_ms=0.0)
 
 
 @pytest.fixture
 def store(cell, small_shards, tmp_path):
     """Traces in six shards."""
-    return campaign(cell, MANY[::7], DURATION, SOLVER, tmp_path / "traces")
+    return campaign(CampaignSpec(cell, MANY[::7], DURATION, SOLVER, tmp_path / "traces"))
 
 
 def times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def cut_one_by_one(store, rule):
+def extract_one_by_one(store, rule):
     return {cell: extract_windows(trace, rule, cell) for shard in store.shards for cell, trace in store.traces(shard)}
 
 
 def test_windows_on_disk_are_those_of_their_traces(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(cutting, "cores", lambda: 2)
+    monkeypatch.setattr(build_set, "available_cores", lambda: 2)
     for rule in (SMALL_RULE, replace(SMALL_RULE, choose="random"), replace(SMALL_RULE, resample_to=30, trim=3)):
-        found, expected = build_window_set(store, rule, tmp_path / "windows"), cut_one_by_one(store, rule)
+        found, expected = build_window_set(store, rule, tmp_path / "windows"), extract_one_by_one(store, rule)
         assert found.cells["cell"].tolist() == sorted(expected)
         np.testing.assert_array_equal(found.scales, store.cells()[list(store.scaled)])
         assert found.cells["outcome"].tolist() == [expected[cell].outcome for cell in sorted(expected)]
@@ -50,7 +50,7 @@ def test_windows_on_disk_are_those_of_their_traces(store, tmp_path, monkeypatch)
         np.testing.assert_array_equal(windows, [expected[row].windows for row in rows])
         for column in ("begin_ms", "length_ms"):
             kept = np.stack(found.cells[column].to_numpy()[rows])
-            np.testing.assert_array_equal(kept, [getattr(expected[row].places, column) for row in rows])
+            np.testing.assert_array_equal(kept, [getattr(expected[row].positions, column) for row in rows])
 
 
 def test_windows_come_in_the_order_asked_for(windows):
@@ -59,12 +59,12 @@ def test_windows_come_in_the_order_asked_for(windows):
     np.testing.assert_array_equal(windows.windows(rows[::-1]), everything[::-1])
     np.testing.assert_array_equal(np.concatenate(list(windows.batches(rows))), everything)
     twice, numbers = np.concatenate([rows, rows[::-1]]), np.arange(2 * len(rows)) % 3
-    windows.expect(twice, numbers)
+    windows.prefetch(twice, numbers)
     where = np.concatenate([np.arange(len(rows)), np.arange(len(rows))[::-1]])
-    np.testing.assert_array_equal(windows.pick(twice, numbers), everything[where, numbers])
+    np.testing.assert_array_equal(windows.read_windows(twice, numbers), everything[where, numbers])
 
 
-def test_a_window_set_is_cut_once(traces, tmp_path):
+def test_a_window_set_is_extracted_once(traces, tmp_path):
     first = build_window_set(traces, RULE, tmp_path)
     before = times(tmp_path)
     again = build_window_set(traces, RULE, tmp_path)
@@ -73,20 +73,20 @@ def test_a_window_set_is_cut_once(traces, tmp_path):
     assert not [path for path in before if path.suffix == ".tmp"]
 
 
-def test_what_another_process_cut_while_this_one_waited_is_not_cut_again(store, tmp_path, monkeypatch):
-    held = cutting.held
+def test_what_another_process_extracted_meanwhile_is_not_extracted_again(store, tmp_path, monkeypatch):
+    folder_lock = build_set.folder_lock
 
     @contextmanager
     def waiting(folder, doing):
-        with held(folder, doing):
-            monkeypatch.setattr(cutting, "held", lambda *_: nullcontext())
+        with folder_lock(folder, doing):
+            monkeypatch.setattr(build_set, "folder_lock", lambda *_: nullcontext())
             build_window_set(store, SMALL_RULE, tmp_path)
         before.update({path: at for path, at in times(folder).items() if path.suffix != ""})
-        with held(folder, doing):
+        with folder_lock(folder, doing):
             yield
 
     before = {}
-    monkeypatch.setattr(cutting, "held", waiting)
+    monkeypatch.setattr(build_set, "folder_lock", waiting)
     found = build_window_set(store, SMALL_RULE, tmp_path)
     assert len(before) == 12
     assert before.items() <= times(found.folder).items()
@@ -94,7 +94,7 @@ def test_what_another_process_cut_while_this_one_waited_is_not_cut_again(store, 
 
 
 @pytest.mark.parametrize("fault", ["no table", "torn", "no windows", "no header"])
-def test_only_what_is_torn_or_gone_is_cut_again(store, tmp_path, fault):
+def test_only_incomplete_and_missing_shards_are_extracted_again(store, tmp_path, fault):
     first = build_window_set(store, SMALL_RULE, tmp_path)
     rows = np.flatnonzero(first.windowed)
     windows = first.windows(rows)
@@ -113,45 +113,45 @@ def test_only_what_is_torn_or_gone_is_cut_again(store, tmp_path, fault):
     assert again.cells.equals(first.cells)
 
 
-def test_a_cut_that_stops_keeps_its_finished_shards(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(cutting, "cores", lambda: 1)
-    whole, shards = cutting._cut_shard, []
+def test_an_interrupted_extraction_keeps_its_finished_shards(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(build_set, "available_cores", lambda: 1)
+    extract_shard, shards = build_set._extract_shard, []
 
     def failing(store, shard, *rest):
         if len(shards) == 3:
             raise RuntimeError("stopped")
         shards.append(shard.stem)
-        return whole(store, shard, *rest)
+        return extract_shard(store, shard, *rest)
 
-    monkeypatch.setattr(cutting, "_cut_shard", failing)
+    monkeypatch.setattr(build_set, "_extract_shard", failing)
     with pytest.raises(RuntimeError, match="stopped"):
         build_window_set(store, SMALL_RULE, tmp_path)
     (folder,) = (path for path in tmp_path.iterdir() if path.name != "traces")
     finished = {path: at for path, at in times(folder).items() if path.stem in shards}
     assert len(finished) == 6
-    monkeypatch.setattr(cutting, "_cut_shard", whole)
+    monkeypatch.setattr(build_set, "_extract_shard", extract_shard)
     found = build_window_set(store, SMALL_RULE, tmp_path)
     assert finished.items() <= times(folder).items()
     assert len(found.cells) == 12
 
 
-CUTTING = """
+SCRIPT = """
 import sys
 from pathlib import Path
 from cardioemu.simulation import TraceStore
-from cardioemu.windowing import WindowRule, window_set
+from cardioemu.windowing import WindowRule, build_window_set
 
 if __name__ == "__main__":
     rule = WindowRule(length_ms=50.0, samples=20000, count=2, offset_ms=10.0, settle_ms=0.0)
-    window_set(TraceStore(Path(sys.argv[1])), rule, Path(sys.argv[2]))
+    build_window_set(TraceStore(Path(sys.argv[1])), rule, Path(sys.argv[2]))
 """
 
 
-def test_a_cut_that_is_killed_goes_on(cell, small_shards, begin, tmp_path):
-    store = campaign(cell, MANY, DURATION, SOLVER, tmp_path / "traces")
+def test_a_killed_extraction_is_completed(cell, small_shards, begin, tmp_path):
+    store = campaign(CampaignSpec(cell, MANY, DURATION, SOLVER, tmp_path / "traces"))
     assert len(store.shards) == 40
-    script = tmp_path / "cutting.py"
-    script.write_text(CUTTING)
+    script = tmp_path / "extract.py"
+    script.write_text(SCRIPT)
     arguments = [sys.executable, script, store.folder, tmp_path / "windows"]
     process = begin(arguments, tmp_path)
     wait_for(lambda: process.poll() is not None or len(list(tmp_path.glob("windows/*/cells/*.parquet"))) >= 10)
@@ -165,35 +165,35 @@ def test_a_cut_that_is_killed_goes_on(cell, small_shards, begin, tmp_path):
     rule = replace(SMALL_RULE, samples=20000, interval_ms=None)
     found = build_window_set(store, rule, tmp_path / "windows")
     rows = np.flatnonzero(found.windowed)
-    expected = cut_one_by_one(store, rule)
+    expected = extract_one_by_one(store, rule)
     np.testing.assert_array_equal(found.windows(rows), [expected[row].windows for row in rows])
     assert not list(tmp_path.glob("windows/*/*/.*.tmp"))
 
 
-def test_a_disk_too_small_is_told_before(store, tmp_path, monkeypatch):
+def test_insufficient_disk_space_is_an_error_before_anything_is_written(store, tmp_path, monkeypatch):
     fire = int(store.cells()["label"].eq("fires").sum())
-    monkeypatch.setattr(cutting, "free_disk", lambda folder: fire * 2 * 100 * 4 - 1)
-    with pytest.raises(UserError, match=r"^data_dir: the windows will take .* GB, but .* free; make room"):
+    monkeypatch.setattr(build_set, "free_disk", lambda folder: fire * 2 * 100 * 4 - 1)
+    with pytest.raises(UserError, match=r"^data_dir: the windows need .* GB, but .* free; free disk space"):
         build_window_set(store, SMALL_RULE, tmp_path / "windows")
     assert not list(tmp_path.glob("windows/*/windows"))
-    monkeypatch.setattr(cutting, "free_disk", lambda folder: fire * 2 * 100 * 4)
+    monkeypatch.setattr(build_set, "free_disk", lambda folder: fire * 2 * 100 * 4)
     assert len(build_window_set(store, SMALL_RULE, tmp_path / "windows").cells) == 12
 
 
-def test_a_damaged_table_is_told_in_a_sentence(store, tmp_path):
+def test_a_damaged_table_is_an_error(store, tmp_path):
     first = build_window_set(store, SMALL_RULE, tmp_path)
     table = next((first.folder / "cells").iterdir())
     table.write_bytes(b"PAR1 not really")
-    with pytest.raises(UserError, match=r"cells is damaged \(.*\); delete .* and run the same command again"):
+    with pytest.raises(UserError, match=r"cells is damaged \(.*\); delete .* and re-run the command"):
         build_window_set(store, SMALL_RULE, tmp_path)
 
 
-def test_a_damaged_shard_of_the_traces_is_told_in_a_sentence(store, tmp_path):
+def test_a_damaged_shard_of_the_traces_is_an_error(store, tmp_path):
     shard = store.shards[3]
     damaged = bytearray(shard.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     shard.write_bytes(damaged)
-    with pytest.raises(UserError, match=rf"{shard.name} is damaged or gone \(.*\); run its campaign again"):
+    with pytest.raises(UserError, match=rf"{shard.name} is damaged or missing \(.*\); re-run its campaign"):
         build_window_set(store, SMALL_RULE, tmp_path)
     assert not list(tmp_path.glob(f"*/cells/{shard.stem}*"))
 
@@ -217,21 +217,23 @@ CHANGES = {
 def test_every_field_of_the_rule_changes_the_key(traces, windows, tmp_path):
     assert set(CHANGES) == {field.name for field in fields(RULE)}
     keys = {name: build_window_set(traces, replace(RULE, **change), tmp_path).key for name, change in CHANGES.items()}
-    assert keys["samples"] == keys["interval_ms"]  # 250 points in 500 ms, said in two ways
+    assert keys["samples"] == keys["interval_ms"]  # 250 samples in 500 ms, stated in two ways
     assert len({windows.key, *keys.values()}) == len(CHANGES)
 
 
 def test_traces_and_version_change_the_key(traces, windows, tmp_path, monkeypatch):
-    other = campaign(load_cell("akwaboah2021"), design("sobol", n=4), 2500.0, SolverSettings(threads=1), tmp_path)
+    other = campaign(
+        CampaignSpec(load_cell("akwaboah2021"), design("sobol", n=4), 2500.0, SolverSettings(threads=1), tmp_path)
+    )
     assert build_window_set(other, RULE, tmp_path).key != windows.key
-    monkeypatch.setattr(cutting, "VERSION", -1)
+    monkeypatch.setattr(build_set, "VERSION", -1)
     assert build_window_set(traces, RULE, tmp_path).key != windows.key
 
 
-def test_shards_of_which_no_cell_fires(cell, small_shards, tmp_path):
-    """The first, too: its table has the columns of the others."""
+def test_shards_without_a_firing_cell(cell, small_shards, tmp_path):
+    """The table of such a shard, here the first, has the columns of the others."""
     silent, firing = np.array([[0.0, 0.0], [0.1, 0.0], [0.2, 0.0]]), MANY[::20]
-    store = campaign(cell, np.concatenate([silent, firing]), DURATION, SOLVER, tmp_path / "traces")
+    store = campaign(CampaignSpec(cell, np.concatenate([silent, firing]), DURATION, SOLVER, tmp_path / "traces"))
     found = build_window_set(store, SMALL_RULE, tmp_path / "windows")
     assert found.cells["outcome"].tolist()[:3] == ["stops"] * 3
     assert found.windowed[3:].all()
@@ -240,6 +242,6 @@ def test_shards_of_which_no_cell_fires(cell, small_shards, tmp_path):
     np.testing.assert_array_equal(again.windows(np.arange(3, 7)), found.windows(np.arange(3, 7)))
 
 
-def test_no_rows_are_an_empty_batch(windows):
+def test_no_cells_are_an_empty_batch(windows):
     none = np.empty(0, int)
-    assert windows.pick(none, none).shape == (0, windows.windows(np.flatnonzero(windows.windowed)[:1]).shape[2])
+    assert windows.read_windows(none, none).shape == (0, windows.windows(np.flatnonzero(windows.windowed)[:1]).shape[2])

@@ -1,4 +1,4 @@
-"""What is cut from a trace, against V in closed form and against the reference's own traces."""
+"""Windows extracted from traces: against V in closed form, and against the traces themselves."""
 
 import numpy as np
 import pytest
@@ -19,10 +19,10 @@ def rule(**changes):
 
 
 def windows_of(window_rule, shape=SHAPE):
-    found = extract_windows(shape.trace(), window_rule)
-    assert found.outcome == WINDOWED
-    assert found.windows.dtype == np.float32
-    return found.windows
+    extracted = extract_windows(shape.trace(), window_rule)
+    assert extracted.outcome == WINDOWED
+    assert extracted.windows.dtype == np.float32
+    return extracted.windows
 
 
 def test_interpolated_windows_are_v_in_closed_form():
@@ -32,66 +32,68 @@ def test_interpolated_windows_are_v_in_closed_form():
 
 
 def test_windows_aligned_to_the_upstroke():
-    found = extract_windows(SHAPE.trace(), rule(start="upstroke"))
-    for begin_ms, up in zip(found.places.begin_ms, SHAPE.ups[1:], strict=True):
+    extracted = extract_windows(SHAPE.trace(), rule(start="upstroke"))
+    for begin_ms, up in zip(extracted.positions.begin_ms, SHAPE.ups[1:], strict=True):
         steepest = minimize_scalar(lambda t: -float(SHAPE.dVdt(t)), bounds=(up - 1, up + 1), method="bounded").x
         assert begin_ms + 50 == pytest.approx(steepest, abs=1e-3)
-    expected = SHAPE.V(np.add.outer(found.places.begin_ms, np.arange(601) * 0.5))
-    np.testing.assert_allclose(found.windows, expected, atol=CLOSE_mV)
+    expected = SHAPE.V(np.add.outer(extracted.positions.begin_ms, np.arange(601) * 0.5))
+    np.testing.assert_allclose(extracted.windows, expected, atol=CLOSE_mV)
 
 
 def test_windows_aligned_to_a_sample_have_the_start_just_before_time_0():
     window_rule = rule(align="sample")
     zero = int(window_rule.offset_ms / window_rule.interval_ms)
     for window, start in zip(windows_of(window_rule), RISES[1:], strict=True):
-        first = np.ceil(start / 0.5) * 0.5  # the first sample of a trace kept every 0.5 ms that lies above -40 mV
+        first = np.ceil(start / 0.5) * 0.5  # the first sample above -40 mV of a trace stored every 0.5 ms
         np.testing.assert_allclose(window, SHAPE.V(first + window_rule.time_ms), atol=CLOSE_mV)
         assert window[zero] >= -40 > window[zero - 1]
 
 
 def test_windows_without_alignment_follow_each_other():
-    found = windows_of(rule(align="none", length_ms=400.0, choose="first"))
-    np.testing.assert_allclose(found.ravel(), SHAPE.V(300 + 0.5 * np.arange(1600)), atol=CLOSE_mV)
+    windows = windows_of(rule(align="none", length_ms=400.0, choose="first"))
+    np.testing.assert_allclose(windows.ravel(), SHAPE.V(300 + 0.5 * np.arange(1600)), atol=CLOSE_mV)
 
 
 def test_a_window_of_one_cycle_ends_where_the_next_begins():
-    found = extract_windows(
+    extracted = extract_windows(
         SHAPE.trace(), rule(length_ms="cycle", interval_ms=None, samples=700, offset_ms=20.0, settle_ms=0.0)
     )
-    np.testing.assert_allclose(found.places.length_ms, np.diff(RISES), atol=1e-6)
-    for window, begin, length in zip(found.windows, np.subtract(RISES, 20), np.diff(RISES), strict=False):
+    np.testing.assert_allclose(extracted.positions.length_ms, np.diff(RISES), atol=1e-6)
+    for window, begin, length in zip(extracted.windows, np.subtract(RISES, 20), np.diff(RISES), strict=False):
         np.testing.assert_allclose(window, SHAPE.V(begin + length / 700 * np.arange(700)), atol=CLOSE_mV)
 
 
 def test_overlapping_windows_hold_the_same_v_where_they_overlap():
-    # AP starts 500 ms apart, in windows of 600 ms from 50 ms before each: 100 ms are in two of them.
+    # AP starts 500 ms apart, in windows of 600 ms from 50 ms before each: 100 ms are in both.
     shape = LogisticAPs([200, 700, 1200], duration=1900.0)
-    found = extract_windows(
+    extracted = extract_windows(
         shape.trace(), rule(length_ms=600.0, samples=6000, interval_ms=None, count=3, settle_ms=0.0)
     )
-    apart = np.diff(found.places.begin_ms)
+    apart = np.diff(extracted.positions.begin_ms)
     np.testing.assert_allclose(apart, 500, atol=1e-6)
-    for first, second in zip(found.windows, found.windows[1:], strict=False):
+    for first, second in zip(extracted.windows, extracted.windows[1:], strict=False):
         np.testing.assert_allclose(first[5000:], second[:1000], atol=CLOSE_mV)
 
 
 def test_fourier_resampling_and_trimming():
     plain = rule(length_ms=600.0, samples=1200, interval_ms=None, count=1, settle_ms=0.0)
     resampled = rule(length_ms=600.0, samples=1200, interval_ms=None, count=1, settle_ms=0.0, resample_to=500, trim=5)
-    (whole,), (found,) = windows_of(plain), windows_of(resampled)
+    (whole,), (window,) = windows_of(plain), windows_of(resampled)
     spectrum = np.fft.rfft(whole.astype(float))[:251]
-    spectrum[250] = 2 * spectrum[250].real  # of both signs of the highest frequency that is left
+    spectrum[250] = 2 * spectrum[250].real  # both signs of the highest remaining frequency
     expected = np.fft.irfft(spectrum, 500) * 500 / 1200
-    np.testing.assert_allclose(found, expected[5:-5], atol=1e-4)
-    assert resampled.time_ms.shape == found.shape == (490,)
-    # Away from the jump that Fourier sees between the ends, the new points lie on the old curve.
+    np.testing.assert_allclose(window, expected[5:-5], atol=1e-4)
+    assert resampled.time_ms.shape == window.shape == (490,)
+    # Away from the jump between the ends of the Fourier period, the new samples are on the old curve.
     middle = slice(60, -60)
-    np.testing.assert_allclose(found[middle], SHAPE.V(RISES[0] + resampled.time_ms)[middle], atol=0.5)
+    np.testing.assert_allclose(window[middle], SHAPE.V(RISES[0] + resampled.time_ms)[middle], atol=0.5)
 
 
 def test_a_window_may_reach_both_ends():
     trace = LogisticAPs([60.0], duration=360.0).trace()
-    reach = WindowRule(samples=11, interval_ms=trace.duration_ms / 10, offset_ms=trace.starts_ms[0], settle_ms=0.0)
+    reach = WindowRule(
+        samples=11, interval_ms=trace.duration_ms / 10, count=1, offset_ms=trace.starts_ms[0], settle_ms=0.0
+    )
     (window,) = extract_windows(trace, reach).windows
     np.testing.assert_allclose(window, LogisticAPs([60.0], duration=360.0).V(np.linspace(0, 360, 11)), atol=CLOSE_mV)
 
@@ -114,19 +116,18 @@ def test_reasons_for_no_windows(trace, outcome):
 
 
 def test_real_windows_are_aligned(windows):
-    rows = np.flatnonzero(windows.windowed)
-    found = windows.windows(rows)
+    voltage_mV = windows.windows(np.flatnonzero(windows.windowed))
     zero = int(RULE.offset_ms / RULE.interval_ms)
     assert RULE.time_ms[zero] == 0
-    # The AP start is solved to 1e-9 ms on the same curve; what is left is float32 of 40 mV.
-    np.testing.assert_allclose(found[:, :, zero], -40, atol=4e-6)
-    assert (found[:, :, zero + 1] > -40).all()
+    # The AP start is solved to 1e-9 ms on the same curve; the rest is the rounding error of float32 at 40 mV.
+    np.testing.assert_allclose(voltage_mV[:, :, zero], -40, atol=4e-6)
+    assert (voltage_mV[:, :, zero + 1] > -40).all()
 
 
 def test_every_cell_is_counted(traces, windows):
     cells = windows.cells.set_index("cell")
     assert sorted(cells.index) == list(range(24))
-    assert sum(windows.outcomes().values()) == 24
+    assert sum(windows.count_outcomes().values()) == 24
     expected = {}
     for shard in traces.shards:
         for number, trace in traces.traces(shard):

@@ -1,4 +1,4 @@
-"""Windows cut from traces, and kept on disk."""
+"""Windows extracted from traces, and stored on disk."""
 
 from cardioemu.windowing.build_set import build_window_set
 from cardioemu.windowing.cycle import CycleRule, registered_cycle_vector

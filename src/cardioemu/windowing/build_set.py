@@ -1,4 +1,4 @@
-"""Cutting the windows of a whole trace store, shard by shard, on all cores."""
+"""Extraction of the windows of a whole trace store, shard by shard, on all cores."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -15,14 +15,14 @@ from cardioemu.runtime.locks import disk_errors_as_user_error, folder_lock, perm
 from cardioemu.runtime.machine import available_cores, format_bytes, free_disk
 from cardioemu.runtime.progress import progress_bar
 from cardioemu.simulation import TraceStore
-from cardioemu.windowing import shards
 from cardioemu.windowing.cycle import CycleRule
 from cardioemu.windowing.extract import extract_windows
 from cardioemu.windowing.positions import WindowPositions
 from cardioemu.windowing.rule import WindowRule
+from cardioemu.windowing.shards import DTYPE, is_complete, write_shard
 from cardioemu.windowing.window_set import CELLS, WINDOWS, WindowSet
 
-# Raise it when the same traces and rule give other windows.
+# Increase it when the same traces and rule give other windows.
 VERSION = 6
 Rule = WindowRule | CycleRule
 COLUMNS = {
@@ -32,86 +32,88 @@ COLUMNS = {
     "row": "Int64",
     **dict.fromkeys(WindowPositions._fields, "object"),
 }
-NOWHERE = WindowPositions(
-    *[np.empty(0)] * len(WindowPositions._fields)
-)  # with a type, so that shards without windows have their columns
+# Typed, so that the table of a shard without windows has the columns of the others.
+NO_POSITIONS = WindowPositions(*[np.empty(0)] * len(WindowPositions._fields))
 
 
 def build_window_set(store: TraceStore, rule: Rule, folder: Path) -> WindowSet:
-    """Cuts the windows of every cell of a trace store, or opens the set cut before by the same rule.
+    """Extract the windows of every cell of a trace store, or open the set extracted earlier by the same rule.
 
-    Shards that an interrupted cut has finished are kept; those that are torn or gone are cut again. Memory holds the
-    traces of about 1 MB of a shard, and the windows of one cell, for each core.
+    After an interruption, complete shards are kept; incomplete and missing ones are extracted again. Each core holds
+    about 1 MB of traces and the windows of one cell in memory.
 
     Args:
         store: the traces.
-        rule: how windows are cut, or cycles registered.
-        folder: where window sets are kept; this one is in a folder named by its key.
+        rule: how windows are extracted, or cycles registered.
+        folder: folder of window sets; each set is in a folder named by its key.
 
     Raises:
-        UserError: the disk is too small or refuses, or a shard of the traces is damaged.
+        UserError: the disk is full or not writable, or a shard of the traces is damaged.
     """
     kind = "cycles" if isinstance(rule, CycleRule) else "windows"
     key = content_key(f"{kind} {VERSION}", traces=store.key, rule=asdict(rule))
-    here = folder / key
-    with permission_errors_as_user_error(here):
-        missing = _missing(store, here)
+    set_folder = folder / key
+    with permission_errors_as_user_error(set_folder):
+        missing = _missing_shards(store, set_folder)
     if missing:
-        with disk_errors_as_user_error(here), folder_lock(here, "cut"):
-            if missing := _missing(store, here):  # the one who held it may have cut them
-                _check_room(store, rule, here, missing)
-                _cut_all(store, rule, here, missing)
-    return WindowSet(here, store.scaled, key)
+        with disk_errors_as_user_error(set_folder), folder_lock(set_folder, "written"):
+            if missing := _missing_shards(store, set_folder):  # another process may have extracted them meanwhile
+                _check_disk_space(store, rule, set_folder, missing)
+                _extract_all(store, rule, set_folder, missing)
+    return WindowSet(set_folder, store.scaled, key)
 
 
-def _missing(store: TraceStore, here: Path) -> list[Path]:
-    return [shard for shard in store.shards if not _finished(here, shard.stem)]
+def _missing_shards(store: TraceStore, set_folder: Path) -> list[Path]:
+    return [shard for shard in store.shards if not _is_extracted(set_folder, shard.stem)]
 
 
-def _finished(here: Path, name: str) -> bool:
-    cells, windows = _files(here, name)
-    return cells.exists() and shards.is_complete(windows)
+def _is_extracted(set_folder: Path, name: str) -> bool:
+    cells, windows = _files(set_folder, name)
+    return cells.exists() and is_complete(windows)
 
 
-def _check_room(store: TraceStore, rule: Rule, here: Path, missing: Sequence[Path]) -> None:
+def _check_disk_space(store: TraceStore, rule: Rule, set_folder: Path, missing: Sequence[Path]) -> None:
     fire = int(store.cells(missing)["label"].eq("fires").sum())
-    needed, free = fire * shards.size_of(rule.count, rule.output_samples), free_disk(here)
+    needed, free = fire * rule.count * rule.output_samples * DTYPE.itemsize, free_disk(set_folder)
     if needed > free:
         raise UserError(
-            f"data_dir: the windows will take {format_bytes(needed)}, but {here} has {format_bytes(free)} free; make room, "
-            "give another data_dir, or cut fewer windows (windowing.count) of fewer points (windowing.samples)"
+            f"data_dir: the windows need {format_bytes(needed)}, but {set_folder} has {format_bytes(free)} free; free "
+            "disk space, set another data_dir, or extract fewer windows (windowing.count) of fewer samples "
+            "(windowing.samples)"
         )
 
 
-def _cut_all(store: TraceStore, rule: Rule, here: Path, missing: Sequence[Path]) -> None:
-    tasks = (delayed(_cut_shard)(store, shard, rule, here) for shard in missing)
+def _extract_all(store: TraceStore, rule: Rule, set_folder: Path, missing: Sequence[Path]) -> None:
+    tasks = (delayed(_extract_shard)(store, shard, rule, set_folder) for shard in missing)
     cells = sum(store.entries[shard.name].rows for shard in missing)
     with progress_bar(cells, "window", "cell") as bar:
         for done in Parallel(min(available_cores(), len(missing)), return_as="generator_unordered")(tasks):
             bar.update(done)
 
 
-def _cut_shard(store: TraceStore, shard: Path, rule: Rule, here: Path) -> int:
-    cells, windows = _files(here, shard.stem)
+def _extract_shard(store: TraceStore, shard: Path, rule: Rule, set_folder: Path) -> int:
+    """Extract the windows of one shard; return its number of cells."""
+    cells, windows = _files(set_folder, shard.stem)
     outcomes: list[dict[str, object]] = []
 
-    def windowed() -> Iterator[CellWindows]:
+    def windowed_cells() -> Iterator[CellWindows]:
         row = 0
         for cell, trace in store.traces(shard):
-            found = extract_windows(trace, rule, cell)
-            outcomes.append({"cell": cell, "outcome": found.outcome, **(found.places or NOWHERE)._asdict()})
-            if found.windows is not None:
+            extracted = extract_windows(trace, rule, cell)
+            positions = extracted.positions or NO_POSITIONS
+            outcomes.append({"cell": cell, "outcome": extracted.outcome, **positions._asdict()})
+            if extracted.windows is not None:
                 outcomes[-1] |= {"shard": shard.stem, "row": row}
                 row += 1
-                yield found.windows
+                yield extracted.windows
 
-    shards.write(windows, windowed(), rule.count, rule.output_samples)
+    write_shard(windows, windowed_cells(), rule.count, rule.output_samples)
     table = pd.DataFrame(outcomes, columns=list(COLUMNS)).astype(COLUMNS)
-    # The table comes last: windows without it are those of an interrupted cut.
+    # The table is written last: windows without a table are those of an interrupted extraction.
     with atomic_write(cells) as temporary:
         store.cells([shard]).merge(table, on="cell", validate="one_to_one").to_parquet(temporary)
     return len(table)
 
 
-def _files(here: Path, name: str) -> tuple[Path, Path]:
-    return here / CELLS / f"{name}.parquet", here / WINDOWS / f"{name}.npy"
+def _files(set_folder: Path, name: str) -> tuple[Path, Path]:
+    return set_folder / CELLS / f"{name}.parquet", set_folder / WINDOWS / f"{name}.npy"

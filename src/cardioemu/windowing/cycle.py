@@ -1,4 +1,4 @@
-"""The registered cycle of a trace: what a network that works in registered time is trained on."""
+"""The registered cycle of a trace: the training vector of a network that works in registered time."""
 
 from typing import NamedTuple
 
@@ -11,12 +11,17 @@ from cardioemu.common.registration import EDGE_MS, LANDMARKS, NODE_COUNT, PERCEN
 from cardioemu.traces import Trace, beat_biomarkers, maximum
 from cardioemu.windowing.rule import Time
 
-COUNT_OF_ROW = NODE_COUNT + 2 * len(LANDMARKS) + 1
-STEEPEST = 0.1  # log landmarks per beat: those of a cell that pauses between two beats say nothing
+VECTOR_SIZE = NODE_COUNT + 2 * len(LANDMARKS) + 1
+MAX_GAIN = 0.1  # of a log landmark per beat: a larger change is that of a pause, not of a cell that settles
 
 
 class Cycle(NamedTuple):
-    """One cycle: its landmarks in ms after the AP start, as in `LANDMARKS`, and V at the nodes of registered time."""
+    """One registered cycle.
+
+    Attributes:
+        landmarks_ms: in ms after the AP start, in the order of `LANDMARKS`.
+        nodes_mV: V at the nodes of registered time.
+    """
 
     landmarks_ms: Float64[np.ndarray, " landmarks"]
     nodes_mV: Float64[np.ndarray, " nodes"]
@@ -24,10 +29,10 @@ class Cycle(NamedTuple):
 
 @dataclass(frozen=True)
 class CycleRule:
-    """The cycle at a time, between those of the two APs that follow it.
+    """The registered cycle at one time of the trace, interpolated from the next two cycles.
 
-    As a set of windows it has one row per cell: V at the nodes in mV; the logarithms of the landmarks in ms; what they
-    gain per beat; and the beats since the cell began, whose fraction tells when the next AP comes.
+    A window set of cycles has one vector per cell: V at the nodes, in mV; the logarithms of the landmarks in ms; their
+    change per beat; and the number of beats since the cell began, whose fraction gives the time of the next AP.
 
     Attributes:
         settle_ms: the time in the trace.
@@ -37,53 +42,52 @@ class CycleRule:
 
     @property
     def count(self) -> int:
-        """Rows per cell."""
+        """Vectors per cell."""
         return 1
 
     @property
     def output_samples(self) -> int:
-        """Numbers in a row."""
-        return COUNT_OF_ROW
+        """Size of a vector."""
+        return VECTOR_SIZE
 
 
 def registered_cycle_vector(trace: Trace, rule: CycleRule) -> np.ndarray | None:
-    """Registers a cell at a time; None where fewer than three AP starts follow it or a cycle cannot be registered.
+    """Register a cell's cycle at one time.
 
-    Its quantities, which change from beat to beat while the cell settles, are taken at the time itself, on the line
-    through those of the next two beats: so that they hang on the scales smoothly, whatever the phase. Those of a cell
-    that has yet to begin are of its first beat, and its beats since then are below 0.
+    While a cell settles, its cycles change from beat to beat. The vector is extrapolated to the time itself, on the
+    line through the next two beats, so that it depends smoothly on the scales, whatever the phase. For a cell that has
+    not begun to beat, it is the first beat, and the number of beats is negative.
 
     Returns:
-        (points,) float32, as `CycleRule` says.
+        (VECTOR_SIZE,) float32, as described in `CycleRule`; None if fewer than three AP starts follow or a cycle cannot
+        be registered.
     """
     starts_ms = trace.starts_ms
     first = int(np.searchsorted(starts_ms, rule.settle_ms))
     if len(starts_ms) < first + 3:
         return None
-    cycles = [register_cycle(trace, starts_ms, number) for number in (first, first + 1)]
-    if cycles[0] is None or cycles[1] is None:
+    one, other = (register_cycle(trace, starts_ms, number) for number in (first, first + 1))
+    if one is None or other is None:
         return None
-    one, other = cycles[0], cycles[1]
-    had = trace.aps_before_start + first
-    until = (float(starts_ms[first]) - rule.settle_ms) / float(one.landmarks_ms[-1])  # in beats
-    until = min(until, 1.0) if had else until
-    back = until if had else 0.0  # before its first beat a cell is on no line through beats
-    gain = np.clip(np.log(other.landmarks_ms / one.landmarks_ms), -STEEPEST, STEEPEST)
+    beats_before = trace.aps_before_start + first
+    wait = (float(starts_ms[first]) - rule.settle_ms) / float(one.landmarks_ms[-1])  # until the next AP, in beats
+    wait = min(wait, 1.0) if beats_before else wait
+    back = wait if beats_before else 0.0  # there is no line through beats before the first
+    gain = np.clip(np.log(other.landmarks_ms / one.landmarks_ms), -MAX_GAIN, MAX_GAIN)
     landmarks = np.log(one.landmarks_ms) - back * gain
     nodes_mV = one.nodes_mV - back * (other.nodes_mV - one.nodes_mV)
-    since_begin = had - until
-    return np.concatenate([nodes_mV, landmarks, gain, [since_begin]]).astype(np.float32)
+    return np.concatenate([nodes_mV, landmarks, gain, [beats_before - wait]]).astype(np.float32)
 
 
 def register_cycle(trace: Trace, starts_ms: Starts, number: int) -> Cycle | None:
-    """Registers the cycle of one AP; None where its landmarks lie too close for the warp.
+    """Register the cycle of one AP; return None if its landmarks are too close for registered time.
 
-    The landmarks are counted from the AP start, not from the largest dV/dt as the biomarkers are.
+    Landmarks are measured from the AP start; the biomarkers, in contrast, measure APD from the largest dV/dt.
     """
     start_ms, end_ms = float(starts_ms[number]), float(starts_ms[number + 1])
     peak_ms = maximum(trace, start_ms, end_ms).time_ms - start_ms
-    found = beat_biomarkers(trace, start_ms, end_ms, start_ms, apd_from="peak", apd_percent=PERCENT)
-    landmarks_ms = np.array([*(peak_ms + found[f"apd{percent}_ms"] for percent in PERCENT), end_ms - start_ms])
+    beat = beat_biomarkers(trace, start_ms, end_ms, start_ms, apd_from="peak", apd_percent=PERCENT)
+    landmarks_ms = np.array([*(peak_ms + beat[f"apd{percent}_ms"] for percent in PERCENT), end_ms - start_ms])
     knots_ms = np.array([EDGE_MS, *landmarks_ms[:-1], landmarks_ms[-1] - EDGE_MS])
     if not (np.diff(knots_ms) > 0).all():
         return None

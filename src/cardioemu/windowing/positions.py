@@ -1,4 +1,4 @@
-"""Where in a trace its windows lie."""
+"""Positions of windows in a trace."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,16 @@ from cardioemu.common.arrays import Starts, WindowTimes
 from cardioemu.traces import Trace
 from cardioemu.windowing.rule import WindowRule
 
-SLACK = 1e-6  # of an interval: an AP start this little after a sample lies on it but for rounding
+SLACK = 1e-6  # of an interval: an AP start this little after a sample counts as on the sample
 
 
 class WindowPositions(NamedTuple):
-    """When each window of a cell begins, how long it lasts, and the cycle length of its AP (windows,), in ms.
+    """Positions of a cell's windows.
 
-    The last is the time from the AP start that the window is aligned to to the next one, NaN without a next one.
+    Attributes:
+        begin_ms: first sample of each window, in ms of the trace (windows,).
+        length_ms: length of each window (windows,).
+        cycle_length_ms: time from the AP start of each window to the next AP start (windows,); NaN without a next one.
     """
 
     begin_ms: WindowTimes
@@ -23,29 +26,29 @@ class WindowPositions(NamedTuple):
 
 
 def find_positions(trace: Trace, rule: WindowRule, cell: int = 0) -> WindowPositions:
-    """Finds where the windows of a cell lie: `rule.count` of the places that fit, or all of them if fewer do.
+    """Return the positions of a cell's windows: `rule.count` of those that fit, or all if fewer fit.
 
     Args:
-        trace: of the cell.
-        rule: which places fit, and which of those are chosen.
-        cell: its number in the design, which makes its random choice its own.
+        trace: the trace of the cell.
+        rule: the rule for windows.
+        cell: the number of the cell in the design, part of the seed of a random choice.
     """
     if rule.align == "none":
-        fit = consecutive_positions(trace.duration_ms, rule)
+        fitting = consecutive_positions(trace.duration_ms, rule)
     else:
         starts_ms = trace.starts_ms if rule.start == "threshold" else trace.upstrokes_ms
-        fit = aligned_positions(starts_ms, trace.duration_ms, rule)
-    chosen = select_positions(len(fit.begin_ms), rule, cell)
-    return WindowPositions(*(column[chosen] for column in fit))
+        fitting = aligned_positions(starts_ms, trace.duration_ms, rule)
+    selected = select_positions(len(fitting.begin_ms), rule, cell)
+    return WindowPositions(*(values[selected] for values in fitting))
 
 
 def aligned_positions(starts_ms: Starts, duration_ms: float | int, rule: WindowRule) -> WindowPositions:
-    """Finds every place about an AP start that fits: the start not before `settle_ms`, all points in the trace.
+    """Return every position at an AP start that fits: not before `settle_ms`, all samples in the trace.
 
-        starts 100 600 1100 1600 2100, duration 2500, settle 500, 301 points 1 ms apart, offset 50
-        begin  550 1050 1550 2050
+        AP starts 100 600 1100 1600 2100, duration 2500, settle 500, 301 samples 1 ms apart, offset 50
+        begin         550 1050 1550 2050
 
-    A window of one cycle fits if another AP start ends it. Windows may overlap.
+    A window of one cycle fits if it ends at another AP start. Windows may overlap.
     """
     zero_ms, cycle_length_ms = starts_ms, np.diff(starts_ms, append=np.nan)
     if rule.length_ms == "cycle":
@@ -62,27 +65,27 @@ def aligned_positions(starts_ms: Starts, duration_ms: float | int, rule: WindowR
 
 
 def consecutive_positions(duration_ms: float | int, rule: WindowRule) -> WindowPositions:
-    """Finds the places from `settle_ms` on, each where the one before ends, whatever V does there."""
+    """Return consecutive positions from `settle_ms` on, independent of AP starts."""
     assert rule.length_ms != "cycle"
     count = int((duration_ms + rule.interval_ms - rule.settle_ms) / rule.length_ms + SLACK)
     begin_ms = rule.settle_ms + rule.length_ms * np.arange(max(count, 0))
     return WindowPositions(begin_ms, np.full_like(begin_ms, rule.length_ms), np.full_like(begin_ms, np.nan))
 
 
-def select_positions(fit: int, rule: WindowRule, cell: int = 0) -> np.ndarray:
-    """Chooses `rule.count` of the places that fit, ascending; all of them where fewer fit.
+def select_positions(fitting: int, rule: WindowRule, cell: int = 0) -> np.ndarray:
+    """Select `rule.count` of the fitting positions, in ascending order; all of them if fewer fit.
 
-    Spread evenly by number, the first and the last are always chosen (with count 1 the first):
+    With choose=spread they are evenly spaced, and the first and the last are always selected (with count 1 the first):
 
-        fit 0 1 2 3   count 1: 0      count 2: 0 3      count 3: 0 1 3      count 9: 0 1 2 3
+        fitting 0 1 2 3   count 1: 0      count 2: 0 3      count 3: 0 1 3      count 9: 0 1 2 3
     """
-    count = min(rule.count, fit)
+    count = min(rule.count, fitting)
     if rule.choose == "last":
-        return np.arange(fit - count, fit)
+        return np.arange(fitting - count, fitting)
     if rule.choose == "random":
-        return np.sort(np.random.default_rng((rule.seed, cell)).permutation(fit)[:count])
+        return np.sort(np.random.default_rng((rule.seed, cell)).permutation(fitting)[:count])
     if rule.choose == "first" or count < 2:
         return np.arange(count)
-    # Whole-number arithmetic, halves down: the table above does not hang on how a machine rounds.
+    # Integer arithmetic, rounding halves down: the same on every machine.
     gaps = count - 1
-    return -((gaps - 2 * (fit - 1) * np.arange(count)) // (2 * gaps))
+    return -((gaps - 2 * (fitting - 1) * np.arange(count)) // (2 * gaps))

@@ -1,13 +1,11 @@
-"""Shards of windows: NumPy files written one cell at a time, read through a memory map."""
+"""Shards of windows: .npy files written one cell at a time and read through a memory map."""
 
-import math
 import mmap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
+from numpy.lib.format import write_array_header_1_0
 
 from cardioemu.common.arrays import CellWindows, Windows
 from cardioemu.runtime.files import atomic_write
@@ -15,66 +13,48 @@ from cardioemu.runtime.files import atomic_write
 DTYPE = np.dtype("<f4")
 
 
-def write(path: Path, cells: Iterable[CellWindows], count: int, points: int) -> None:
-    """Writes the windows of some cells, (count, points) float32 each, as one array; memory holds those of one."""
+def write_shard(path: Path, cells: Iterable[CellWindows], count: int, samples: int) -> None:
+    """Write the windows of some cells, (count, samples) each, as one array; memory holds one cell at a time."""
     with atomic_write(path) as temporary, temporary.open("wb") as file:
+        header = {"descr": DTYPE.str, "fortran_order": False, "shape": (0, count, samples)}
+        write_array_header_1_0(file, header)
         rows = 0
-        _write_header(file, rows, count, points)
         for windows in cells:
             file.write(windows.astype(DTYPE, copy=False).tobytes())
             rows += 1
         file.seek(0)
-        _write_header(file, rows, count, points)  # NumPy leaves room for the first axis to grow
-
-
-def _write_header(file: IO[bytes], rows: int, count: int, points: int) -> None:
-    header = {"descr": DTYPE.str, "fortran_order": False, "shape": (rows, count, points)}
-    npy.write_array_header_1_0(file, header)
-
-
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    npy.read_magic(file)
-    shape, _, dtype = npy.read_array_header_1_0(file)
-    return shape, dtype
-
-
-def size_of(count: int, points: int) -> int:
-    """Returns the bytes that the windows of one cell take."""
-    return DTYPE.itemsize * count * points
+        # NumPy pads the header so that the final number of rows fits in the same space.
+        write_array_header_1_0(file, header | {"shape": (rows, count, samples)})
 
 
 def is_complete(path: Path) -> bool:
-    """Tells whether a shard is there, as long as its header says."""
+    """Return whether a shard exists and has the length that its header states."""
     try:
-        with path.open("rb") as file:
-            shape, dtype = _read_header(file)
-            return path.stat().st_size == file.tell() + dtype.itemsize * math.prod(shape)
-    except (OSError, ValueError):
+        np.load(path, mmap_mode="r")
+    except (EOFError, OSError, ValueError):
         return False
+    return True
 
 
 class WindowShard:
-    """The windows of one shard (cells, windows, points), float32 in mV, mapped: read from the disk as they are used.
+    """The windows of one shard (cells, windows, samples), float32 in mV, read from disk when they are used.
 
     Raises:
-        ValueError: the file is no whole array.
+        ValueError: the file is not a complete array.
     """
 
     windows: Windows
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            shape, dtype = _read_header(file)
-            self._offset = file.tell()
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        flat = np.frombuffer(self._map, dtype, offset=self._offset)
-        self.windows = flat.reshape(shape)
-        if hasattr(mmap, "MADV_RANDOM"):  # reading around a page that is missing would read what nobody asked for
-            self._map.madvise(mmap.MADV_RANDOM)
+        self._mapped = np.load(path, mmap_mode="r")
+        self.windows = np.asarray(self._mapped)  # indexing a plain array is 30 times faster
 
-    def prefetch(self, part: np.ndarray) -> None:
-        """Has the system begin to read a contiguous part of `windows`; returns at once."""
+    def prefetch(self, windows: np.ndarray) -> None:
+        """Ask the system to start reading a contiguous part of `windows`, and return immediately.
+
+        Training from a cold cache is faster with it; see docs/decisions/0012.
+        """
         if hasattr(mmap, "MADV_WILLNEED"):
-            begin = self._offset + part.ctypes.data - self.windows.ctypes.data
+            begin = self._mapped.offset + windows.ctypes.data - self.windows.ctypes.data
             aligned = begin - begin % mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_WILLNEED, aligned, begin - aligned + part.nbytes)
+            self._mapped.base.madvise(mmap.MADV_WILLNEED, aligned, begin - aligned + windows.nbytes)

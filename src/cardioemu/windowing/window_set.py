@@ -1,4 +1,4 @@
-"""The windows of a trace store on disk: memory-mapped shards and a table of what became of every cell."""
+"""The windows of a trace store on disk: memory-mapped shards and a table with the outcome of every cell."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -15,16 +15,19 @@ from cardioemu.runtime.progress import progress_bar
 from cardioemu.windowing.extract import WINDOWED
 from cardioemu.windowing.shards import WindowShard
 
-CELLS, WINDOWS = "cells", "windows"  # folders with one file per shard of the traces
+CELLS, WINDOWS = "cells", "windows"  # folders with one file per shard of the trace store
 CELLS_AT_ONCE = 64
 
 
 class WindowSet:
-    """The windows cut from one trace store by one rule, opened from its folder.
+    """The windows extracted from one trace store by one rule, opened from their folder.
 
-    `cells` has one row per row of the design: `cell`, the scales, `status`, `label`, the `outcome` ("windowed", or why
-    the cell gives no windows), `begin_ms`, `length_ms` and `cycle_length_ms` of each window (`Places`), and the `shard`
-    and `row` where the windows of a windowed cell lie.
+    Methods take `cell_indices`, positions of cells in `cells`; the cells must be windowed.
+
+    Attributes:
+        cells: table with one row per cell of the design: `cell` (its number), the scales, `status`, `label`; the
+            `outcome`, "windowed" or the reason why the cell has no windows; `begin_ms`, `length_ms` and
+            `cycle_length_ms` of each window (see `WindowPositions`); and the `shard` and `row` of its windows on disk.
 
     Raises:
         UserError: the table is damaged.
@@ -34,10 +37,8 @@ class WindowSet:
         self.folder, self.scaled, self.key = folder, scaled, key
         try:
             self.cells = pd.read_parquet(folder / CELLS).sort_values("cell", ignore_index=True)
-        except (OSError, ValueError) as error:  # pyarrow's errors among them
-            raise UserError(
-                f"{folder / CELLS} is damaged ({error}); delete {folder} and run the same command again"
-            ) from error
+        except (OSError, ValueError) as error:  # includes the errors of pyarrow
+            raise UserError(f"{folder / CELLS} is damaged ({error}); delete {folder} and re-run the command") from error
 
     @property
     def scales(self) -> Scales:
@@ -46,72 +47,72 @@ class WindowSet:
 
     @cached_property
     def count(self) -> int:
-        """Windows of each windowed cell."""
-        return next(iter(self._shards.values())).windows.shape[1]
+        """Windows per windowed cell."""
+        return self._any_shard.windows.shape[1]
 
     @property
     def bytes_per_cell(self) -> int:
         """Bytes of the windows of one cell."""
-        return next(iter(self._shards.values())).windows[0].nbytes
+        return self._any_shard.windows[0].nbytes
 
     @property
     def windowed(self) -> np.ndarray:
-        """Whether a cell gave its windows (cells,)."""
+        """Whether each cell has windows (cells,)."""
         return (self.cells["outcome"] == WINDOWED).to_numpy()
 
     def count_outcomes(self) -> dict[str, int]:
-        """Counts what became of the cells, most frequent first; the counts add up to the design."""
+        """Count the cells by outcome, most frequent first."""
         return {str(name): int(count) for name, count in self.cells["outcome"].value_counts().items()}
 
-    def cycle_lengths_ms(self, rows: np.ndarray) -> PerCell:
-        """Returns the mean cycle length of the windows' own APs (cells,); NaN where no AP start follows any of them."""
-        lengths = self.cells["cycle_length_ms"].to_numpy()[rows]
+    def cycle_lengths_ms(self, cell_indices: np.ndarray) -> PerCell:
+        """Return each cell's mean cycle length over its windows (cells,); NaN if no window has a next AP start."""
+        lengths = self.cells["cycle_length_ms"].to_numpy()[cell_indices]
         return np.array([pd.Series(each).mean() for each in lengths], dtype=np.float64)
 
-    def windows(self, rows: np.ndarray) -> Windows:
-        """Reads all windows of some windowed cells: (cells, windows, points) float32 in mV."""
-        return np.stack([self._shards[shard].windows[row] for shard, row in self._where(rows)])
+    def windows(self, cell_indices: np.ndarray) -> Windows:
+        """Read all windows of some cells: (cells, windows, samples), float32, in mV."""
+        return np.stack([self._shards[shard].windows[row] for shard, row in self._locate(cell_indices)])
 
-    def batches(self, rows: np.ndarray) -> Iterator[Windows]:
-        """Reads the same, a few cells at a time, so that memory never holds more."""
-        return (self.batch(rows, number) for number in range(-(-len(rows) // CELLS_AT_ONCE)))
+    def batches(self, cell_indices: np.ndarray) -> Iterator[Windows]:
+        """Read all windows of some cells, a few cells at a time."""
+        return (self.batch(cell_indices, number) for number in range(-(-len(cell_indices) // CELLS_AT_ONCE)))
 
-    def batch(self, rows: np.ndarray, number: int) -> Windows:
-        """Reads one of these batches, and has the system begin to read the next."""
+    def batch(self, cell_indices: np.ndarray, number: int) -> Windows:
+        """Read one batch of `batches`, and start prefetching the next."""
         begin, end = number * CELLS_AT_ONCE, (number + 1) * CELLS_AT_ONCE
-        self.prefetch(rows[end : end + CELLS_AT_ONCE])
-        return self.windows(rows[begin:end])
+        self.prefetch(cell_indices[end : end + CELLS_AT_ONCE])
+        return self.windows(cell_indices[begin:end])
 
     def iter_with_predictions(
-        self, rows: np.ndarray, predict: Mapping[str, Callable[[Scales], Any]], doing: str
+        self, cell_indices: np.ndarray, predict: Mapping[str, Callable[[Scales], Any]], description: str
     ) -> Iterator[tuple[Windows, dict[str, Predicted]]]:
-        """Reads the same, and beside each what is predicted of it, with a progress bar.
+        """Read all windows of some cells with their predictions, a few cells at a time, with a progress bar.
 
         Args:
-            rows: some windowed cells.
-            predict: by name, from scale vectors (cells, scaled) to windows (cells, points), in mV.
-            doing: what the progress bar says.
+            cell_indices: the cells.
+            predict: by name, functions from scale vectors (cells, scaled) to windows (cells, samples), in mV.
+            description: label of the progress bar.
 
         Yields:
-            Simulated (cells, windows, points), and by name predicted (cells, points), in mV.
+            Simulated windows (cells, windows, samples) and, by name, predicted windows (cells, samples), in mV.
         """
-        scales = self.scales[rows]
-        with progress_bar(len(rows), doing, "cell") as bar:
-            for number, simulated in enumerate(self.batches(rows)):
-                some = scales[number * CELLS_AT_ONCE :][:CELLS_AT_ONCE]
-                yield simulated, {name: voltage_mV(some) for name, voltage_mV in predict.items()}
+        scales = self.scales[cell_indices]
+        with progress_bar(len(cell_indices), description, "cell") as bar:
+            for number, simulated in enumerate(self.batches(cell_indices)):
+                batch = scales[number * CELLS_AT_ONCE :][:CELLS_AT_ONCE]
+                yield simulated, {name: voltage_mV(batch) for name, voltage_mV in predict.items()}
                 bar.update(len(simulated))
 
-    def read_windows(self, rows: np.ndarray, numbers: np.ndarray) -> CellWindows:
-        """Reads one window of each of some windowed cells: (rows, points), window `numbers[i]` of cell `rows[i]`."""
-        where = zip(self._where(rows), numbers.tolist(), strict=True)
-        if len(rows) == 0:  # what is left for one process of a batch smaller than their number
-            return next(iter(self._shards.values())).windows[:0, 0]
-        return np.stack([self._shards[shard].windows[row, number] for (shard, row), number in where])
+    def read_windows(self, cell_indices: np.ndarray, numbers: np.ndarray) -> CellWindows:
+        """Read one window per cell, window `numbers[i]` of cell `cell_indices[i]`: (cells, samples)."""
+        if len(cell_indices) == 0:  # a process gets no windows if a batch has fewer windows than there are processes
+            return self._any_shard.windows[:0, 0]
+        located = zip(self._locate(cell_indices), numbers.tolist(), strict=True)
+        return np.stack([self._shards[shard].windows[row, number] for (shard, row), number in located])
 
-    def prefetch(self, rows: np.ndarray, numbers: np.ndarray | None = None) -> None:
-        """Has the system begin to read what `windows` or `pick` will ask for soon; returns at once."""
-        for i, (shard, row) in enumerate(self._where(rows)):
+    def prefetch(self, cell_indices: np.ndarray, numbers: np.ndarray | None = None) -> None:
+        """Start reading what `windows`, or `read_windows` with these numbers, will need; return immediately."""
+        for i, (shard, row) in enumerate(self._locate(cell_indices)):
             of_cell = self._shards[shard].windows[row]
             self._shards[shard].prefetch(of_cell if numbers is None else of_cell[numbers[i]])
 
@@ -121,10 +122,15 @@ class WindowSet:
         raise_open_file_limit(len(names))
         return {str(name): WindowShard(self.folder / WINDOWS / f"{name}.npy") for name in names}
 
+    @property
+    def _any_shard(self) -> WindowShard:
+        return next(iter(self._shards.values()))
+
     @cached_property
-    def _places(self) -> list[tuple[str, int]]:
+    def _locations(self) -> list[tuple[str, int]]:
+        """The shard of each cell, and its row there."""
         rows = self.cells["row"].fillna(-1).to_numpy(int).tolist()
         return list(zip(self.cells["shard"].fillna(""), rows, strict=True))
 
-    def _where(self, rows: np.ndarray) -> list[tuple[str, int]]:
-        return [self._places[row] for row in rows.tolist()]
+    def _locate(self, cell_indices: np.ndarray) -> list[tuple[str, int]]:
+        return [self._locations[index] for index in cell_indices.tolist()]
