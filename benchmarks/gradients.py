@@ -44,7 +44,7 @@ def main(checkpoint: str, count: int) -> None:
     alike = np.array([of_same_beat(of_cell) for of_cell in of_cells])
     scales, cuts = scales[alike], [found for of_cell in compress(of_cells, alike) for found in of_cell]
     windows = np.stack([found.windows[0] for found in cuts]).astype(float)
-    lengths = np.array([found.places.cycle_length_ms[0] for found in cuts])
+    lengths = np.array([found.positions.cycle_length_ms[0] for found in cuts])
     of_windows, of_lengths = (slopes(values, len(scales)) for values in (windows, lengths))
 
     x = torch.from_numpy(scales).float()
@@ -68,7 +68,7 @@ def of_same_beat(cuts: Sequence[ExtractedWindows]) -> bool:
     """Tells whether a cell and its moved copies all have a window, and of the same beat."""
     if any(found.windows is None for found in cuts):
         return False
-    begin_ms, length_ms = np.array([(found.places.begin_ms[0], found.places.cycle_length_ms[0]) for found in cuts]).T
+    begin_ms, length_ms = np.array([(found.positions.begin_ms[0], found.positions.cycle_length_ms[0]) for found in cuts]).T
     return bool(np.ptp(begin_ms) < length_ms.min() / 2)
 
 
