@@ -1,4 +1,4 @@
-"""A campaign of a small cell model, here or in a process of its own: `python small_campaign.py FOLDER LOG`."""
+"""A campaign of a small cell model, in this process or in another: `python small_campaign.py FOLDER LOG`."""
 
 import json
 import subprocess
@@ -34,11 +34,11 @@ def files_of(folder):
 
 
 def main(folder, log):
-    """Runs a campaign of 40 shards and writes to `log`, cell by cell, what is simulated in full."""
+    """Run a campaign of 40 shards; log the scales of every shard that is simulated in full."""
 
     def logging(cell, scales, duration_ms, *args, **kwargs):
         traces = simulate(cell, scales, duration_ms, *args, **kwargs)
-        if duration_ms == DURATION:  # not those of the forecast
+        if duration_ms == DURATION:  # otherwise it is the pilot of the forecast
             time.sleep(0.05)
             with Path(log).open("a") as file:
                 file.write(json.dumps(scales[:, 0].tolist()) + "\n")
@@ -56,8 +56,10 @@ def main(folder, log):
 
 
 def start(folder, log, **kwargs):
-    """Starts that program, and returns once it is about to begin its campaign."""
-    from tiny_job import environment  # which imports all there is: seconds for this program, and for Dask's workers
+    """Start this file as a program; return when its campaign is about to begin."""
+    from tiny_job import (
+        environment,
+    )  # here, because it imports everything: seconds for this program and for Dask workers
 
     process = subprocess.Popen(
         [sys.executable, __file__, str(folder), str(log)],
@@ -72,18 +74,18 @@ def start(folder, log, **kwargs):
 
 
 def finish(process):
-    """Waits for its end: the exit status, and what it said on the error stream."""
-    _, told = process.communicate(timeout=300)
-    return process.returncode, told
+    """Wait for the process; return its exit status and its error output."""
+    _, err = process.communicate(timeout=300)
+    return process.returncode, err
 
 
 def logged(log):
-    """The scales of all that was simulated in full, shard by shard."""
+    """The scales of the fully simulated shards."""
     return [tuple(json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 def wait_for(condition, seconds=300):
-    """Returns once a condition holds."""
+    """Return when a condition is true."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -12,6 +12,8 @@ from tiny_job import run_cli
 
 from cardioemu.simulation import TraceStore
 
+pytestmark = pytest.mark.program
+
 SMALL = ("design=sobol", "design.n=1100", "simulator.duration_ms=2000", "solver.threads=1")
 
 
@@ -27,7 +29,7 @@ def bound_by_permissions():
     ctypes.CDLL(None).prctl(pr_capbset_drop, cap_dac_override, 0, 0, 0)
 
 
-def test_a_file_that_cannot_be_written_is_told_in_a_sentence(tmp_path):
+def test_a_file_that_cannot_be_written_is_reported(tmp_path):
     result = run_cli(*SMALL, cwd=tmp_path, script="simulate.py", check=False, preexec_fn=limited)
     assert result.returncode == 2
     (folder,) = tmp_path.glob("data/traces/*")
@@ -40,7 +42,7 @@ def test_a_file_that_cannot_be_written_is_told_in_a_sentence(tmp_path):
     assert sum(entry.rows for entry in TraceStore(folder).entries.values()) == 1100
 
 
-def test_a_read_only_folder_is_told_in_a_sentence(tmp_path):
+def test_a_read_only_folder_is_reported(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data").chmod(0o555)
     result = run_cli(*SMALL, cwd=tmp_path, script="simulate.py", check=False, preexec_fn=bound_by_permissions)
@@ -53,12 +55,12 @@ def test_a_read_only_folder_is_told_in_a_sentence(tmp_path):
 
 def test_a_finished_store_in_a_read_only_folder_is_opened(tmp_path):
     small = (*SMALL, "design.n=8")
-    told = run_cli(*small, cwd=tmp_path, script="simulate.py").stdout
+    out = run_cli(*small, cwd=tmp_path, script="simulate.py").stdout
     folders_below = [tmp_path / "data", *(path for path in (tmp_path / "data").rglob("*") if path.is_dir())]
     for folder in folders_below:
         folder.chmod(0o555)
     again = run_cli(*small, cwd=tmp_path, script="simulate.py", preexec_fn=bound_by_permissions)
-    assert again.stdout == told
+    assert again.stdout == out
     for folder in folders_below:
         folder.chmod(0o755)
 
@@ -86,9 +88,9 @@ def test_a_disk_that_fills_up(uninterrupted, small_disk, tmp_path):
     process = start(folder, log)
     wait_for(lambda: len(logged(log)) > 4)
     fill(other)
-    status, told = finish(process)
+    status, err = finish(process)
     assert status == 2
-    assert told.splitlines()[-1].startswith(f"data_dir: {next(folder.iterdir())} cannot be written to (")
+    assert err.splitlines()[-1].startswith(f"data_dir: {next(folder.iterdir())} cannot be written to (")
     finished = files_of(folder)
     assert len(finished) >= 3
     assert all(uninterrupted[name] == content for name, content in finished.items())

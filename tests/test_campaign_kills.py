@@ -10,9 +10,11 @@ from small_campaign import MANY, files_of, finish, logged, start, wait_for
 
 from cardioemu.simulation import TraceStore
 
+pytestmark = pytest.mark.program
+
 
 def test_ten_kills(uninterrupted, tmp_path):
-    """Killed at ten random moments, a campaign goes on to the same store, and simulates no finished shard again."""
+    """A campaign killed at ten random moments resumes to the same store, and simulates no finished shard again."""
     rng, folder, log, hits = np.random.default_rng(0), tmp_path / "traces", tmp_path / "log", 0
     for more in rng.permutation([0, 0, 0, 1, 1, 2, 2, 3, 3, 4]):  # shards that are simulated before
         finished, before = files_of(folder), len(logged(log))
@@ -46,15 +48,15 @@ def scales_of(shard):
 
 @pytest.fixture
 def two(tmp_path):
-    """Two processes at one campaign: the first is stopped in the middle, the second has said that it waits."""
+    """Two processes with the same campaign: the first is stopped during it, the second has reported that it waits."""
     folder, log = tmp_path / "traces", tmp_path / "log"
     first = start(folder, log)
     wait_for(lambda: len(logged(log)) > 2)
     first.send_signal(signal.SIGSTOP)
     second = start(folder, log)
-    said = second.stderr.readline()
-    assert said.startswith(f"{next(folder.iterdir())} is being simulated by process {first.pid} on ")
-    assert said.endswith("; waiting for that process to end\n")
+    message = second.stderr.readline()
+    assert message.startswith(f"{next(folder.iterdir())} is being simulated by process {first.pid} on ")
+    assert message.endswith("; waiting for that process to end\n")
     yield first, second
     for process in (first, second):
         process.kill()

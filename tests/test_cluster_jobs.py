@@ -72,6 +72,7 @@ def test_no_jobs_no_script():
     assert Executor(executor="dask").job_script() is None
 
 
+@pytest.mark.program
 def test_ctrl_c_is_not_changed():
     code = (
         "import signal; from cardioemu.simulation import Executor\n"
@@ -144,16 +145,15 @@ def test_wrong_settings_of_the_command():
         executor_of("campaign=slurm", "campaign.job.cores=0")
 
 
-@pytest.mark.parametrize("name", ["dask", "slurm", "pbs", "lsf"])
-def test_without_the_cluster_extra(name, monkeypatch):
+def test_without_the_cluster_extra(monkeypatch):
     for module in ("dask", "distributed", "dask_jobqueue"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UserError) as raised:
-        executor_of(f"campaign={name}")
-    cluster = "local" if name == "dask" else name
-    assert str(raised.value) == (
-        f'campaign: executor dask with cluster {cluster} needs the cluster extra; pip install "cardioemu[cluster]"'
-    )
+    message = 'campaign: executor dask with cluster {} needs the cluster extra; pip install "cardioemu[cluster]"'
+    for cluster in ("local", "slurm", "pbs", "lsf"):
+        with pytest.raises(ValidationError, match=re.escape(message.format(cluster))):
+            Executor(executor="dask", cluster=cluster, job=None if cluster == "local" else JOB)
+    with pytest.raises(UserError, match=rf"^{re.escape(message.format('slurm'))}$"):
+        executor_of("campaign=slurm")
     assert executor_of("campaign=local") == Executor()
 
 
@@ -186,6 +186,7 @@ def by_slurm(cell, folder, **job):
     return campaign(CampaignSpec(cell, CELLS, DURATION, SOLVER, folder, executor))
 
 
+@pytest.mark.cluster
 def test_a_campaign_through_slurm(cell, commands, tmp_path, capfd):
     commands(sbatch=SBATCH, scancel=SCANCEL)
     store = by_slurm(cell, tmp_path / "traces", local_directory=str(tmp_path))
@@ -209,6 +210,7 @@ def running_commands():
             continue
 
 
+@pytest.mark.cluster
 def test_a_refused_job(cell, commands, tmp_path, capfd):
     commands(sbatch="echo 'sbatch: error: invalid partition specified: gpuu' >&2; exit 1", scancel="exit 1")
     with pytest.raises(UserError) as raised:

@@ -20,6 +20,8 @@ from cardioemu.common.errors import UserError
 from cardioemu.simulation import CampaignSpec, Executor, TraceStore, campaign
 from cardioemu.simulation.campaigns.executors import dask, workers
 
+pytestmark = pytest.mark.cluster
+
 TWO, ONE = (Executor(executor="dask", workers=workers) for workers in (2, 1))
 
 

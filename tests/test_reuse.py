@@ -42,7 +42,9 @@ def known(cell, tmp_path, fresh, simulated):
     return store
 
 
-@pytest.mark.parametrize("executor", [Executor(), Executor(executor="dask", workers=1)])
+@pytest.mark.parametrize(
+    "executor", [Executor(), pytest.param(Executor(executor="dask", workers=1), marks=pytest.mark.cluster)]
+)
 def test_only_new_cells_are_simulated(cell, tmp_path, fresh, known, simulated, monkeypatch, executor):
     log = tmp_path / "log"
     monkeypatch.setenv(dask_faults.LOG, str(log))

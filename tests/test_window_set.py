@@ -11,11 +11,13 @@ from importlib import import_module
 import numpy as np
 import pytest
 from small_campaign import DURATION, MANY, SOLVER, wait_for
-from tiny_job import RULE, environment
+from tiny_job import JOBS, RULE, environment
 
 from cardioemu import UserError
+from cardioemu.comparison.measure import ERROR_COLUMNS
+from cardioemu.config.compose import validate_command_line
 from cardioemu.simulation import CampaignSpec, SolverSettings, campaign, design, load_cell
-from cardioemu.windowing import WindowRule, build_window_set, extract_windows
+from cardioemu.windowing import COLUMNS, WindowRule, build_window_set, check_column_names, extract_windows
 
 build_set = import_module("cardioemu.windowing.build_set")
 SMALL_RULE = WindowRule(length_ms=50.0, samples=100, count=2, offset_ms=10.0, settle_ms=0.0)
@@ -245,3 +247,13 @@ def test_shards_without_a_firing_cell(cell, small_shards, tmp_path):
 def test_no_cells_are_an_empty_batch(windows):
     none = np.empty(0, int)
     assert windows.read_windows(none, none).shape == (0, windows.windows(np.flatnonzero(windows.windowed)[:1]).shape[2])
+
+
+def test_a_conductance_with_the_name_of_another_column():
+    message = "simulator.scaled: got the name '{}', which is another column"
+    for taken in COLUMNS:
+        with pytest.raises(UserError, match=message.format(taken)):
+            check_column_names(("IKr", taken))
+    for taken in ("outcome", *ERROR_COLUMNS):
+        with pytest.raises(UserError, match=message.format(taken)):
+            validate_command_line("train", [f"simulator.scaled={{{taken}: ikr.g_Kr}}"], False, JOBS["train"])

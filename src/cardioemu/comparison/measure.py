@@ -29,6 +29,7 @@ from cardioemu.simulation import first_occurrence
 from cardioemu.windowing import WindowSet
 
 PUBLISHED_LSTM = "seed_network"
+ERROR_COLUMNS = ("emulator", "distance")  # columns that tables of errors have next to the scales
 EXAMPLE_COUNT = 6  # cells that are drawn
 
 

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from cardioemu.common.errors import UserError
+from cardioemu.comparison.measure import ERROR_COLUMNS
 from cardioemu.data import TRAIN, SplitRule, WindowDataModule
 from cardioemu.emulator import Specification
 from cardioemu.models import Network
@@ -20,7 +21,7 @@ from cardioemu.settings.simulate import PARTS, SimulateSettings
 from cardioemu.tracking import Tracking
 from cardioemu.training import TrainerSettings, TrainingJob
 from cardioemu.training.active_learning import CANNOT_CHOOSE, ActiveLearning
-from cardioemu.windowing import WindowRule
+from cardioemu.windowing import COLUMNS, WindowRule, check_column_names
 
 
 @dataclass(frozen=True, config=PARTS)
@@ -45,6 +46,7 @@ class TrainSettings(SimulateSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_column_names(self.cell.scaled, [*COLUMNS, *ERROR_COLUMNS])
         self._check_windowing()
         self._check_devices()
         self._check_schedule()

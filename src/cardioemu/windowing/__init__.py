@@ -1,6 +1,6 @@
 """Windows extracted from traces, and stored on disk."""
 
-from cardioemu.windowing.build_set import build_window_set
+from cardioemu.windowing.build_set import COLUMNS, build_window_set, check_column_names
 from cardioemu.windowing.cycle import CycleRule, registered_cycle_vector
 from cardioemu.windowing.extract import WINDOWED, ExtractedWindows, extract_windows
 from cardioemu.windowing.positions import (
@@ -15,6 +15,7 @@ from cardioemu.windowing.window_set import CELLS_AT_ONCE, WindowSet
 
 __all__ = [
     "CELLS_AT_ONCE",
+    "COLUMNS",
     "WINDOWED",
     "CycleRule",
     "ExtractedWindows",
@@ -23,6 +24,7 @@ __all__ = [
     "WindowSet",
     "aligned_positions",
     "build_window_set",
+    "check_column_names",
     "consecutive_positions",
     "extract_windows",
     "find_positions",

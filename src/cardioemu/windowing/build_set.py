@@ -1,6 +1,6 @@
 """Extraction of the windows of a whole trace store, shard by shard, on all cores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -48,8 +48,10 @@ def build_window_set(store: TraceStore, rule: Rule, folder: Path) -> WindowSet:
         folder: folder of window sets; each set is in a folder named by its key.
 
     Raises:
-        UserError: the disk is full or not writable, or a shard of the traces is damaged.
+        UserError: a conductance has the name of a column, the disk is full or not writable, or a shard of the traces is
+            damaged.
     """
+    check_column_names(store.scaled)
     kind = "cycles" if isinstance(rule, CycleRule) else "windows"
     key = content_key(f"{kind} {VERSION}", traces=store.key, rule=asdict(rule))
     set_folder = folder / key
@@ -61,6 +63,19 @@ def build_window_set(store: TraceStore, rule: Rule, folder: Path) -> WindowSet:
                 _check_disk_space(store, rule, set_folder, missing)
                 _extract_all(store, rule, set_folder, missing)
     return WindowSet(set_folder, store.scaled, key)
+
+
+def check_column_names(scaled: Sequence[str], columns: Collection[str] = COLUMNS) -> None:
+    """Check that no scaled conductance has the name of another column of a table.
+
+    Raises:
+        UserError: one has.
+    """
+    if taken := [name for name in scaled if name in columns]:
+        raise UserError(
+            f"simulator.scaled: got the name {taken[0]!r}, which is another column of the tables of windows or errors; "
+            "rename the conductance"
+        )
 
 
 def _missing_shards(store: TraceStore, set_folder: Path) -> list[Path]:
