@@ -15,5 +15,6 @@ myst_heading_anchors = 3
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # attributes of a class in its docstring are not documented a second time
 html_theme = "furo"
 html_title = f"cardioemu {version}"
