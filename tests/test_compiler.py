@@ -140,7 +140,7 @@ def test_read_only_home(runs, monkeypatch, tmp_path):
 
 def test_source_that_does_not_compile(cache):
     with pytest.raises(
-        UserError, match=r"^solver 'rodas': \S+ does not compile it \(.*error.*\); it needs the headers"
+        UserError, match=r"^solver: 'rodas' cannot be compiled by \S+ \(.*error.*\); install the headers"
     ):
         compiler.load("int answer(void) { return }")
     assert list(cache.glob("*")) == []

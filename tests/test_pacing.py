@@ -1,4 +1,4 @@
-"""Schedules against hand-counted cases and Myokit's own pacing."""
+"""Schedules against cases counted by hand and Myokit's own pacing."""
 
 import myokit
 import numpy as np
@@ -58,7 +58,7 @@ HAND_COUNTED = {  # protocol, duration in ms: edges, levels
     "empty": (myokit.Protocol(), 1000, [0], [0]),
     "two rows": (events((1, 5, 2), (-2, 20, 3)), 50, [0, 5, 7, 20, 23], [0, 1, 0, -2, 0]),
     "side by side": (events((1, 0, 10), (1, 10, 10), (2, 20, 10)), 50, [0, 20, 30], [1, 2, 0]),
-    "a later one takes over": (events((1, 0, 10), (3, 4, 2)), 50, [0, 4, 6], [1, 3, 0]),
+    "a later stimulus replaces an earlier one": (events((1, 0, 10), (3, 4, 2)), 50, [0, 4, 6], [1, 3, 0]),
     "multiplier": (
         events((1, 10, 1, 20, 3), (2, 15, 1)),
         90,
@@ -73,22 +73,22 @@ HAND_COUNTED = {  # protocol, duration in ms: edges, levels
 @pytest.mark.parametrize("name", HAND_COUNTED)
 def test_hand_counted(cell, name):
     protocol, duration, edges, levels = HAND_COUNTED[name]
-    found = schedule(cell, protocol, duration)
-    assert found.edges_ms.tolist() == edges
-    assert found.levels.tolist() == [[level] for level in levels]
+    result = schedule(cell, protocol, duration)
+    assert result.edges_ms.tolist() == edges
+    assert result.levels.tolist() == [[level] for level in levels]
 
 
-def test_blocktrain_as_myokit_has_it(cell):
+def test_blocktrain_equals_that_of_myokit(cell):
     protocol = myokit.pacing.blocktrain(period=333.3, duration=0.7, offset=12.3, level=0.8, limit=0)
-    found = schedule(cell, protocol, 5000)
+    result = schedule(cell, protocol, 5000)
     log = protocol.log_for_interval(0, 5000)
-    np.testing.assert_allclose(found.edges_ms, log.time()[:-1], rtol=1e-12)
-    assert found.levels[:, 0].tolist() == log["pace"][:-1]
+    np.testing.assert_allclose(result.edges_ms, log.time()[:-1], rtol=1e-12)
+    assert result.levels[:, 0].tolist() == log["pace"][:-1]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_any_events_by_their_definition(cell, seed):
-    """The stimulus that began last decides. Myokit's compiled pacing agrees; its Python one misses some overlaps."""
+    """The stimulus that began last wins. Myokit's compiled pacing agrees; its Python pacing misses some overlaps."""
     rng = np.random.default_rng(seed)
     protocol, stimuli = myokit.Protocol(), []
     for _ in range(rng.integers(1, 6)):
@@ -96,18 +96,18 @@ def test_any_events_by_their_definition(cell, seed):
         repeats = int(rng.integers(0, 4))
         protocol.schedule(level, start, length, period, repeats)
         stimuli += [(start + k * period, length, level) for k in range(repeats or 10)]
-    found = schedule(cell, protocol, 400)
+    result = schedule(cell, protocol, 400)
     for t in rng.uniform(0, 400, 500):
         start, length, level = max((s for s in stimuli if s[0] <= t), default=(-1, 0, 0))
-        assert found.levels[np.searchsorted(found.edges_ms, t, side="right") - 1] == (
+        assert result.levels[np.searchsorted(result.edges_ms, t, side="right") - 1] == (
             level if t < start + length else 0
         )
 
 
 def test_edges_do_not_drift(cell):
-    found = schedule(cell, Pacing(period_ms=0.7, duration_ms=0.1, start_ms=0.3), 70_000.5)
-    assert np.array_equal(found.edges_ms[1::2], 0.3 + np.arange(100_001) * 0.7)
-    assert np.array_equal(found.levels[:, 0], np.arange(200_003) % 2)
+    result = schedule(cell, Pacing(period_ms=0.7, duration_ms=0.1, start_ms=0.3), 70_000.5)
+    assert np.array_equal(result.edges_ms[1::2], 0.3 + np.arange(100_001) * 0.7)
+    assert np.array_equal(result.levels[:, 0], np.arange(200_003) % 2)
 
 
 def test_protocols_in_the_unit_of_the_file(tmp_path):
@@ -116,9 +116,9 @@ def test_protocols_in_the_unit_of_the_file(tmp_path):
     expected = schedule(cell, Pacing(period_ms=300, duration_ms=2, start_ms=70), 2000)
     assert expected.edges_ms[:4].tolist() == [0, 70, 72, 370]
     for protocol in (None, in_s, {"pace": in_s}):
-        found = schedule(cell, protocol, 2000)
-        assert np.array_equal(found.edges_ms, expected.edges_ms)
-        assert np.array_equal(found.levels, expected.levels)
+        result = schedule(cell, protocol, 2000)
+        assert np.array_equal(result.edges_ms, expected.edges_ms)
+        assert np.array_equal(result.levels, expected.levels)
 
 
 def test_several_inputs(tmp_path):
@@ -135,12 +135,12 @@ def test_several_inputs(tmp_path):
             [[0, 0], [0, 1], [4, 0], [0, 0], [0, 1]],
         ),
     ):
-        found = schedule(cell, protocol, 12)
-        assert found.edges_ms.tolist() == edges
-        assert found.levels[:, order].tolist() == levels
+        result = schedule(cell, protocol, 12)
+        assert result.edges_ms.tolist() == edges
+        assert result.levels[:, order].tolist() == levels
 
 
-def test_the_files_own_protocol(tmp_path):
+def test_protocol_of_the_file(tmp_path):
     cell = write_cell(tmp_path, protocol="1 5 1 0 0")
     assert schedule(cell, None, 12).edges_ms.tolist() == [0, 5, 6]
     assert schedule(cell, Pacing(10, 2), 12).edges_ms.tolist() == [0, 2, 10]
@@ -161,20 +161,20 @@ def test_the_files_own_protocol(tmp_path):
 def test_levels_that_follow_time(tmp_path, condition, edges):
     cell = write_cell(tmp_path, f"if({condition}, 1, 0)")
     (driver,) = cell.equations.inputs
-    found = schedule(cell, None, 20)
-    assert found.edges_ms.tolist() == edges
-    before = np.nextafter(found.edges_ms[1:], 0)
-    assert np.array_equal(driver.level_at(found.edges_ms), found.levels[:, 0])
-    assert (driver.level_at(before) != found.levels[1:, 0]).all()
+    result = schedule(cell, None, 20)
+    assert result.edges_ms.tolist() == edges
+    before = np.nextafter(result.edges_ms[1:], 0)
+    assert np.array_equal(driver.level_at(result.edges_ms), result.levels[:, 0])
+    assert (driver.level_at(before) != result.levels[1:, 0]).all()
 
 
 def test_levels_that_follow_time_for_long(tmp_path):
-    """The grid is gone through piece by piece; no edge at a seam is lost or doubled."""
+    """The grid is scanned in chunks; no edge at a seam between chunks is lost or doubled."""
     seam = GRID_CHUNK * GRID_MS
     cell = write_cell(tmp_path, f"if(engine.time - {seam} * floor(engine.time / {seam}) < 1, 1, 0)")
-    found = schedule(cell, None, 20 * seam)
-    np.testing.assert_allclose(found.edges_ms, np.add.outer(np.arange(20) * seam, [0, 1]).ravel(), rtol=1e-14)
-    assert found.levels[:, 0].tolist() == [1, 0] * 20
+    result = schedule(cell, None, 20 * seam)
+    np.testing.assert_allclose(result.edges_ms, np.add.outer(np.arange(20) * seam, [0, 1]).ravel(), rtol=1e-14)
+    assert result.levels[:, 0].tolist() == [1, 0] * 20
 
 
 def series():
@@ -184,17 +184,17 @@ def series():
 @pytest.mark.parametrize(
     ("protocol", "message"),
     [
-        ({"pase": Pacing(10)}, "no equation of the model uses an input 'pase'; allowed are pace"),
-        (series(), "got a TimeSeriesProtocol for 'pace', allowed are events of constant level"),
+        ({"pase": Pacing(10)}, "got the input 'pase', which no equation of the model uses; allowed is one of pace"),
+        (series(), "got a TimeSeriesProtocol for 'pace'; allowed is a Pacing or a myokit.Protocol"),
         ({"pace": series()}, "got a TimeSeriesProtocol"),
-        (events((1, 5, 0)), "a stimulus of 'pace' has no length at 5 ms"),
-        (events((1, 100, 1e-15, 10, 0)), "a stimulus of 'pace' has no length at 100 ms"),
+        (events((1, 5, 0)), "the stimulus of 'pace' at 5 ms has no length"),
+        (events((1, 100, 1e-15, 10, 0)), "the stimulus of 'pace' at 100 ms has no length"),
         (events((1, 10, 1, 10, 0), (2, 30, 1)), "two stimuli of 'pace' begin at the same time, 30 ms"),
-        (events((1, np.inf, 1)), "level, start, length and period 1, inf, 1, 0, allowed are finite"),
+        (events((1, np.inf, 1)), "level, start, length and period 1, inf, 1, 0; allowed are finite"),
         (events((np.nan, 1, 1)), "level, start, length and period nan, 1, 1, 0"),
         (events((1, 1, np.nan)), "level, start, length and period 1, 1, nan, 0"),
-        (events((1, 0, 1e-6, 2e-6, 0)), "'pace' would change more than 10,000,000 times"),
-        (events((1, 0, 1e-300, 1e-299, 0)), "'pace' would change more than 10,000,000 times"),
+        (events((1, 0, 1e-6, 2e-6, 0)), "'pace' changes more than 10,000,000 times"),
+        (events((1, 0, 1e-300, 1e-299, 0)), "'pace' changes more than 10,000,000 times"),
     ],
 )
 def test_wrong_protocols(cell, protocol, message):
@@ -204,10 +204,12 @@ def test_wrong_protocols(cell, protocol, message):
 
 def test_a_model_that_cannot_be_paced(tmp_path):
     cell = write_cell(tmp_path, "-m.V")
-    with pytest.raises(UserError, match="no equation of the model uses an input 'pace'; it cannot be paced"):
+    with pytest.raises(
+        UserError, match="got the input 'pace', which no equation of the model uses; remove it, the cell"
+    ):
         schedule(cell, Pacing(10), 1000)
 
 
 def test_stimulus_longer_than_its_period():
-    with pytest.raises(ValueError, match=r"pacing.duration_ms: got 10, allowed are times below period_ms, 10"):
+    with pytest.raises(ValueError, match=r"pacing.duration_ms: got 10; allowed is a time below period_ms, 10"):
         Pacing(10, 10)

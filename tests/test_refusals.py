@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
+from small_campaign import run
 from small_cells import small_cell
 from tiny_job import JOBS, TINY, run_inside
 
@@ -14,7 +15,7 @@ from cardioemu.config.build import build
 from cardioemu.config.compose import compose_config, validate_command_line
 from cardioemu.jobs.train import train
 from cardioemu.settings.train import TrainSettings
-from cardioemu.simulation import CampaignSpec, Executor, Pacing, SolverSettings, campaign, design, load_cell, simulate
+from cardioemu.simulation import Executor, Pacing, design, load_cell, simulate
 from cardioemu.simulation.campaigns import campaign_folder
 from cardioemu.simulation.solvers.rodas import compiler
 from cardioemu.tracking import job_key, provenance
@@ -35,7 +36,11 @@ REFUSED = [
         ["experiment=steady", "windowing.start=upstroke"],
         "windowing: got align=interpolated and start=upstroke, but a registered cycle begins at an interpolated AP",
     ),
-    ("train", ["model=gp", "windowing.align=none"], "windowing: got align=none and start=threshold, but a registered"),
+    (
+        "train",
+        ["model=registered", "windowing.align=none"],
+        "windowing: got align=none and start=threshold, but a registered",
+    ),
     ("train", ["active.rounds=1"], "model: active learning needs an ensemble that tells which cells fire; "),
     ("train", ["experiment=active", "model.members=1"], "model: active learning needs an ensemble that tells which"),
     ("train", ["seed=4294967296"], "seed: got 4294967296; it must be less than 4294967296"),
@@ -105,17 +110,13 @@ def test_traces_that_may_not_be_read(monkeypatch, tmp_path):
 
     monkeypatch.setattr(campaign_folder, "check_foreign_files", forbidden)
     with pytest.raises(UserError, match=rf"^data_dir: {tmp_path}/traces cannot be read \(Permission denied\); "):
-        campaign(CampaignSpec(load_cell("akwaboah2021"), np.ones((1, 5)), 10.0, SolverSettings(), tmp_path / "traces"))
+        run(load_cell("akwaboah2021"), tmp_path / "traces", np.ones((1, 5)))
 
 
 def test_a_scheduler_that_wants_certificates(tmp_path):
-    engine = Executor(executor="dask", cluster="tls://127.0.0.1:9")
+    executor = Executor(executor="dask", cluster="tls://127.0.0.1:9")
     with pytest.raises(UserError, match=r"^campaign.cluster: there is no Dask scheduler at tls://127.0.0.1:9"):
-        campaign(
-            CampaignSpec(
-                load_cell("akwaboah2021"), np.ones((1, 5)), 10.0, SolverSettings(), tmp_path / "traces", engine
-            )
-        )
+        run(load_cell("akwaboah2021"), tmp_path / "traces", np.ones((1, 5)), executor=executor)
 
 
 def test_a_table_whose_names_are_not_utf_8(tmp_path):

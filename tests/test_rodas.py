@@ -114,11 +114,11 @@ def cell():
         ({"initial_state": np.ones(29)}, r"initial_state: got shape \(29,\); allowed is \(30,\) or \(1, 30\)"),
         ({"initial_state": np.full(30, np.nan)}, "all finite"),
         ({"initial_state": ["rest"] * 30}, "initial_state: allowed is a table of numbers"),
-        ({"atol": [1e-6] * 29}, r"atol: got shape \(29,\), allowed is one number or \(30,\)"),
-        ({"atol": 0}, "atol: got values that are not finite or not above 0"),
-        ({"atol": np.nan}, "atol: got values that are not finite or not above 0"),
-        ({"atol": "small"}, "atol: got something that is no number"),
-        ({"atol": {"W": 1e-3}}, "atol.W: there is no such state"),
+        ({"atol": [1e-6] * 29}, r"atol: got shape \(29,\); allowed is one number or \(30,\)"),
+        ({"atol": 0}, "atol: got 0; allowed are finite numbers above 0"),
+        ({"atol": np.nan}, "atol: got nan; allowed are finite numbers above 0"),
+        ({"atol": "small"}, "atol: got a str .*; allowed are numbers"),
+        ({"atol": {"W": 1e-3}}, "atol.W: the model has no state 'W'"),
     ],
 )
 def test_wrong_arguments(cell, change, message):

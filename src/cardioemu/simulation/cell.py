@@ -65,7 +65,7 @@ class Cell:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that defines the cell: equations, constants, initial state, scaled constants, pacing."""
+        """SHA-256 of all that defines the cell: equations, constants, initial state, scaled constants, pacing."""
         facts = (self.model.code(), list(self.scaled_constants.items()), _describe_protocol(self.protocol))
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 

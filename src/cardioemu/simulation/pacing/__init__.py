@@ -1,4 +1,4 @@
-"""Pacing: what drives a cell from outside, and when it changes."""
+"""Pacing: external inputs of a cell and the times at which they change."""
 
 from cardioemu.simulation.pacing.protocols import AnyProtocol, OneProtocol, Pacing
 

@@ -1,25 +1,24 @@
-"""The course of one input over time: constant levels between edges, from stimuli or from a function of time."""
+"""Piecewise constant inputs: levels between edges, from stimuli or from a function of time."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from cardioemu.common.errors import UserError
+from cardioemu.simulation.equations.explicit_time import LevelAt
 
 MAX_EDGES = 10_000_000
-# A level that is taken and left again within this time can be missed.
+# A level that lasts for less than this time can be missed.
 GRID_MS = 0.01
 GRID_CHUNK = 65_536
-
-LevelAt: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 
 class PiecewiseConstant(NamedTuple):
     """One input over time.
 
     Attributes:
-        edges_ms: (segments,) where each segment begins, strictly ascending from 0.
+        edges_ms: (segments,) beginning of each segment, strictly ascending from 0.
         levels: (segments,).
     """
 
@@ -28,7 +27,7 @@ class PiecewiseConstant(NamedTuple):
 
 
 class PulseTrain(NamedTuple):
-    """Equal stimuli; `repeats` is infinite for a train without end."""
+    """Equal stimuli; `repeats` may be infinite."""
 
     level: float
     start_ms: float
@@ -38,14 +37,16 @@ class PulseTrain(NamedTuple):
 
 
 def from_pulse_trains(trains: Sequence[PulseTrain], duration_ms: float | int, name: str) -> PiecewiseConstant:
-    """Finds the course of the input `name`, which is 0 outside all stimuli; a later stimulus takes an earlier's place.
+    """Return the levels of the input `name`: 0 outside all stimuli; a later stimulus replaces an earlier one.
 
     Raises:
-        UserError: more edges than anyone wants, stimuli that begin together, or one without length.
+        UserError: more than `MAX_EDGES` edges, stimuli that begin at the same time, or a stimulus without length.
     """
     counts = [_count(train, duration_ms) for train in trains]
     if 2 * sum(counts) > MAX_EDGES:
-        raise UserError(f"protocol: {name!r} would change more than {MAX_EDGES:,} times; give it a longer period")
+        raise UserError(
+            f"protocol: {name!r} changes more than {MAX_EDGES:,} times; use a longer period or a shorter duration"
+        )
     starts = [t.start_ms + np.arange(n) * t.period_ms for t, n in zip(trains, counts, strict=True)]
     start = np.concatenate([np.empty(0), *starts])
     length, level = (np.repeat(a, counts) for a in ([t.duration_ms for t in trains], [t.level for t in trains]))
@@ -54,19 +55,19 @@ def from_pulse_trains(trains: Sequence[PulseTrain], duration_ms: float | int, na
     start, end, level = start[order], (start + length)[order], level[order]
     following = np.append(start, np.inf)[1:]
     rounding = 4 * np.spacing(end)
-    for wrong, what in (
-        (end <= start, "a stimulus of {} has no length at {:.12g} ms; give it a duration, or leave it out"),
+    for wrong, message in (
+        (end <= start, "the stimulus of {} at {:.12g} ms has no length; set its duration or remove it"),
         (following - start <= rounding, "two stimuli of {} begin at the same time, {:.12g} ms; move one of them"),
     ):
         if wrong.any():
-            raise UserError("protocol: " + what.format(repr(name), start[wrong][0]))
-    over = end < following - rounding
-    edges = np.concatenate([np.zeros(1), start, end[over]])
-    after = np.concatenate([np.zeros(1), level, np.zeros(over.sum())])
+            raise UserError("protocol: " + message.format(repr(name), start[wrong][0]))
+    returns_to_0 = end < following - rounding
+    edges = np.concatenate([np.zeros(1), start, end[returns_to_0]])
+    levels = np.concatenate([np.zeros(1), level, np.zeros(returns_to_0.sum())])
     order = np.argsort(edges, kind="stable")
-    edges, after = edges[order], after[order]
-    kept = np.append(np.diff(edges) > 0, True) & (edges < duration_ms)  # of two at time 0 the stimulus
-    return PiecewiseConstant(edges[kept], after[kept])
+    edges, levels = edges[order], levels[order]
+    last = np.append(np.diff(edges) > 0, True) & (edges < duration_ms)  # a stimulus at time 0 replaces the initial 0
+    return PiecewiseConstant(edges[last], levels[last])
 
 
 def _count(train: PulseTrain, duration_ms: float | int) -> int:
@@ -77,38 +78,41 @@ def _count(train: PulseTrain, duration_ms: float | int) -> int:
 
 
 def from_function(level_at: LevelAt, duration_ms: float | int) -> PiecewiseConstant:
-    """Finds the course of an input whose level is a piecewise constant function of time in ms, (n,) -> (n,).
+    """Return the levels of an input whose level is a piecewise constant function of time in ms, (n,) -> (n,).
 
     Returns:
-        Edges to the last bit: each is the first float at which the new level holds.
+        Edges exact to the last bit: each is the first float at which the function has the new level.
 
     Raises:
-        UserError: a level that is not finite, or more edges than anyone wants.
+        UserError: a level that is not finite, or more than `MAX_EDGES` edges.
     """
 
-    def checked(time_ms: np.ndarray) -> np.ndarray:
+    def finite_level_at(time_ms: np.ndarray) -> np.ndarray:
         levels = level_at(time_ms)
         if not np.isfinite(levels).all():
             raise UserError(
-                f"cell model: what follows time in it is not finite at {time_ms[~np.isfinite(levels)][0]:.6g} ms"
+                "simulator.model: an input that depends on time is not finite at "
+                f"{time_ms[~np.isfinite(levels)][0]:.6g} ms; correct the model file or simulate a shorter time"
             )
         return levels
 
     edges: list[np.ndarray] = [np.zeros(1)]
-    levels = [checked(edges[0])]
+    levels = [finite_level_at(edges[0])]
     points = int(np.ceil(duration_ms / GRID_MS)) + 1
     for first in range(0, points - 1, GRID_CHUNK):
         grid = np.arange(first, min(first + GRID_CHUNK + 1, points)) * GRID_MS
-        on_grid = checked(grid)
+        on_grid = finite_level_at(grid)
         low, high, at_low, at_high = grid[:-1], grid[1:], on_grid[:-1], on_grid[1:]
         while (changed := at_low != at_high).any():
             low, high, at_low, at_high = low[changed], high[changed], at_low[changed], at_high[changed]
-            low = _first_change(checked, low, high, at_low)
-            at_low = checked(low)
+            low = _first_change(finite_level_at, low, high, at_low)
+            at_low = finite_level_at(low)
             edges.append(low)
             levels.append(at_low)
             if sum(map(len, edges)) > MAX_EDGES:
-                raise UserError(f"cell model: it jumps in time more than {MAX_EDGES:,} times; simulate a shorter time")
+                raise UserError(
+                    f"simulator.model: an input jumps more than {MAX_EDGES:,} times; simulate a shorter time"
+                )
     edge, level = np.concatenate(edges), np.concatenate(levels)
     order = np.argsort(edge)
     order = order[edge[order] < duration_ms]
@@ -116,7 +120,7 @@ def from_function(level_at: LevelAt, duration_ms: float | int) -> PiecewiseConst
 
 
 def _first_change(level_at: LevelAt, low: np.ndarray, high: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Bisects each of (low, high], at whose end a function has left `level`, for the first float of another level."""
+    """Bisect each (low, high] for the first float at which a function has another level than `level`."""
     while True:
         middle = low + 0.5 * (high - low)
         if not ((middle > low) & (middle < high)).any():

@@ -1,4 +1,4 @@
-"""Pacing: how a cell is driven from outside."""
+"""Pacing protocols."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -13,18 +13,18 @@ from cardioemu.common.errors import UserError
 
 @dataclass(frozen=True)
 class Pacing:
-    """A train of equal stimuli, times in ms; without a period, whatever the model file says.
+    """A train of equal stimuli, times in ms; without a period, the protocol of the model file.
 
     Attributes:
-        period_ms: from the beginning of one stimulus to that of the next, the paced cycle length; None leaves pacing to
-            the protocol of the model file, if it has one.
-        duration_ms: of each stimulus.
-        start_ms: when the first one begins.
-        amplitude: the level of the model's pacing variable during a stimulus; most models multiply it by a current.
-        count: how many stimuli; None goes on to the end, 0 leaves the cell unpaced.
+        period_ms: time between the beginnings of successive stimuli, the paced cycle length; None uses the protocol of
+            the model file, if it has one.
+        duration_ms: duration of each stimulus.
+        start_ms: beginning of the first stimulus.
+        amplitude: level of the model's pacing variable during a stimulus; most models multiply it by a current.
+        count: number of stimuli; None continues to the end, 0 leaves the cell unpaced.
 
     Raises:
-        UserError: a stimulus that lasts longer than the period, or settings of stimuli without a period.
+        UserError: a stimulus longer than the period, or settings of stimuli without a period.
     """
 
     period_ms: Annotated[PositiveFloat, Field(allow_inf_nan=False)] | None = None
@@ -36,10 +36,10 @@ class Pacing:
     def __post_init__(self) -> None:
         changed = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
         if self.period_ms is None and self.count != 0 and changed:
-            raise UserError(f"pacing.{changed[0]}: without a period there are no stimuli; give pacing.period_ms too")
+            raise UserError(f"pacing.{changed[0]}: has no effect without a period; set pacing.period_ms")
         if self.period_ms is not None and self.duration_ms >= self.period_ms:
             raise UserError(
-                f"pacing.duration_ms: got {self.duration_ms:g}, allowed are times below period_ms, {self.period_ms:g}"
+                f"pacing.duration_ms: got {self.duration_ms:g}; allowed is a time below period_ms, {self.period_ms:g}"
             )
 
 

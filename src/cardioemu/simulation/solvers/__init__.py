@@ -1,4 +1,4 @@
-"""Solvers by name; each module offers `solve`, and `generate`, the text that with `VERSION` tells how it solves."""
+"""Solvers by name. Each module has `solve`, and `generate`, whose text and `VERSION` identify the numerical method."""
 
 from types import ModuleType
 

@@ -1,6 +1,6 @@
-"""CVODES through Myokit behind the same call: what a user of the field would pick; needs SUNDIALS and a C compiler.
+"""Solver `cvodes`: CVODES through Myokit, the common choice in the field; needs SUNDIALS and a C compiler.
 
-It is given the model file's own equations, not those that the other solvers are written from.
+It integrates the equations of the model file, not the rewritten ones of the other solvers.
 """
 
 import threading
@@ -19,31 +19,31 @@ from cardioemu.simulation.solvers.trace_builder import Steps, TraceBuilder
 from cardioemu.traces import Trace
 
 MAX_STEPS, MAX_STEPS_PER_MS = 100_000, 1000
-STEPS_PER_REPORT = 100  # of Myokit to its caller
+STEPS_PER_REPORT = 100  # between two calls of Myokit's progress reporter
 VERSION = f"cvodes 1, myokit {myokit.__version__}"
-# Myokit's compiled module keeps its state in variables of its own: one run at a time.
+# Myokit's compiled module has global state: one run at a time.
 _lock = threading.Lock()
 
 
 def generate(cell: Cell) -> str:
-    """Returns what Myokit is given; traces hang on it, on `VERSION`, and on the problem."""
+    """Return the model passed to Myokit, which is part of the key of traces, as is `VERSION`."""
     return "\n".join([_with_numbers(cell).code(), *cell.scaled_constants.values()])
 
 
 def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> list[Trace]:
-    """Integrates one cell after the other; Myokit keeps to one thread, so `threads` changes nothing.
+    """Integrate one cell after the other on one thread; `threads` is ignored.
 
-    Myokit has one absolute tolerance for all states: the smallest of the problem's.
+    Myokit has one absolute tolerance for all states: the smallest of `problem.atol`.
 
     Raises:
         UserError: Myokit cannot build its simulation on this machine.
     """
-    tracer, traces = TraceBuilder(problem), []
+    builder, traces = TraceBuilder(problem), []
     for scale, state in zip(problem.scales, problem.initial, strict=True):
         with _lock, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "CVODES", RuntimeWarning)
-            steps = _steps(problem, tracer, scale, state)
-        traces.append(tracer.trace(scale, steps))
+            steps = _steps(problem, builder, scale, state)
+        traces.append(builder.build(scale, steps))
         progress(len(traces))
     return traces
 
@@ -54,14 +54,14 @@ def _simulation(cell: Cell) -> myokit.Simulation:
         return myokit.Simulation(_with_numbers(cell), protocol={})
     except (myokit.CompilationError, ImportError) as error:
         raise UserError(
-            "solver: 'cvodes' needs SUNDIALS and a C compiler, of which Myokit misses something here; install them "
+            "solver: 'cvodes' needs SUNDIALS and a C compiler, which Myokit does not find here; install them "
             "(Debian: apt-get install libsundials-dev gcc libc6-dev; conda: conda install sundials c-compiler), or "
             "choose 'rodas' or 'scipy'"
         ) from error
 
 
 def _with_numbers(cell: Cell) -> myokit.Model:
-    """The model with a number for each scaled constant and each input, which Myokit can set before a run."""
+    """Return the model with a number for each scaled constant and input, which Myokit can set before a run."""
     model = cell.model.clone()
     for constant in cell.scaled_constants.values():
         model.set_value(constant, model.get(constant).eval())
@@ -74,12 +74,12 @@ def _with_numbers(cell: Cell) -> myokit.Model:
 
 
 def _driven(cell: Cell) -> list[str]:
-    """The variables of the inputs that protocols drive; what follows time in the file is left as it is."""
+    """Return the names of the variables that protocols drive; Myokit evaluates inputs that depend on time."""
     return [cell.model.binding(i.binding).qname() for i in cell.equations.inputs if i.level_at is None]
 
 
 class _Limit(myokit.ProgressReporter):
-    """Cancels a run that takes too many steps."""
+    """Progress reporter that cancels a run after too many steps."""
 
     def __init__(self, steps: float) -> None:
         self.reports = steps / STEPS_PER_REPORT
@@ -89,8 +89,8 @@ class _Limit(myokit.ProgressReporter):
         return self.reports >= 0
 
 
-def _steps(problem: Problem, tracer: TraceBuilder, scale: np.ndarray, state: np.ndarray) -> Steps:
-    """Steps from edge to edge of the schedule until the end, or until CVODES gives up."""
+def _steps(problem: Problem, builder: TraceBuilder, scale: np.ndarray, state: np.ndarray) -> Steps:
+    """Integrate one cell from edge to edge of the schedule, to the end or until CVODES fails."""
     cell, simulation = problem.cell, _simulation(problem.cell)
     simulation.set_tolerance(problem.atol.min(), problem.rtol)
     for constant, value in zip(cell.scaled_constants.values(), scale * cell.equations.control_values, strict=True):
@@ -107,9 +107,9 @@ def _steps(problem: Problem, tracer: TraceBuilder, scale: np.ndarray, state: np.
         pieces.append((times, states, np.full(len(times), segment)))
         state = states[-1]
         if reason is not None:
-            failure = tracer.failure(reason, scale, times[-1], segment, state)
+            failure = builder.failure(reason, scale, times[-1], segment, state)
             break
-        times[-1] = end  # which begin + (end - begin) may miss by the last bit
+        times[-1] = end  # begin + (end - begin) may differ in the last bit
     time_ms, states, segments = (np.concatenate(column) for column in zip(*pieces, strict=True))
     return Steps(time_ms, states, segments, failure)
 
@@ -117,9 +117,9 @@ def _steps(problem: Problem, tracer: TraceBuilder, scale: np.ndarray, state: np.
 def _run(
     simulation: myokit.Simulation, cell: Cell, duration_ms: float, limit: _Limit
 ) -> tuple[np.ndarray, np.ndarray, str | None]:
-    """Times and states of the steps of one run, and why it ended early if it did."""
+    """Run Myokit and return times and states of the steps, and the reason for an early end or None."""
     names = [variable.qname() for variable in (cell.model.time(), *cell.model.states())]
-    # Myokit 1.39 logs the states of its last trial, not of the step, unless it logs a derivative too.
+    # Myokit 1.39 logs the states of its last trial step instead of the accepted one, unless a derivative is logged.
     log = myokit.prepare_log([*names, f"dot({names[-1]})"], cell.model)
     reason = None
     try:
@@ -129,5 +129,5 @@ def _run(
     except myokit.SimulationError:
         reason = STEP_TOO_SMALL
     time_ms, *columns = (np.array(log[name]) for name in names)
-    moved = np.append(True, np.diff(time_ms) > 0)  # at its smallest step CVODES stands still
+    moved = np.append(True, np.diff(time_ms) > 0)  # with its smallest step CVODES does not advance time
     return time_ms[moved], np.stack(columns, axis=1)[moved], reason

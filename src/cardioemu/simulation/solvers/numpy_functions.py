@@ -1,4 +1,4 @@
-"""NumPy functions of a cell model beyond its right-hand side: its Jacobian, and what is recorded with its slope."""
+"""NumPy functions of a cell model in addition to its right-hand side: Jacobian, and recorded quantities with slopes."""
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -10,14 +10,14 @@ import numpy as np
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.equations import Assignment, NumPyWriter, jacobian, recorded_variables
 
-# Of time in ms, states, scaled constants and levels of inputs, each (n,) or, along a last axis, (n, steps).
+# Arguments: time in ms, states, scaled constants and levels of inputs, each (n,) or (n, steps).
 Function: TypeAlias = Callable[[Any, np.ndarray, np.ndarray, np.ndarray], list]
 Jacobian: TypeAlias = Callable[[float, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @lru_cache(maxsize=8)
 def channels(cell: Cell, record: tuple[str, ...]) -> Function:
-    """Returns a function that lists value, slope, value, slope, ... of V and then of what is recorded beside it.
+    """Return a function that computes [value, slope, value, slope, ...] of V and of the recorded quantities.
 
     The slope of a variable is its derivative along the trajectory, by the chain rule.
     """
@@ -25,30 +25,30 @@ def channels(cell: Cell, record: tuple[str, ...]) -> Function:
     recorded = recorded_variables(e, record)
     variables = [v for v in recorded if not v.is_state()]
     partials, entries = jacobian(e, variables) if variables else ([], {})
-    unknowns = [*(s.lhs() for s in e.states), myokit.Number(1)]
-    wanted: list[myokit.Expression] = []
+    rates = [*(s.lhs() for s in e.states), myokit.Number(1)]
+    outputs: list[myokit.Expression] = []
     row = len(e.states)
     for variable in (e.states[cell.potential], *recorded):
         if variable.is_state():
-            wanted += [myokit.Name(variable), variable.lhs()]
+            outputs += [myokit.Name(variable), variable.lhs()]
             continue
         slope: myokit.Expression = myokit.Number(0)
-        for column, rate in enumerate(unknowns):
+        for column, rate in enumerate(rates):
             if (row, column) in entries:
                 slope = myokit.Plus(slope, myokit.Multiply(entries[row, column], rate))
-        wanted += [myokit.Name(variable), slope]
+        outputs += [myokit.Name(variable), slope]
         row += 1
-    return _compile(cell, partials, wanted)
+    return _compile(cell, partials, outputs)
 
 
 @lru_cache(maxsize=8)
 def jacobian_function(cell: Cell) -> Jacobian:
-    """Returns a function that gives the derivatives (states, states) of all rates by all states."""
+    """Return a function that computes the derivatives (states, states) of all rates with respect to all states."""
     partials, entries = jacobian(cell.equations)
     n = len(cell.states)
-    inside = {place: entry for place, entry in entries.items() if place[1] < n}
-    function = _compile(cell, partials, inside.values())
-    rows, columns = np.array(list(inside), dtype=int).reshape(-1, 2).T
+    by_state = {index: entry for index, entry in entries.items() if index[1] < n}
+    function = _compile(cell, partials, by_state.values())
+    rows, columns = np.array(list(by_state), dtype=int).reshape(-1, 2).T
 
     def evaluate(time_ms: float, y: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
         matrix = np.zeros((n, n))
@@ -63,11 +63,11 @@ class _Writer(NumPyWriter):
         return self._flhs(e)
 
 
-def _compile(cell: Cell, partials: list[Assignment], wanted: Iterable[myokit.Expression]) -> Function:
-    """Compiles a function that lists the values of expressions, with only those assignments that they need."""
+def _compile(cell: Cell, partials: list[Assignment], expressions: Iterable[myokit.Expression]) -> Function:
+    """Compile a function that computes a list of expressions, including only the assignments they need."""
     e, writer = cell.equations, _Writer()
     writer.set_lhs_function(e.name)
-    outputs = list(wanted)
+    outputs = list(expressions)
     needed = {lhs for expression in outputs for lhs in expression.references()}
     lines = []
     for lhs, rhs in reversed([*e.assignments, *partials]):

@@ -1,4 +1,4 @@
-"""What a solver is asked, and in which words it gives up on a cell: one page that all solvers read."""
+"""The input of every solver, its tolerances, and the statuses of failed cells."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cardioemu.common.arrays import Scales, States
-from cardioemu.common.errors import UserError
+from cardioemu.common.errors import UserError, name_hint
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.pacing.schedule import Schedule
 
@@ -18,7 +18,7 @@ Tolerances: TypeAlias = ArrayLike | float | int | Mapping[str, float | int] | No
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Cells to integrate, all checked.
+    """Validated cells to integrate.
 
     Attributes:
         cell: the cell model.
@@ -26,9 +26,9 @@ class Problem:
         initial: (cells, states).
         duration_ms: length of every trace.
         rtol: relative error of one step.
-        atol: (states,) absolute error of one step, in the states' units.
+        atol: (states,) absolute error of one step, in the units of the states.
         schedule: levels of the model's inputs over time; a step ends exactly at each of its edges.
-        record: states and variables to record beside V.
+        record: states and variables to record in addition to V.
     """
 
     cell: Cell
@@ -48,28 +48,28 @@ NO_MEMORY = "no memory: the steps of this cell did not fit into memory; simulate
 
 
 def failure_status(reason: str, time_ms: float, state: str | None) -> str:
-    """Returns the status of a cell that its solver gave up on at a time, because of one state where that is known."""
+    """Return the status of a cell that failed at a time, because of a state if that is known."""
     return f"{reason} (stopped at {time_ms:.6g} ms{'' if state is None else f', state {state}'})"
 
 
-# Below these sizes a state counts as small: V in mV; others their initial value, if that is within the two bounds, for
-# those without a unit (gates) and those with one (concentrations).
+# Sizes below which the absolute tolerance dominates: 1 mV for V; for others the initial value, clipped to these bounds
+# for states without a unit (gates) and with one (concentrations).
 SMALL_POTENTIAL = 1.0
 SMALL_WITHOUT_UNIT, SMALL_WITH_UNIT = (1e-3, 1e-2), (1e-6, 1e-3)
 
 
 def absolute_tolerances(cell: Cell, rtol: float, atol: Tolerances = None) -> np.ndarray:
-    """Returns the absolute error of one step that each state is allowed.
+    """Return the allowed absolute error of one step for each state.
 
     Args:
         cell: the cell model.
         rtol: the relative error.
-        atol: one for all states, (states,), or those of some states by name. None takes rtol times the size below which
-            a state counts as small: 1 mV for V; for others the initial value, but at least 1e-3 and at most 1e-2 for
-            states without a unit (gates), at least 1e-6 and at most 1e-3 for those with one (concentrations).
+        atol: one value for all states, (states,), or values of some states by name. The default, also for states
+            without a name in `atol`, is rtol times a size: 1 mV for V; for other states the initial value, clipped to
+            [1e-3, 1e-2] for states without a unit (gates) and [1e-6, 1e-3] for states with one (concentrations).
 
     Raises:
-        UserError: names of no state, a wrong shape, or tolerances that are not above 0 and finite.
+        UserError: an unknown state, a wrong shape, or a tolerance that is not positive and finite.
     """
     bounds = [
         SMALL_WITHOUT_UNIT if state.unit() in (None, myokit.units.dimensionless) else SMALL_WITH_UNIT
@@ -81,16 +81,17 @@ def absolute_tolerances(cell: Cell, rtol: float, atol: Tolerances = None) -> np.
     if isinstance(atol, Mapping):
         for name, value in atol.items():
             if name not in cell.states:
-                raise UserError(f"atol.{name}: there is no such state; allowed are {', '.join(cell.states)}")
+                raise UserError(f"atol.{name}: the model has no state {name!r}; {name_hint(name, cell.states)}")
             tolerances[cell.states.index(name)] = value
     elif atol is not None:
         try:
             given = np.asarray(atol, dtype=float)
         except (TypeError, ValueError) as error:
-            raise UserError(f"atol: got something that is no number and no table of numbers ({error})") from error
+            raise UserError(f"atol: got a {type(atol).__name__} ({error}); allowed are numbers") from error
         if given.shape not in ((), tolerances.shape):
-            raise UserError(f"atol: got shape {given.shape}, allowed is one number or {tolerances.shape}")
+            raise UserError(f"atol: got shape {given.shape}; allowed is one number or {tolerances.shape}")
         tolerances[:] = given
-    if not (np.isfinite(tolerances).all() and (tolerances > 0).all()):
-        raise UserError("atol: got values that are not finite or not above 0, allowed are finite numbers above 0")
+    wrong = ~(np.isfinite(tolerances) & (tolerances > 0))
+    if wrong.any():
+        raise UserError(f"atol: got {tolerances[wrong][0]:g}; allowed are finite numbers above 0")
     return tolerances

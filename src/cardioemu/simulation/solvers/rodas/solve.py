@@ -1,4 +1,4 @@
-"""Runs the compiled population solver over threads and hands back traces."""
+"""Running the compiled population solver on several threads."""
 
 import ctypes
 import threading
@@ -9,7 +9,14 @@ import numpy as np
 
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.equations import recorded_variables
-from cardioemu.simulation.solvers.problem import NO_MEMORY, NOT_FINITE, STEP_TOO_SMALL, TOO_MANY_STEPS, Problem, failure_status
+from cardioemu.simulation.solvers.problem import (
+    NO_MEMORY,
+    NOT_FINITE,
+    STEP_TOO_SMALL,
+    TOO_MANY_STEPS,
+    Problem,
+    failure_status,
+)
 from cardioemu.simulation.solvers.rodas.compiler import load
 from cardioemu.simulation.solvers.rodas.source import source, system_size
 from cardioemu.traces import SPACING_MS, Recording, Trace
@@ -56,16 +63,16 @@ class _Job(ctypes.Structure):
 
 @lru_cache(maxsize=8)
 def generate(cell: Cell, record: tuple[str, ...] = ()) -> str:
-    """Returns the C source of the solver of one cell model; traces hang on it, on `VERSION`, and on the problem."""
+    """Return the C source of the solver of a cell model, which is part of the key of traces, as is `VERSION`."""
     return source(cell.equations, cell.potential, recorded_variables(cell.equations, record))
 
 
 def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> list[Trace]:
-    """Integrates every cell; `progress` is told now and then how many are done. A failed cell ends at its last step."""
+    """Integrate all cells; `progress` is called repeatedly with the number of finished cells."""
     library = load(generate(problem.cell, problem.record))
     cells, width = problem.initial.shape
     size = system_size(problem.cell.equations)
-    # Time, where it is a state, starts at 0; nothing is wrong with it, so any tolerance does.
+    # Time, if it is a state, starts at 0 and has no error, so its tolerance is arbitrary.
     states, atol = np.zeros((cells, size)), np.ones(size)
     states[:, :width], atol[:width] = problem.initial, problem.atol
     arrays = (
@@ -93,7 +100,7 @@ def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> li
     traces: dict[int, Trace] = {}
 
     def collect() -> None:
-        """Turns the cells that have ended since the last time into traces, so that memory holds no cell twice."""
+        """Convert the cells that have finished since the last call into traces, and release their steps."""
         for cell in finished[len(traces) : job.done].tolist():
             if cell < 0:
                 break
@@ -101,7 +108,7 @@ def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> li
             library.release(ctypes.byref(steps[cell]), ctypes.c_int64(1))
         progress(len(traces))
 
-    # ctypes lets go of the interpreter lock, so plain threads run the kernel side by side.
+    # ctypes releases the interpreter lock, so threads run the kernel in parallel.
     workers = [
         threading.Thread(target=library.run, args=(ctypes.byref(job),), daemon=True) for _ in range(min(threads, cells))
     ]
@@ -117,7 +124,7 @@ def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> li
     finally:
         job.stop = 1
         for worker in workers:
-            if worker.ident is not None:  # of too many, not all have begun
+            if worker.ident is not None:  # the system may refuse to start some threads
                 worker.join()
         library.release(steps, ctypes.c_int64(cells))
 
@@ -129,8 +136,8 @@ def _trace(problem: Problem, steps: _Steps, final_state: np.ndarray) -> Trace:
     voltage_mV, dvdt_mV_per_ms, *recorded = np.ascontiguousarray(channels.T)
     status = STATUS[steps.status]
     if steps.status:
-        known = 0 <= steps.culprit < len(final_state)
-        status = failure_status(status, time_ms[-1], problem.cell.states[steps.culprit] if known else None)
+        is_state = 0 <= steps.culprit < len(final_state)
+        status = failure_status(status, time_ms[-1], problem.cell.states[steps.culprit] if is_state else None)
     recordings = {
         name: Recording(time_ms, value, slope, problem.duration_ms, status)
         for name, value, slope in zip(problem.record, recorded[::2], recorded[1::2], strict=True)

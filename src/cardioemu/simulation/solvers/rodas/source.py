@@ -1,4 +1,4 @@
-"""Writes the C source of the population solver of one cell model: `kernel.c` with the model's equations put in."""
+"""The C source of the population solver of a cell model: `kernel.c` with the equations of the model inserted."""
 
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -10,12 +10,12 @@ from cardioemu.simulation.solvers.rodas.lu import static_lu
 
 
 def source(equations: Equations, potential: int, recorded: Sequence[myokit.Variable] = ()) -> str:
-    """Returns the C source of the population solver of one cell model.
+    """Return the C source of the population solver of a cell model.
 
     Args:
-        equations: of the model.
+        equations: the equations of the model.
         potential: index of the membrane potential among the states.
-        recorded: states and variables to record beside it.
+        recorded: states and variables to record in addition to it.
     """
     kernel, vector = ((files(__package__) / name).read_text(encoding="utf-8") for name in ("kernel.c", "vector.h"))
     kernel = kernel.replace('#include "vector.h"\n', vector)
@@ -25,12 +25,12 @@ def source(equations: Equations, potential: int, recorded: Sequence[myokit.Varia
 
 
 def system_size(equations: Equations) -> int:
-    """The number of states and, where the right-hand side depends on time, time: the last state, whose rate is 1."""
+    """Return the number of states, plus 1 if the right-hand side depends on time: time is then the last state."""
     return len(equations.states) + (equations.time is not None)
 
 
 class _Sections:
-    """The parts of the source that depend on the cell model."""
+    """Sections of the source that depend on the cell model."""
 
     def __init__(self, equations: Equations, potential: int, recorded: Sequence[myokit.Variable]) -> None:
         self.equations, self.potential, self.recorded = equations, potential, recorded
@@ -67,7 +67,7 @@ class _Sections:
         }
 
     def values(self) -> list[str]:
-        """Everything that the right-hand side is made of, at the states Y."""
+        """Return the assignments of all variables of the right-hand side, at the states Y."""
         e = self.equations
         lines = [f"const vec p{i} = P[{i}];" for i in range(len(e.control_values))]
         lines += [f"const vec q{i} = Q[{i}];" for i in range(len(e.inputs))]
@@ -78,11 +78,11 @@ class _Sections:
         return [f"const vec {self.equations.name(lhs)} = {kind}({self.writer.ex(rhs)});" for lhs, rhs in pairs]
 
     def entry(self, at: tuple[int, int], entries: Entries) -> str:
-        """An entry of minus the Jacobian."""
+        """Return an entry of minus the Jacobian."""
         return f"-FINITE({self.writer.ex(entries[at])})" if at in entries else "VEC(0.0)"
 
     def channels(self, entries: Entries) -> list[str]:
-        """What is recorded: values and, by the chain rule, time derivatives."""
+        """Return the assignments of recorded values and, by the chain rule, their time derivatives."""
         lines = [f"OUT[0] = {self.names[self.potential]}, OUT[1] = {self.rates[self.potential]};"]
         for number, variable in enumerate(self.recorded):
             value, slope = self.writer.ex(myokit.Name(variable)), "0.0"
