@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy.interpolate import LinearNDInterpolator
 
-from cardioemu.comparison.baselines import BASELINES, LinearInterpolation, NearestCell, PCARidge, TrainingCells
+from cardioemu.comparison.baselines import (
+    BASELINES,
+    GaussianProcess,
+    LinearInterpolation,
+    NearestCell,
+    PCARidge,
+    TrainingCells,
+)
 
 RNG = np.random.default_rng(0)
 SCALES = RNG.uniform(0, 2, (200, 3))
@@ -99,22 +106,35 @@ def test_cells_in_a_plane_or_too_few_are_answered_by_the_nearest():
         assert (LinearInterpolation(simulated).voltage_mV(asked) == NearestCell(simulated).voltage_mV(asked)).all()
 
 
-def test_ridge_finds_a_polynomial():
+@pytest.mark.parametrize(("make", "error_mV", "unclear"), [(PCARidge, 0.01, 0.3), (GaussianProcess, 0.5, 0.5)])
+def test_regression_finds_a_polynomial(make, error_mV, unclear):
     fires = SCALES.sum(axis=1) > 3
-    ridge = PCARidge(known(SCALES, cubic(SCALES), fires=fires))
-    asked = RNG.uniform(0, 2, (100, 3))
-    np.testing.assert_allclose(ridge.voltage_mV(asked), cubic(asked), atol=0.01)
-    clear = np.abs(asked.sum(axis=1) - 3) > 0.3
-    assert ((ridge.fires(asked) > 0.5) == (asked.sum(axis=1) > 3))[clear].all()
+    regression = make(known(SCALES, cubic(SCALES), fires=fires))
+    asked = np.random.default_rng(1).uniform(0, 2, (100, 3))
+    np.testing.assert_allclose(regression.voltage_mV(asked), cubic(asked), atol=error_mV)
+    clear, probability = np.abs(asked.sum(axis=1) - 3) > unclear, regression.fires(asked)
+    assert ((probability > 0.5) == (asked.sum(axis=1) > 3))[clear].all()
+    assert ((probability >= 0) & (probability <= 1)).all()
 
 
+@pytest.mark.parametrize("make", [PCARidge, GaussianProcess])
 @pytest.mark.parametrize("fires", [True, False])
-def test_ridge_where_all_do_the_same(fires):
-    ridge = PCARidge(known(SCALES, cubic(SCALES), fires=np.full(200, fires)))
-    assert ridge.fires(SCALES[:5]).tolist() == [float(fires)] * 5
+def test_regression_where_all_do_the_same(make, fires):
+    regression = make(known(SCALES, cubic(SCALES), fires=np.full(200, fires)))
+    assert regression.fires(SCALES[:5]).tolist() == [float(fires)] * 5
 
 
-@pytest.mark.parametrize("name", ["nearest_cell", "linear_interpolation"])
+def test_a_gaussian_process_of_too_many_cells_uses_some(monkeypatch):
+    order = np.argsort(SCALES[:, 0])
+    scales, used = SCALES[order], SCALES[order][np.linspace(0, 199, 100).astype(int)]
+    for name in ("MAX_GP_CELLS", "KERNEL_CELLS"):
+        monkeypatch.setattr(f"cardioemu.comparison.baselines.{name}", 100)
+    found, expected = (GaussianProcess(known(each, cubic(each))).fires(SCALES) for each in (scales, used))
+    np.testing.assert_array_equal(found, expected)
+    assert GaussianProcess(known(scales, cubic(scales))).regression.X_train_.tolist() == used.tolist()
+
+
+@pytest.mark.parametrize("name", ["nearest_cell", "linear_interpolation", "gaussian_process"])
 def test_a_single_cell_is_answered_with(name):
     baseline = BASELINES[name](known(SCALES[:1], cubic(SCALES[:1])))
     np.testing.assert_allclose(baseline.voltage_mV(SCALES[5:8]), np.repeat(cubic(SCALES[:1]), 3, axis=0), atol=1e-9)

@@ -42,7 +42,7 @@ OPTIONS = [
 ]
 
 
-MODELS = "coordinate, decoder, gp, lstm2, lstm3, mlp, registered, lstm"
+MODELS = "coordinate, decoder, lstm, lstm2, lstm3, mlp, registered"
 
 
 @pytest.mark.parametrize(("name", "group", "option"), OPTIONS)

@@ -214,7 +214,7 @@ def test_a_run_that_is_resumed_is_not_initialised(job, tmp_path, monkeypatch):
         schedule=CONSTANT,
         seed=0,
     )
-    data = SimpleNamespace(training_scales=torch.ones(1, 5), read_training_vectors=lambda: [])
+    data = SimpleNamespace(read_training_vectors=lambda: [])
     before = torch.get_rng_state()
     module = train.make_module(settings, data, begun=True)
     assert torch.equal(before, torch.get_rng_state())

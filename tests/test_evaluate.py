@@ -16,7 +16,7 @@ from cardioemu.settings.evaluate import distinguishing_names
 
 pytestmark = pytest.mark.xdist_group("evaluation")  # one for all
 
-NAMES = ["emulator", "nearest_cell", "linear_interpolation", "pca_ridge"]
+NAMES = ["emulator", "nearest_cell", "linear_interpolation", "pca_ridge", "gaussian_process"]
 SENTENCES = [
     ("traces={job}/data", r"traces: got .*/data, which is no trace store; give the folder that simulate.py names"),
     ("compare=[{best}]", r"compare: got the same emulator twice; give each once"),

@@ -42,7 +42,7 @@ def test_all_are_measured_on_the_same_cells(data, emulator):
     subjects |= {name: Candidate(one, windows, RULE.time_ms) for name, one in make_baselines(data).items()}
     trained = windows.scales[data.cell_indices[TRAIN]]
     found = measure(subjects, exclude_training_cells(windows, [emulator]), rows, trained)
-    assert list(found.errors) == ["emulator", "nearest_cell", "linear_interpolation", "pca_ridge"]
+    assert list(found.errors) == ["emulator", "nearest_cell", "linear_interpolation", "pca_ridge", "gaussian_process"]
     for name, subject in subjects.items():
         alone = cell_errors(RULE.time_ms, [(windows.windows(rows), subject.predictor.voltage_mV(windows.scales[rows]))])
         pd.testing.assert_frame_equal(found.errors[name][list(alone)], alone, rtol=1e-5)

@@ -10,6 +10,7 @@ from cardioemu.common.registration import NODE_COUNT
 from cardioemu.models import MLP
 from cardioemu.models.layers.ensemble import EnsembleMLP
 from cardioemu.models.layers.firing_head import FiringHead
+from cardioemu.models.networks.target_network import make_target
 from cardioemu.models.targets import principal_components as pca
 from cardioemu.models.targets.principal_components import PrincipalComponents, principal_components
 
@@ -123,6 +124,35 @@ def test_what_a_network_is_trained_on_hangs_on_its_target():
     scales = torch.rand(2, 3)
     assert MLP(**SIZES).cycle_length_ms(scales) is None
     assert ensemble("registered").float().cycle_length_ms(scales).shape == (2,)
+
+
+def smooth_rows(scales, target):
+    """Training vectors that are smooth functions of the scales: windows of 60 samples, or registered cycles."""
+    a, b, c = scales.unbind(1)
+    shape = torch.linspace(0, 3, NODE_COUNT if target == "registered" else 60)
+    windows = -70 + 100 * (1 + a[:, None]) * (-((shape - 0.2 - 0.3 * b[:, None]) ** 2)).exp() + 5 * c.sin()[:, None]
+    if target != "registered":
+        return windows.double()
+    landmarks = (100 * (scales + torch.tensor([1, 4, 8]))).log()
+    return torch.cat([windows, landmarks, 0.01 * scales.sin(), 7 + scales[:, :1]], 1).double()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_latents_make_their_windows_and_weigh_as_in_the_squared_error(target):
+    training = smooth_rows(2 * torch.rand(25, 3, dtype=torch.float64), target)
+    representation = make_target(target, samples=60, begin_ms=-5.0, interval_ms=10.0, components=20).double()
+    representation.fit(training.split(10))
+    latents = representation.encode(training)
+    if target == "registered":
+        cycle = representation.cycle_parameters(latents)
+        torch.testing.assert_close(cycle.nodes_mV, training[:, :NODE_COUNT], rtol=0, atol=1e-3)
+        beats = (cycle.log_landmarks - training[:, NODE_COUNT : NODE_COUNT + 3]) / cycle.gains
+        torch.testing.assert_close(beats, (-training[:, -1:] % 1).expand(-1, 3), rtol=0, atol=1e-4)
+    else:
+        torch.testing.assert_close(representation(latents), training, rtol=0, atol=1e-3)
+    others = latents[:1] + torch.eye(latents.shape[1])
+    error = representation.squared_error(others, training[:1].expand(len(others), -1)).sqrt()
+    torch.testing.assert_close(error, representation.weights(), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("target", TARGETS)

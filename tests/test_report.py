@@ -67,7 +67,7 @@ def test_a_reader_sees_it_all(browser, page_file, data, tmp_path):
             assert width > 300, name
             assert colours > 20, name
         rows = page.locator("#errors tbody tr td:first-child").all_inner_texts()
-        assert rows == ["emulator", "nearest_cell", "linear_interpolation", "pca_ridge"]
+        assert rows == ["emulator", "nearest_cell", "linear_interpolation", "pca_ridge", "gaussian_process"]
         assert page.locator("#worst tbody tr").count() == len(data.cell_indices["test"])
         assert re.search(r"command: python .*evaluate.py checkpoint=", page.locator("pre").inner_text())
         # The page itself is not wider than the window; a wide table scrolls in its own frame.

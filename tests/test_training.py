@@ -120,7 +120,10 @@ def test_a_moved_run_folder_knows_its_best(data, rough, tmp_path):
 @pytest.mark.parametrize("fewer", [1, 2, 3])
 def test_fewer_epochs_than_are_done(data, tmp_path, fewer):
     training(data, tmp_path, 4)
-    with pytest.raises(UserError, match=rf"^trainer.max_epochs: got {fewer}, but the run has already finished 4 epochs; give at least 4$"):
+    with pytest.raises(
+        UserError,
+        match=rf"^trainer.max_epochs: got {fewer}, but the run has already finished 4 epochs; give at least 4$",
+    ):
         training(data, tmp_path, fewer)
 
 
@@ -164,6 +167,7 @@ def damage(folder, kind):
             "tensor": torch.zeros(3),
             "code": content | {"bomb": Bomb()},
             "network": content | {"emulator": content["emulator"] | {"network": "Other"}},
+            "removed": content | {"emulator": content["emulator"] | {"network": "GaussianProcess"}},
             "shape": content | {"emulator": content["emulator"] | {"network_arguments": {"samples": 3}}},
             "setting": content | {"emulator": content["emulator"] | {"network_arguments": {"depth": 3}}},
             "fields": content | {"emulator": {"name": "?"}},
@@ -183,6 +187,13 @@ def test_no_emulator_in_the_file(rough, kind, capfd):
         load_emulator(path)
     assert capfd.readouterr().out == ""
     path.unlink(missing_ok=True)
+
+
+def test_a_removed_network_has_a_successor(rough):
+    with pytest.raises(
+        UserError, match=r"\(the network GaussianProcess has been removed; train model=registered instead"
+    ):
+        load_emulator(damage(rough.folder, "removed"))
 
 
 def test_a_damaged_checkpoint_ends_a_resume(data, tmp_path):
@@ -233,7 +244,9 @@ def test_training_cells_without_windows_are_nobodys_neighbours(traces, tmp_path)
     windows, cycles = (build_window_set(traces, each, tmp_path) for each in (rule, CycleRule(500.0)))
     data, fewer = WindowDataModule(windows, SPLIT, cycles), WindowDataModule(windows, SPLIT)
     assert set(data.cell_indices[TRAIN]) > set(fewer.cell_indices[TRAIN])
-    of, like = (PredictionPlots(each, rule.time_ms, lambda figure, epoch: None, 4, 1).cell_indices for each in (data, fewer))
+    of, like = (
+        PredictionPlots(each, rule.time_ms, lambda figure, epoch: None, 4, 1).cell_indices for each in (data, fewer)
+    )
     np.testing.assert_array_equal(of, like)
 
 

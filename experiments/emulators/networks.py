@@ -45,7 +45,6 @@ VALIDATIONS, TRIED_STEPS = 10, 60
 LSTM = ["optimizer=rmsprop", "schedule=constant", "data.batch_size=32"]  # as the seed was trained
 NETWORKS = {
     "registered": ["model=registered", "optimizer.lr=0.005"],
-    "gp": ["model=gp", "model.cells=4096", "optimizer.lr=0.01"],
     "mlp, components": ["model=mlp", "model.target=components"],
     "mlp, samples": ["model=mlp"],
     "decoder": ["model=decoder"],

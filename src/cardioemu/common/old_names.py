@@ -20,6 +20,9 @@ SETTINGS = {"cardioemu.simulation.Executor": {"engine": "executor"}}
 SPECIFICATION = {"settings": "network_arguments", "cell": "simulator_arguments", "windows": "windows_key"}
 """Old entry of a checkpoint's specification -> the present one."""
 
+REMOVED_NETWORKS = {"GaussianProcess": "train model=registered instead, or compare with the baseline gaussian_process"}
+"""Removed network that a checkpoint may name -> what to use instead."""
+
 
 def rename_keys(content: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Return a copy of a mapping with its old keys renamed."""

@@ -1,8 +1,10 @@
-"""What an emulator must beat: three simple ways to tell a cell from the simulated ones that it was trained on.
+"""What an emulator must beat: four simple ways to predict a cell from those that the emulator was trained on.
 
-Each is made from the `Known` cells and answers scale vectors: `voltage_mV(scales)` and `fires(scales)`, a probability.
+Each is made from `TrainingCells` and predicts from scale vectors: `voltage_mV(scales)` and the probability
+`fires(scales)`.
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +15,9 @@ import numpy as np
 from jaxtyping import Bool
 from scipy.spatial import Delaunay, KDTree
 from sklearn.decomposition import IncrementalPCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import Matern, WhiteKernel
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
@@ -23,6 +28,8 @@ MOST_CELLS, MOST_INPUTS = 20_000, 5  # of a triangulation: so large it takes 2 G
 COMPONENTS = 48
 DEGREE = 3
 ALPHAS = np.logspace(-6, 3, 10)
+MAX_GP_CELLS = 2048  # half a second; the time grows with the third power, the memory with the second
+KERNEL_CELLS = 512  # that the kernel is fitted to, in one or two seconds
 AT_ONCE = 256  # cells
 
 Corners = Iterator[tuple[int, np.ndarray, np.ndarray]]  # a cell, the known ones around it, and the weight of each
@@ -43,6 +50,15 @@ class TrainingCells:
     windows: Callable[[np.ndarray], Predicted]
     all_scales: np.ndarray
     fires: Bool[np.ndarray, " all"]
+
+    @cached_property
+    def principal_components(self) -> tuple[IncrementalPCA, np.ndarray]:
+        """Principal components of the windows, 48 or as many as there are cells, and the scores (cells, components)."""
+        batches = np.array_split(np.arange(len(self.scales)), max(1, len(self.scales) // AT_ONCE))
+        pca = IncrementalPCA(min(COMPONENTS, len(self.scales), self.windows(np.arange(1)).shape[1]))
+        for cell_indices in batches:  # none smaller than the number of components
+            pca.partial_fit(self.windows(cell_indices))
+        return pca, np.concatenate([pca.transform(self.windows(cell_indices)) for cell_indices in batches])
 
 
 class Baseline(ABC):
@@ -117,7 +133,7 @@ class LinearInterpolation(Baseline):
 
 def _triangulate(known: np.ndarray) -> Callable[[Scales], Corners]:
     """Triangulates cells, or so many as there is room for; of too many inputs, or no volume, none has corners."""
-    rows = np.linspace(0, len(known) - 1, min(len(known), MOST_CELLS)).astype(int)
+    rows = _evenly_spaced(len(known), MOST_CELLS)
     used, inputs = known[rows], known.shape[1]
     if inputs > MOST_INPUTS or len(used) < inputs + 2 or np.linalg.matrix_rank(used - used[0]) < inputs:
         return lambda scales: iter(())
@@ -148,17 +164,12 @@ def _in_simplices(simplices: Delaunay, rows: np.ndarray, scales: Scales) -> Corn
 class PCARidge(Baseline):
     """Principal components of the windows, each a polynomial of degree 3 of the scales (ridge regression).
 
-    48 components, or as many as there are cells; the penalty is chosen by leave-one-out (scikit-learn's `RidgeCV`).
-    Whether a cell fires is told by a logistic regression on the same polynomial.
+    The penalty is chosen by leave-one-out (scikit-learn's `RidgeCV`). A logistic regression on the same polynomial
+    predicts whether a cell fires.
     """
 
     def __init__(self, known: TrainingCells) -> None:
-        cells = len(known.scales)
-        samples = known.windows(np.arange(1)).shape[1]
-        self.pca = IncrementalPCA(min(COMPONENTS, cells, samples))
-        for rows in _batches(cells):
-            self.pca.partial_fit(known.windows(rows))
-        scores = np.concatenate([self.pca.transform(known.windows(rows)) for rows in _batches(cells)])
+        self.pca, scores = known.principal_components
         self.ridge = _polynomial(RidgeCV(ALPHAS)).fit(known.scales, scores)
         self.logistic = None
         self.all_fire = bool(known.fires.all())
@@ -166,12 +177,11 @@ class PCARidge(Baseline):
             self.logistic = _polynomial(LogisticRegression(C=10.0, max_iter=10_000)).fit(known.all_scales, known.fires)
 
     def voltage_mV(self, scales: Scales) -> Predicted:
-        """Returns the windows that the predicted components make."""
-        scores = np.asarray(self.ridge.predict(scales)).reshape(len(scales), -1)
-        return np.asarray(self.pca.inverse_transform(scores))
+        """Return the windows that the predicted scores make."""
+        return _windows_mV(self.pca, self.ridge.predict(scales))
 
     def fires(self, scales: Scales) -> PerCell:
-        """Returns the probability of the logistic regression."""
+        """Return the probability of the logistic regression."""
         if self.logistic is None:
             return np.full(len(scales), float(self.all_fire))
         return np.asarray(self.logistic.predict_proba(scales)[:, 1])
@@ -181,13 +191,48 @@ def _polynomial(regression: Any) -> Pipeline:
     return make_pipeline(PolynomialFeatures(DEGREE, include_bias=False), StandardScaler(), regression)
 
 
-def _batches(cells: int) -> Iterator[np.ndarray]:
-    """Yields all indices in even batches, none smaller than the number of components."""
-    yield from np.array_split(np.arange(cells), max(1, cells // AT_ONCE))
+def _windows_mV(pca: IncrementalPCA, scores: np.ndarray) -> Predicted:
+    return np.asarray(pca.inverse_transform(scores.reshape(len(scores), -1)))
+
+
+class GaussianProcess(Baseline):
+    """Gaussian process regression of the same scores, and of the label 1 or 0 of cells that do or do not fire.
+
+    Matern kernel of smoothness 5/2 with a length scale for each input, and white noise; one kernel for all scores,
+    fitted to the first.
+    """
+
+    def __init__(self, known: TrainingCells) -> None:
+        self.pca, scores = known.principal_components
+        self.regression = _fit_gaussian_process(known.scales, scores)
+        self.label = _fit_gaussian_process(known.all_scales, known.fires[:, None].astype(np.float64))
+
+    def voltage_mV(self, scales: Scales) -> Predicted:
+        """Return the windows that the predicted scores make."""
+        return _windows_mV(self.pca, self.regression.predict(scales))
+
+    def fires(self, scales: Scales) -> PerCell:
+        """Return the predicted label, between 0 and 1."""
+        return np.clip(self.label.predict(scales), 0, 1).ravel()
+
+
+def _fit_gaussian_process(scales: Scales, values: np.ndarray) -> GaussianProcessRegressor:
+    """Fit the kernel to the first value of some cells, then condition on all values of more cells."""
+    few, many = (_evenly_spaced(len(scales), most) for most in (KERNEL_CELLS, MAX_GP_CELLS))
+    # Begun with less noise, or without bounds, the fit to labels ends at lengths so short that all cells are unrelated.
+    kernel = Matern(np.ones(scales.shape[1]), (0.05, 50.0), nu=2.5) + WhiteKernel(0.1, (1e-6, 1.0))
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # at the bound of the noise, say
+        fitted = GaussianProcessRegressor(kernel, normalize_y=True).fit(scales[few], values[few, :1])
+    return GaussianProcessRegressor(fitted.kernel_, optimizer=None, normalize_y=True).fit(scales[many], values[many])
+
+
+def _evenly_spaced(cells: int, most: int) -> np.ndarray:
+    return np.linspace(0, cells - 1, min(cells, most)).astype(int)
 
 
 BASELINES: Mapping[str, Callable[[TrainingCells], Baseline]] = {
     "nearest_cell": NearestCell,
     "linear_interpolation": LinearInterpolation,
     "pca_ridge": PCARidge,
+    "gaussian_process": GaussianProcess,
 }

@@ -126,12 +126,6 @@ class WindowDataModule(pl.LightningDataModule):
         fires = cells["label"].eq("fires").to_numpy()[simulated]
         return torch.tensor(self.windows.scales[simulated], dtype=torch.float32), torch.from_numpy(fires).float()
 
-    @property
-    def training_scales(self) -> torch.Tensor:
-        """Scale vectors of the training vectors (vectors, scaled)."""
-        scales = self.windows.scales[self.cell_indices[TRAIN]].repeat(self.training_windows.count, axis=0)
-        return torch.tensor(scales, dtype=torch.float32)
-
     def read_training_vectors(self) -> Iterator[torch.Tensor]:
         """Read all training windows or registered cycles once, (vectors, size) at a time, with a progress bar."""
         cells = self.cell_indices[TRAIN]

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from cardioemu.common.errors import UserError
+from cardioemu.common.old_names import REMOVED_NETWORKS
 from cardioemu.models import NETWORKS, Network
 
 # Increase it when the content of a checkpoint changes. Version 1 did not describe the training cells.
@@ -54,6 +55,8 @@ class Specification:
     version: int = VERSION
 
     def __post_init__(self) -> None:
+        if self.network in REMOVED_NETWORKS:
+            raise UserError(f"the network {self.network} has been removed; {REMOVED_NETWORKS[self.network]}")
         if self.network not in NETWORKS:
             raise UserError(
                 f"model: got the network {self.network!r}; networks that a checkpoint can hold are "

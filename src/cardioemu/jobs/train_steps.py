@@ -78,7 +78,6 @@ def prepare_module(settings: TrainSettings, data: WindowDataModule, folder: Path
         network.to_empty(device="cpu")
     else:
         network.fit_target(data.read_training_vectors())
-        network.condition(data.training_scales, data.read_training_vectors())
     specification = settings.specification(data)
     module = EmulatorModule(network, settings.optimizer, specification, settings.schedule, settings.seed)
     return module, checkpoint

@@ -5,7 +5,6 @@ from cardioemu.models.layers.keras import LSTM, Dense
 from cardioemu.models.network import Network, NetworkOutput
 from cardioemu.models.networks.coordinate import Coordinate
 from cardioemu.models.networks.decoder import Decoder
-from cardioemu.models.networks.gaussian_process import GaussianProcess
 from cardioemu.models.networks.lstm import LSTMNetwork
 from cardioemu.models.networks.mlp import MLP
 from cardioemu.models.parameters import parameter_table
@@ -14,7 +13,6 @@ from cardioemu.models.targets.normaliser import Normaliser
 NETWORKS: dict[str, type[Network]] = {
     "Coordinate": Coordinate,
     "Decoder": Decoder,
-    "GaussianProcess": GaussianProcess,
     "LSTMNetwork": LSTMNetwork,
     "MLP": MLP,
 }
@@ -27,7 +25,6 @@ __all__ = [
     "Coordinate",
     "Decoder",
     "Dense",
-    "GaussianProcess",
     "LSTMNetwork",
     "Network",
     "NetworkOutput",

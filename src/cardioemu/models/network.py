@@ -42,15 +42,6 @@ class Network(nn.Module, ABC):
     def fit_target(self, batches: RowBatches) -> None:
         """Fit what turns the network's numbers into mV to the rows of the training part."""
 
-    def condition(self, scales: ScaleBatch, batches: RowBatches) -> None:
-        """Take in the training part where predictions are made from its cells; `fit_target` comes first.
-
-        Args:
-            scales: (rows, scaled) of all rows.
-            batches: these rows, in the same order; read only by a network that needs them.
-        """
-        return
-
     def loss(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
         """Return the squared error of each row that training lowers, summed over the batch: here in mV^2."""
         return nn.functional.mse_loss(self(scales), rows, reduction="sum") / rows.shape[1]
