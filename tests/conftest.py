@@ -39,6 +39,7 @@ SLOW = {
     "server": "starts a server of MLflow or PostgreSQL",
     "study": "runs a study in miniature",
 }
+SLOW_FIXTURES = {"begin": "program", "workshop": "manual"}
 # What takes minutes, the longest first: started last, it would keep one worker waiting for the other.
 LONG = ("test_studies.py::test_in_miniature[emulators]", "test_studies.py", "test_robustness.py::test_any_path")
 
@@ -52,8 +53,8 @@ def pytest_configure(config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "begin" in item.fixturenames:
-            item.add_marker("program")
+        for fixture in SLOW_FIXTURES.keys() & set(item.fixturenames):
+            item.add_marker(SLOW_FIXTURES[fixture])
         if any(item.get_closest_marker(name) for name in SLOW):
             item.add_marker("slow")
     items.sort(key=lambda item: next((place for place, name in enumerate(LONG) if name in item.nodeid), len(LONG)))

@@ -11,10 +11,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import yaml
 from manual import PAGES, blocks, commands, snippets
 from mlflow_server import Server
+from omegaconf import OmegaConf
 from test_served_model import HEADERS, PATH, serve
-from tiny_job import JOBS, ROOT, TINY, run_cli
+from tiny_job import JOBS, ROOT, TINY, run_inside
 
 import cardioemu.models
 from cardioemu import UserError, load_emulator
@@ -25,6 +27,7 @@ from cardioemu.settings.train import TrainSettings
 
 pytestmark = pytest.mark.xdist_group("manual")  # one workshop for all
 
+CHANGES = ROOT / "CHANGELOG.md"
 # What is no program of ours.
 OTHERS = ("mlflow models serve", "mlflow server", "curl", "python -c", "source", "cardioemu ui", "cardioemu --help")
 MODEL = """
@@ -64,7 +67,7 @@ SMALL = (
 def workshop(tmp_path_factory):
     """A folder where all that the pages name lies under the name that they give it, and an emulator from there."""
     here = tmp_path_factory.mktemp("workshop")
-    run_cli(*SMALL, cwd=here)
+    run_inside(*SMALL, cwd=here)
     (run,) = here.glob("runs/*/*")
     for name in ("DATE/TIME", "A", "B"):
         shutil.copytree(run, here / "runs" / name)
@@ -105,7 +108,19 @@ def test_commands_of_ours(workshop, monkeypatch, program, arguments):
     if script.parent == ROOT and "--cfg" not in arguments:
         overrides = [argument for argument in arguments if argument != "-m"]
         with without_gpu():
-            assert validate_command_line(script.stem, overrides, "-m" in arguments, JOBS[script.stem])
+            jobs = validate_command_line(script.stem, overrides, "-m" in arguments, JOBS[script.stem])
+            assert (len(jobs) > 1) == ("-m" in arguments)
+            for job in jobs:
+                assert isinstance(job.settings, JOBS[script.stem])
+                assert_taken(overrides, job.config)
+
+
+def assert_taken(overrides, config):
+    """Single values, of groups or swept ones apart, are in the config."""
+    for address, _, value in (override.partition("=") for override in overrides):
+        found = None if address.startswith("hydra") else OmegaConf.select(config, address)
+        if isinstance(found, str | float | int) and not re.search(r"[][,{]", value):
+            assert found == yaml.safe_load(value)
 
 
 def test_other_commands():
@@ -150,7 +165,7 @@ def options(words):
 def test_make():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     asked = {word for _, words in commands() if words[0] == "make" for word in words[1:] if "=" not in word}
-    assert {"train", "test", "ui"} <= asked <= set(targets)
+    assert {"train", "test", "test-all", "ui"} <= asked <= set(targets)
 
 
 @pytest.mark.parametrize("block", [b for b in snippets() if b.page.stem != "write-an-emulator"], ids=lambda b: b.name)
@@ -159,6 +174,7 @@ def test_snippets(workshop, monkeypatch, block):
     exec(compile(block.text, block.name, "exec"), {"emulator": workshop.emulator, "scales": [[1, 1, 1, 1, 1]]})
 
 
+@pytest.mark.manual
 def test_the_emulator_of_the_manual(tmp_path, monkeypatch):
     """The page as its reader would: the class, its config, the training, the loading."""
     page = {block.language: block.text for block in blocks() if block.page.stem == "write-an-emulator"}
@@ -182,14 +198,18 @@ def test_the_emulator_of_the_manual(tmp_path, monkeypatch):
     assert np.abs(second).max() > 0.01
 
 
-@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("experiments/*/README.md"), ROOT / "CHANGELOG.md"], ids=str)
-def test_links(page):
+def test_links():
     """Those within the repository; the manual's own anchors are looked at as it is built."""
-    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
-    paths = [link.partition("#")[0] for link in links if not re.match(r"https://|#", link)]
-    assert [path for path in paths if not (page.parent / path).exists()] == []
+    pages = {
+        page: page.read_text(encoding="utf-8") for page in (*PAGES, *ROOT.glob("experiments/*/README.md"), CHANGES)
+    }
+    links = [(page, link) for page, text in pages.items() for link in re.findall(r"\]\(([^)\s]+)\)", text)]
+    within = [(page, link.partition("#")[0]) for page, link in links if not re.match(r"https://|#", link)]
+    assert len(within) > 50
+    assert [(page, path) for page, path in within if not (page.parent / path).exists()] == []
 
 
+@pytest.mark.manual
 def test_the_manual_is_built_without_a_warning(tmp_path):
     line = re.search(r"sphinx-build (.*) docs/_build$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
     built = subprocess.run(
