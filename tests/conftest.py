@@ -39,7 +39,14 @@ SLOW = {
     "server": "starts a server of MLflow or PostgreSQL",
     "study": "runs a study in miniature",
 }
-SLOW_FIXTURES = {"begin": "program", "workshop": "manual"}
+SLOW_FIXTURES = {
+    "begin": "program",
+    "browser": "browser",
+    "server": "server",
+    "swept": "program",
+    "uninterrupted": "program",
+    "workshop": "manual",
+}
 # What takes minutes, the longest first: started last, it would keep one worker waiting for the other.
 LONG = ("test_studies.py::test_in_miniature[emulators]", "test_studies.py", "test_robustness.py::test_any_path")
 

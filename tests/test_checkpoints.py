@@ -61,6 +61,7 @@ class Saver:
         assert self.process.wait(timeout=30) == 0
 
 
+@pytest.mark.program
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["", "TMPDIR on another disk"])
 def test_kills_while_saving(tmp_path, elsewhere):

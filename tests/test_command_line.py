@@ -87,6 +87,7 @@ def test_ui_without_runs_or_port(run, tmp_path, monkeypatch):
     assert run("ui", "port=70000")[::2] == (2, "port: got 70000; it must be less than or equal to 65535\n")
 
 
+@pytest.mark.program
 def test_the_package_as_it_is_installed(tmp_path):
     """A wheel holds conf/ and everything else that is no Python; it runs from an empty folder without the sources."""
     source = tmp_path / "source"

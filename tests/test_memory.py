@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.memory
+
 # A process of its own, whose peak is that of the population; a small one before it loads all that it needs.
 CODE = """
 import json, resource, sys

@@ -11,6 +11,8 @@ from cardioemu.simulation import design, load_cell, simulate
 from cardioemu.simulation.pacing import Pacing
 from cardioemu.simulation.solvers.rodas import compiler
 
+pytestmark = pytest.mark.compiler
+
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 TARGETS = ["", "-DLANES=1", "-O0", *(["-march=x86-64-v3", "-march=x86-64-v2", "-march=x86-64-v2 -DLANES=1"] * X86)]
 CPU_FLAGS = {"-march=x86-64-v3": "avx2", "-march=x86-64-v2": "sse4_2"}

@@ -48,6 +48,7 @@ def alone(job, tmp_path_factory):
     return cwd / "run"
 
 
+@pytest.mark.program
 @pytest.mark.parametrize("how", TOGETHER)
 def test_together_as_alone(job, alone, tmp_path, how):
     result = run_cli(*share_data(job, tmp_path), *RUN, *TOGETHER[how], "hydra.run.dir=run", cwd=tmp_path)
@@ -64,6 +65,7 @@ def assert_no_epoch_twice(cwd):
     assert [metric.step for metric in history] == [0, 1, 2, 3]
 
 
+@pytest.mark.program
 def test_what_one_way_began_another_ends(job, alone, tmp_path):
     begun = (*share_data(job, tmp_path), *RUN, "trainer.max_epochs=2", "hydra.run.dir=run")
     run_cli(*begun, *TOGETHER["fsdp"], cwd=tmp_path)

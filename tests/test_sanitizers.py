@@ -21,6 +21,8 @@ from cardioemu.simulation.solvers.rodas.solve import FIRST_STEP_MS, MAX_STEP_MS,
 from cardioemu.simulation.solvers.rodas.source import system_size
 from cardioemu.traces import SPACING_MS
 
+pytestmark = pytest.mark.compiler
+
 MAIN = Path(__file__).with_name("sanitized.c")
 MEMORY, THREAD = "address,undefined", "thread"
 BUILDS = [("gcc", MEMORY, ""), ("clang", MEMORY, ""), ("gcc", MEMORY, "-DLANES=1")]

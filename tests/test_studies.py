@@ -11,6 +11,8 @@ import pytest
 from test_references import cvodes_is_missing
 from tiny_job import ROOT, environment
 
+pytestmark = pytest.mark.study
+
 STUDIES = sorted(readme.parent.name for readme in (ROOT / "experiments").glob("*/README.md"))
 COPIED = ("train.py", "evaluate.py", "conf", "benchmarks", "experiments")
 # In which file what is replaced by what. Whatever is not there any more fails the test.

@@ -156,6 +156,7 @@ def test_a_repeated_sweep_runs_what_failed_again(job, tmp_path):
     assert sorted(child.info.status for child in children) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
 
 
+@pytest.mark.program
 def test_jobs_of_a_cluster(job, tmp_path):
     """Submitit, by its executor that starts the jobs on this machine."""
     arguments = (*share_data(job, tmp_path), "trainer.max_epochs=1,2", "hydra.launcher.timeout_min=10")

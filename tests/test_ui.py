@@ -27,6 +27,7 @@ DRAWN = "plot => Object.fromEntries(plot.data.map(line => [line.name, line.x.map
 NUMBERED = "cells => cells.map(cell => [cell.closest('[role=row]').getAttribute('row-index'), cell.innerText])"
 
 pytestmark = [
+    pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed"),
     pytest.mark.xdist_group("ui"),  # one sweep for all
 ]

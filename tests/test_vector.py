@@ -14,6 +14,8 @@ import pytest
 
 from cardioemu.simulation.solvers.rodas.compiler import ARITHMETIC, NATIVE
 
+pytestmark = pytest.mark.compiler
+
 VECTOR = (files("cardioemu.simulation.solvers.rodas") / "vector.h").read_text(encoding="utf-8")
 POWERS = [-64, -7, -2, -1, 0, 1, 2, 3, 5, 10, 64]
 RARE = ["sin", "cos", "tan", "asin", "acos", "atan"]
