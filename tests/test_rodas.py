@@ -108,7 +108,7 @@ def cell():
         ({"duration_ms": np.inf}, "duration_ms: got inf"),
         ({"duration_ms": np.nan}, "duration_ms: got nan"),
         ({"solver": "rodos"}, "solver: got 'rodos'; allowed is one of rodas, "),
-        ({"rtol": 0.0}, "rtol: got 0.0; it must be greater than or equal to 1e-13"),
+        ({"rtol": 0.0}, "rtol: got 0.0; it must be greater than or equal to 0.0000000000001"),
         ({"rtol": float("nan")}, "rtol: got nan"),
         ({"threads": 0}, "threads: got 0"),
         ({"initial_state": np.ones(29)}, r"initial_state: got shape \(29,\); allowed is \(30,\) or \(1, 30\)"),
