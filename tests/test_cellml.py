@@ -73,11 +73,8 @@ def test_rates_are_myokits_of_the_file(version):
         (("cellml/1.0#", "cellml/3.0#"), "Unknown CellML version"),
         (('variable_1="rate"', 'variable_1="rat"'), "rat"),
         (("<floor/>", "<flor/>"), "flor"),
-        (
-            ('name="V" units="volt"', 'name="V" units="ampere"'),
-            r"the unit of membrane.V is \[A\]; allowed is a unit of v",
-        ),
-        (('units="second" public', 'units="metre" public'), r"the unit of environment.time is \[m\]; allowed is a uni"),
+        (('name="V" units="volt"', 'name="V" units="ampere"'), r"membrane.V has the unit \[A\]; allowed is a unit li"),
+        (('units="second" public', 'units="metre" public'), r"environment.time has the unit \[m\]; allowed is a un"),
         (('<units name="per_second">', '<import/><units name="per_second">'), "Imports are not allowed"),
     ],
 )

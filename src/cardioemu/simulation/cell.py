@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from cardioemu.common.errors import UserError
 from cardioemu.simulation import loading
-from cardioemu.simulation.equations import Equations, NumPyWriter, build_equations
+from cardioemu.simulation.equations import Equations, build_equations, compile_numpy, numpy_source
 from cardioemu.simulation.equations.folding import evaluate
 from cardioemu.simulation.pacing import AnyProtocol, Pacing
 from cardioemu.simulation.scales import select_columns
@@ -76,21 +76,12 @@ class Cell:
 
     @cached_property
     def _right_hand_side(self) -> Callable[..., list[Any]]:
-        namespace: dict[str, Any] = {"numpy": np}
-        exec(compile(self.python_source, f"<right-hand side of {self.name}>", "exec"), namespace)
-        return namespace["derivatives"]
+        return compile_numpy(self.python_source, f"right-hand side of {self.name}")
 
     @cached_property
     def python_source(self) -> str:
         """Right-hand side as NumPy source, generated from the parsed equations."""
-        e, writer = self.equations, NumPyWriter()
-        writer.set_lhs_function(e.name)
-        lines = [f"    {e.name(myokit.Name(state))} = y[{i}]" for i, state in enumerate(e.states)]
-        lines += [f"    p{i} = p[{i}]" for i in range(len(e.control_values))]
-        lines += [f"    q{i} = q[{i}]" for i in range(len(e.inputs))]
-        lines += [f"    {e.name(lhs)} = {writer.ex(rhs)}" for lhs, rhs in e.assignments]
-        lines += [f"    return [{', '.join(e.name(state.lhs()) for state in e.states)}]"]
-        return "\n".join(["def derivatives(time, y, p, q):", *lines])
+        return numpy_source(self.equations, self.equations.assignments, [s.lhs() for s in self.equations.states])
 
     def derivatives(
         self,
@@ -177,7 +168,5 @@ def load_cell(
         cell = Cell(Path(name).stem, chosen, model, constants, protocol, ms_per_file_time)
         _ = cell.python_source  # raises here, before any work, if no code can be generated
     except RecursionError as error:
-        raise UserError(
-            f"simulator.model: the equations of {name} are nested too deeply; split the longest one"
-        ) from error
+        raise UserError(f"simulator.model: the equations of {name} are nested too deeply; split the longest") from error
     return cell

@@ -114,9 +114,7 @@ def mark_potential(model: myokit.Model, potential: str | None) -> None:
             stacklevel=3,
         )
     elif not (chosen.unit() in NO_UNIT or _is_voltage(chosen)):
-        raise UserError(
-            f"simulator.model: the unit of {chosen.qname()} is {chosen.unit()}; allowed is a unit of voltage, like [mV]"
-        )
+        raise UserError(f"simulator.model: {chosen.qname()} has the unit {chosen.unit()}; allowed is a unit like [mV]")
     old = model.label("membrane_potential")
     if old is not None:
         old.set_label(None)
@@ -144,9 +142,7 @@ def convert_units(model: myokit.Model) -> float:
     """
     time, potential = model.time(), model.label("membrane_potential")
     if not (time.unit() in NO_UNIT or myokit.Unit.can_convert(time.unit(), myokit.units.ms)):
-        raise UserError(
-            f"simulator.model: the unit of {time.qname()} is {time.unit()}; allowed is a unit of time, like [ms]"
-        )
+        raise UserError(f"simulator.model: {time.qname()} has the unit {time.unit()}; allowed is a unit like [ms]")
     ms = 1.0 if time.unit() in NO_UNIT else _convert_unit(time, myokit.units.ms)
     mV = _convert_unit(potential, myokit.units.mV) if _is_voltage(potential) else 1.0
     # New units per old unit; time and V without a unit are already in ms and mV.

@@ -3,7 +3,7 @@
 from cardioemu.simulation.equations.jacobian import Entries, jacobian
 from cardioemu.simulation.equations.recorded_variables import recorded_variables
 from cardioemu.simulation.equations.right_hand_side import Assignment, Equations, Input, build_equations
-from cardioemu.simulation.equations.writers import CWriter, NumPyWriter
+from cardioemu.simulation.equations.writers import CWriter, NumPyWriter, compile_numpy, numpy_source
 
 __all__ = [
     "Assignment",
@@ -13,6 +13,8 @@ __all__ = [
     "Input",
     "NumPyWriter",
     "build_equations",
+    "compile_numpy",
     "jacobian",
+    "numpy_source",
     "recorded_variables",
 ]

@@ -1,11 +1,15 @@
 """Expressions as source code: NumPy, and C on SIMD vectors."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import myokit
 import numpy as np
 from myokit.formats.ansic import AnsiCExpressionWriter
 from myokit.formats.python import NumPyExpressionWriter
 
 from cardioemu.simulation.equations.folding import evaluate, simplify
+from cardioemu.simulation.equations.right_hand_side import Assignment, Equations
 
 
 class _FoldingWriter:
@@ -41,6 +45,9 @@ class NumPyWriter(_FoldingWriter, NumPyExpressionWriter):
         # `where` is ten times as fast as `select`, but Python limits nested brackets to 200.
         many = len(list(e.conditions())) > 50
         return str(NumPyExpressionWriter._ex_piecewise(self, e) if many else super()._ex_piecewise(e))
+
+    def _ex_partial_derivative(self, e: myokit.PartialDerivative) -> str:
+        return self._flhs(e)
 
 
 class CWriter(_FoldingWriter, AnsiCExpressionWriter):
@@ -86,3 +93,25 @@ class CWriter(_FoldingWriter, AnsiCExpressionWriter):
 
     def _ex_not(self, e: myokit.Not) -> str:
         return f"(~{self.ex(e[0])})"
+
+
+def numpy_source(e: Equations, assignments: Iterable[Assignment], outputs: Iterable[myokit.Expression]) -> str:
+    """Return the source of a NumPy function of (time, y, p, q) that evaluates `assignments` and returns `outputs`.
+
+    Its arguments are time in ms, states, scaled constants and levels of inputs, each (n,) or (n, steps).
+    """
+    writer = NumPyWriter()
+    writer.set_lhs_function(e.name)
+    lines = [f"    {e.name(myokit.Name(state))} = y[{i}]" for i, state in enumerate(e.states)]
+    lines += [f"    p{i} = p[{i}]" for i in range(len(e.control_values))]
+    lines += [f"    q{i} = q[{i}]" for i in range(len(e.inputs))]
+    lines += [f"    {e.name(lhs)} = {writer.ex(rhs)}" for lhs, rhs in assignments]
+    lines += [f"    return [{', '.join(writer.ex(output) for output in outputs)}]"]
+    return "\n".join(["def derivatives(time, y, p, q):", *lines])
+
+
+def compile_numpy(source: str, name: str) -> Callable[..., list[Any]]:
+    """Compile the source of a NumPy function; `name` appears in tracebacks."""
+    namespace: dict[str, Any] = {"numpy": np}
+    exec(compile(source, f"<{name}>", "exec"), namespace)
+    return namespace["derivatives"]

@@ -44,9 +44,7 @@ def from_pulse_trains(trains: Sequence[PulseTrain], duration_ms: float | int, na
     """
     counts = [_count(train, duration_ms) for train in trains]
     if 2 * sum(counts) > MAX_EDGES:
-        raise UserError(
-            f"protocol: {name!r} changes more than {MAX_EDGES:,} times; use a longer period or a shorter duration"
-        )
+        raise UserError(f"protocol: {name!r} changes more than {MAX_EDGES:,} times; use a longer period")
     starts = [t.start_ms + np.arange(n) * t.period_ms for t, n in zip(trains, counts, strict=True)]
     start = np.concatenate([np.empty(0), *starts])
     length, level = (np.repeat(a, counts) for a in ([t.duration_ms for t in trains], [t.level for t in trains]))
@@ -90,10 +88,8 @@ def from_function(level_at: LevelAt, duration_ms: float | int) -> PiecewiseConst
     def finite_level_at(time_ms: np.ndarray) -> np.ndarray:
         levels = level_at(time_ms)
         if not np.isfinite(levels).all():
-            raise UserError(
-                "simulator.model: an input that depends on time is not finite at "
-                f"{time_ms[~np.isfinite(levels)][0]:.6g} ms; correct the model file or simulate a shorter time"
-            )
+            failed_ms = time_ms[~np.isfinite(levels)][0]
+            raise UserError(f"simulator.model: an input is not finite at {failed_ms:.6g} ms; correct the model file")
         return levels
 
     edges: list[np.ndarray] = [np.zeros(1)]
@@ -110,9 +106,7 @@ def from_function(level_at: LevelAt, duration_ms: float | int) -> PiecewiseConst
             edges.append(low)
             levels.append(at_low)
             if sum(map(len, edges)) > MAX_EDGES:
-                raise UserError(
-                    f"simulator.model: an input jumps more than {MAX_EDGES:,} times; simulate a shorter time"
-                )
+                raise UserError(f"simulator.model: an input jumps more than {MAX_EDGES:,} times; simulate less time")
     edge, level = np.concatenate(edges), np.concatenate(levels)
     order = np.argsort(edge)
     order = order[edge[order] < duration_ms]

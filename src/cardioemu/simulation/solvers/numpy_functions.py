@@ -1,6 +1,6 @@
 """NumPy functions of a cell model in addition to its right-hand side: Jacobian, and recorded quantities with slopes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -8,9 +8,8 @@ import myokit
 import numpy as np
 
 from cardioemu.simulation.cell import Cell
-from cardioemu.simulation.equations import Assignment, NumPyWriter, jacobian, recorded_variables
+from cardioemu.simulation.equations import Assignment, compile_numpy, jacobian, numpy_source, recorded_variables
 
-# Arguments: time in ms, states, scaled constants and levels of inputs, each (n,) or (n, steps).
 Function: TypeAlias = Callable[[Any, np.ndarray, np.ndarray, np.ndarray], list]
 Jacobian: TypeAlias = Callable[[float, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -58,29 +57,12 @@ def jacobian_function(cell: Cell) -> Jacobian:
     return evaluate
 
 
-class _Writer(NumPyWriter):
-    def _ex_partial_derivative(self, e: myokit.PartialDerivative) -> str:
-        return self._flhs(e)
-
-
-def _compile(cell: Cell, partials: list[Assignment], expressions: Iterable[myokit.Expression]) -> Function:
+def _compile(cell: Cell, partials: list[Assignment], outputs: Collection[myokit.Expression]) -> Function:
     """Compile a function that computes a list of expressions, including only the assignments they need."""
-    e, writer = cell.equations, _Writer()
-    writer.set_lhs_function(e.name)
-    outputs = list(expressions)
     needed = {lhs for expression in outputs for lhs in expression.references()}
-    lines = []
-    for lhs, rhs in reversed([*e.assignments, *partials]):
+    assignments: list[Assignment] = []
+    for lhs, rhs in reversed([*cell.equations.assignments, *partials]):
         if lhs in needed:
-            lines.append(f"    {e.name(lhs)} = {writer.ex(rhs)}")
+            assignments.insert(0, (lhs, rhs))
             needed |= rhs.references()
-    lines += [
-        f"    {letter}{i} = {letter}[{i}]"
-        for letter, n in (("p", e.control_values), ("q", e.inputs))
-        for i in range(len(n))
-    ]
-    lines += [f"    {e.name(myokit.Name(state))} = y[{i}]" for i, state in enumerate(e.states)]
-    body = [*reversed(lines), f"    return [{', '.join(writer.ex(x) for x in outputs)}]"]
-    namespace: dict[str, Any] = {"numpy": np}
-    exec(compile("\n".join(["def function(time, y, p, q):", *body]), f"<{cell.name}>", "exec"), namespace)
-    return namespace["function"]
+    return compile_numpy(numpy_source(cell.equations, assignments, outputs), cell.name)

@@ -20,13 +20,8 @@ class StaticLU:
     @cached_property
     def position(self) -> dict[tuple[int, int], int]:
         """Index of each entry in the array of the factors, the diagonal first."""
-        size = len(self.order)
-        return {
-            entry: number
-            for number, entry in enumerate(
-                [(i, i) for i in range(size)] + sorted((i, j) for i, j in self.filled if i != j)
-            )
-        }
+        diagonal = [(i, i) for i in range(len(self.order))]
+        return {entry: k for k, entry in enumerate(diagonal + sorted(self.filled.difference(diagonal)))}
 
     def factorise(self, a: str) -> list[str]:
         """Return C statements that replace the array `a` of entries by its factors, with the inverse of every pivot."""

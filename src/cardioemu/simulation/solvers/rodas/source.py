@@ -85,14 +85,12 @@ class _Sections:
         """Return the assignments of recorded values and, by the chain rule, their time derivatives."""
         lines = [f"OUT[0] = {self.names[self.potential]}, OUT[1] = {self.rates[self.potential]};"]
         for number, variable in enumerate(self.recorded):
-            value, slope = self.writer.ex(myokit.Name(variable)), "0.0"
+            value = self.writer.ex(myokit.Name(variable))
             if variable.is_state():
                 slope = self.rates[self.equations.states.index(variable)]
             else:
                 row = len(self.equations.states) + number
-                terms = [
-                    f"({self.writer.ex(entries[row, j])}) * {self.rates[j]}" for j in self.n if (row, j) in entries
-                ]
-                slope = " + ".join(terms) or "0.0"
+                columns = [j for j in self.n if (row, j) in entries]
+                slope = " + ".join(f"({self.writer.ex(entries[row, j])}) * {self.rates[j]}" for j in columns) or "0.0"
             lines.append(f"OUT[{2 * number + 2}] = VEC({value}), OUT[{2 * number + 3}] = VEC({slope});")
         return lines
