@@ -29,7 +29,7 @@ COMPONENTS = 48
 DEGREE = 3
 ALPHAS = np.logspace(-6, 3, 10)
 MAX_GP_CELLS = 2048  # half a second; the time grows with the third power, the memory with the second
-KERNEL_CELLS = 512  # that the kernel is fitted to, in one or two seconds
+MAX_KERNEL_CELLS = 512  # one or two seconds for the fit of the kernel
 AT_ONCE = 256  # cells
 
 Corners = Iterator[tuple[int, np.ndarray, np.ndarray]]  # a cell, the known ones around it, and the weight of each
@@ -59,6 +59,13 @@ class TrainingCells:
         for cell_indices in batches:  # none smaller than the number of components
             pca.partial_fit(self.windows(cell_indices))
         return pca, np.concatenate([pca.transform(self.windows(cell_indices)) for cell_indices in batches])
+
+    @cached_property
+    def logistic(self) -> Pipeline | None:
+        """Logistic regression of which cells fire on a polynomial of the scales; None if all cells do the same."""
+        if len(np.unique(self.fires)) < 2:
+            return None
+        return _polynomial(LogisticRegression(C=10.0, max_iter=10_000)).fit(self.all_scales, self.fires)
 
 
 class Baseline(ABC):
@@ -169,61 +176,43 @@ class PCARidge(Baseline):
     """
 
     def __init__(self, known: TrainingCells) -> None:
+        self.known = known
         self.pca, scores = known.principal_components
-        self.ridge = _polynomial(RidgeCV(ALPHAS)).fit(known.scales, scores)
-        self.logistic = None
-        self.all_fire = bool(known.fires.all())
-        if known.fires.any() and not self.all_fire:
-            self.logistic = _polynomial(LogisticRegression(C=10.0, max_iter=10_000)).fit(known.all_scales, known.fires)
+        self.regression = self._fit(known.scales, scores)
 
     def voltage_mV(self, scales: Scales) -> Predicted:
         """Return the windows that the predicted scores make."""
-        return _windows_mV(self.pca, self.ridge.predict(scales))
+        scores = np.asarray(self.regression.predict(scales)).reshape(len(scales), -1)
+        return np.asarray(self.pca.inverse_transform(scores))
 
     def fires(self, scales: Scales) -> PerCell:
         """Return the probability of the logistic regression."""
-        if self.logistic is None:
-            return np.full(len(scales), float(self.all_fire))
-        return np.asarray(self.logistic.predict_proba(scales)[:, 1])
+        if self.known.logistic is None:
+            return np.full(len(scales), float(self.known.fires.all()))
+        return np.asarray(self.known.logistic.predict_proba(scales)[:, 1])
+
+    def _fit(self, scales: Scales, scores: np.ndarray) -> Any:
+        return _polynomial(RidgeCV(ALPHAS)).fit(scales, scores)
+
+
+class GaussianProcess(PCARidge):
+    """Principal components of the windows, each a Gaussian process of the scales; cells fire as in `PCARidge`.
+
+    Matern kernel of smoothness 5/2 with a length scale for each input, and white noise. All components share a kernel,
+    which is fitted to the first component.
+    """
+
+    def _fit(self, scales: Scales, scores: np.ndarray) -> GaussianProcessRegressor:
+        few, many = (_evenly_spaced(len(scales), most) for most in (MAX_KERNEL_CELLS, MAX_GP_CELLS))
+        kernel = Matern(np.ones(scales.shape[1]), (0.05, 50.0), nu=2.5) + WhiteKernel(0.1, (1e-6, 1.0))
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # the noise is at its lower bound
+            fitted = GaussianProcessRegressor(kernel, normalize_y=True).fit(scales[few], scores[few, :1])
+        process = GaussianProcessRegressor(fitted.kernel_, optimizer=None, normalize_y=True)
+        return process.fit(scales[many], scores[many])
 
 
 def _polynomial(regression: Any) -> Pipeline:
     return make_pipeline(PolynomialFeatures(DEGREE, include_bias=False), StandardScaler(), regression)
-
-
-def _windows_mV(pca: IncrementalPCA, scores: np.ndarray) -> Predicted:
-    return np.asarray(pca.inverse_transform(scores.reshape(len(scores), -1)))
-
-
-class GaussianProcess(Baseline):
-    """Gaussian process regression of the same scores, and of the label 1 or 0 of cells that do or do not fire.
-
-    Matern kernel of smoothness 5/2 with a length scale for each input, and white noise; one kernel for all scores,
-    fitted to the first.
-    """
-
-    def __init__(self, known: TrainingCells) -> None:
-        self.pca, scores = known.principal_components
-        self.regression = _fit_gaussian_process(known.scales, scores)
-        self.label = _fit_gaussian_process(known.all_scales, known.fires[:, None].astype(np.float64))
-
-    def voltage_mV(self, scales: Scales) -> Predicted:
-        """Return the windows that the predicted scores make."""
-        return _windows_mV(self.pca, self.regression.predict(scales))
-
-    def fires(self, scales: Scales) -> PerCell:
-        """Return the predicted label, between 0 and 1."""
-        return np.clip(self.label.predict(scales), 0, 1).ravel()
-
-
-def _fit_gaussian_process(scales: Scales, values: np.ndarray) -> GaussianProcessRegressor:
-    """Fit the kernel to the first value of some cells, then condition on all values of more cells."""
-    few, many = (_evenly_spaced(len(scales), most) for most in (KERNEL_CELLS, MAX_GP_CELLS))
-    # Begun with less noise, or without bounds, the fit to labels ends at lengths so short that all cells are unrelated.
-    kernel = Matern(np.ones(scales.shape[1]), (0.05, 50.0), nu=2.5) + WhiteKernel(0.1, (1e-6, 1.0))
-    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # at the bound of the noise, say
-        fitted = GaussianProcessRegressor(kernel, normalize_y=True).fit(scales[few], values[few, :1])
-    return GaussianProcessRegressor(fitted.kernel_, optimizer=None, normalize_y=True).fit(scales[many], values[many])
 
 
 def _evenly_spaced(cells: int, most: int) -> np.ndarray:
