@@ -262,7 +262,7 @@ def test_launchers_can_be_chosen_and_change_no_setting(empty):
 @pytest.mark.parametrize(
     ("script", "arguments", "sentence"),
     [
-        ("evaluate.py", [], "checkpoint: this must be given, as checkpoint=RUN_FOLDER/best.ckpt, or compare=[A,B]"),
+        ("evaluate.py", [], "checkpoint: got null; set checkpoint=RUN_FOLDER/best.ckpt or compare=[A,B]"),
         ("train.py", ["simulator.duration_ms=1000"], "simulator.duration_ms: got 1000, but a window of 500 ms after "
          "settling for 1000 ms needs at least 1449.95; simulate longer or cut shorter windows"),
         ("train.py", ["resume=nowhere"], "resume: got nowhere, which is not a run folder (it has no config.yaml)"),

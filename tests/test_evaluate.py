@@ -1,4 +1,4 @@
-"""evaluate.py as a user runs it: what it measures, what it leaves, and what it refuses."""
+"""The evaluate job as a user runs it: its metrics, its files, and the mistakes it reports."""
 
 import json
 import re
@@ -17,35 +17,38 @@ from cardioemu.settings.evaluate import distinguishing_names
 pytestmark = pytest.mark.xdist_group("evaluation")  # one for all
 
 NAMES = ["emulator", "nearest_cell", "linear_interpolation", "pca_ridge", "gaussian_process"]
-SENTENCES = [
-    ("traces={job}/data", r"traces: got .*/data, which is no trace store; give the folder that simulate.py names"),
-    ("compare=[{best}]", r"compare: got the same emulator twice; give each once"),
-    ("checkpoint=null", r"checkpoint: this must be given, as checkpoint=RUN_FOLDER/best.ckpt, or compare=\[A,B\]"),
+MISTAKES = [
+    ("traces={job}/data", r"traces: got .*/data, which is not a trace store; give the folder that simulate prints"),
+    ("compare=[{best}]", r"compare: got the same emulator twice; list each emulator once"),
+    ("checkpoint=null", r"checkpoint: got null; set checkpoint=RUN_FOLDER/best.ckpt or compare=\[A,B\]"),
     ("checkpoint=nowhere.ckpt", r"checkpoint: there is no file nowhere.ckpt; give the best.ckpt or last.ckpt of"),
-    ("design.n=3", r"design: no unseen cell gave windows; give a larger or another design, or longer traces"),
+    ("design.n=3", r"design: no unseen cell has windows; use a larger or another design, or longer traces"),
     (
         "duration_ms=600",
-        r"duration_ms: got traces of 600 ms, but the windows of emulator need at least 947.5; give longer",
+        r"duration_ms: got traces of 600 ms, but the windows of emulator need at least 947.5 ms; use longer",
     ),
-    ("compare={{emulator: {best}}}", r"compare: got the same emulator twice; give each once"),
-    ("compare={{emulator: other.ckpt}}", r"compare: got one name twice; give each emulator its own, as {one: A, other"),
-    ("compare=[a b.ckpt,a_b.ckpt]", r"compare: got one name twice; give each emulator its own, as {one: A, other: B}"),
+    ("compare={{emulator: {best}}}", r"compare: got the same emulator twice; list each emulator once"),
+    ("compare={{emulator: other.ckpt}}", r"compare: got one name twice; give each emulator its own name, as {one"),
+    (
+        "compare=[a b.ckpt,a_b.ckpt]",
+        r"compare: got one name twice; give each emulator its own name, as {one: A",
+    ),
     (
         "compare={{nearest_cell: a.ckpt}}",
-        r"compare: got the name 'nearest_cell'; letters, digits and . _ - are allowed, ",
+        r"compare: got the name 'nearest_cell'; allowed are letters, digits and . _ -, except ",
     ),
     (
         "compare={{a/b: a.ckpt}}",
-        r"compare: got the name 'a/b'; letters, digits and . _ - are allowed, but none of near",
+        r"compare: got the name 'a/b'; allowed are letters, digits and . _ -, except the names near",
     ),
 ]
 
 
 def test_on_its_own_design_it_measures_the_test_part(evaluation, job):
     assert re.search(
-        r"^20 of 24 cells are left out: an emulator was trained or chosen on their scales$", evaluation.err, re.M
+        r"^20 of 24 cells are excluded: an emulator used their scales for training or validation$", evaluation.err, re.M
     )
-    outside = r"^INa: 2 of 4 cells lie outside the trained range \S+ to \S+; the prediction there is an extrapolation$"
+    outside = r"^INa: 2 of 4 cells are outside the trained range \S+ to \S+; predictions there are extrapolations$"
     assert re.search(outside, evaluation.err, re.M)
     tested = metrics_of(job.folder)
     shared = [name for name in tested if name.startswith("test/")]
@@ -54,7 +57,7 @@ def test_on_its_own_design_it_measures_the_test_part(evaluation, job):
         assert evaluation.metrics[name.replace("test/", "emulator/")] == pytest.approx(tested[name], rel=1e-6), name
 
 
-def test_the_baselines_know_the_training_part_only(evaluation, data):
+def test_the_baselines_use_the_train_split_only(evaluation, data):
     scales, rows, trained = data.windows.scales, data.cell_indices[TEST], data.cell_indices[TRAIN]
     nearest = nearest_cell_rmse_mV(scales, rows, trained, data.windows.batches)
     assert evaluation.metrics["nearest_cell/rmse_mV_mean"] == pytest.approx(nearest.mean(), rel=1e-5)
@@ -65,7 +68,7 @@ def test_the_baselines_know_the_training_part_only(evaluation, data):
     np.testing.assert_allclose(own["distance"], gaps, rtol=1e-5)
 
 
-def test_firing_is_told_of_all_unseen_cells(evaluation, data):
+def test_firing_is_measured_on_all_unseen_cells(evaluation, data):
     counts = {name: value for name, value in evaluation.metrics.items() if name.startswith("nearest_cell/confusion")}
     unseen = data.split == TEST
     assert sum(counts.values()) == unseen.sum() == 4
@@ -78,7 +81,7 @@ def test_firing_is_told_of_all_unseen_cells(evaluation, data):
     assert not [name for name in evaluation.metrics if name.startswith("emulator/fires")]  # it has no such output
 
 
-def test_what_it_leaves(evaluation):
+def test_files_of_an_evaluation(evaluation):
     assert sorted(path.name for path in evaluation.folder.iterdir()) == [
         ".holder", ".lock", "cells.csv", "config.yaml", "figures", "metrics.json", "mlflow_run_id", "report.html"
     ]  # fmt: skip
@@ -92,7 +95,7 @@ def test_what_it_leaves(evaluation):
     assert re.search(rf"^ +emulator +{evaluation.metrics['emulator/rmse_mV_mean']:.2f} \(", evaluation.out, re.M)
 
 
-def test_the_same_stands_in_mlflow(evaluation):
+def test_the_same_is_recorded_in_mlflow(evaluation):
     run = run_of(evaluation.folder, evaluation.cwd)
     assert run.info.status == "FINISHED"
     assert own_metrics(run) == pytest.approx(evaluation.metrics)
@@ -121,16 +124,16 @@ def test_a_model_of_mlflow_gives_the_same_as_its_checkpoint(evaluation, job, tmp
     assert metrics_of(folder) == evaluation.metrics
 
 
-def changed(job, path, **said):
-    """A checkpoint that says something else than the tiny job's."""
+def changed(job, path, **facts):
+    """The tiny job's checkpoint with other facts."""
     content = torch.load(job.folder / "best.ckpt", weights_only=True)
-    content["emulator"] |= said
+    content["emulator"] |= facts
     torch.save(content, path)
     return path
 
 
 def test_emulators_side_by_side(job, tmp_path):
-    # The same network, smoothed; and one that says that its windows begin 50 ms later.
+    # The same network, smoothed; and one whose specification has windows that begin 50 ms later.
     other = changed(job, tmp_path / "other.ckpt", sigma_points=3.0)
     window = load_emulator(other).specification.window | {"offset_ms": 0.0}
     third = changed(job, tmp_path / "third.ckpt", window=window)
@@ -142,7 +145,10 @@ def test_emulators_side_by_side(job, tmp_path):
     first, second, third = (metrics[f"{name}/rmse_mV_mean"] for name in names)
     assert len({first, second, third}) == 3
     assert first == pytest.approx(metrics_of(job.folder)["test/rmse_mV_mean"], rel=1e-6)
-    assert "Their windows differ, so their errors are not of the same samples." in (folder / "report.html").read_text()
+    assert (
+        "The emulators have different windows, so their errors are over different samples."
+        in (folder / "report.html").read_text()
+    )
     assert len({metrics[f"{name}/cells"] for name in names}) == 1
     assert sorted(p.name for p in (folder / "figures").glob("examples-*")) == sorted(f"examples-{n}.png" for n in names)
 
@@ -157,12 +163,12 @@ def test_on_a_gpu(evaluation, job, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
-def test_without_a_gpu_that_is_told(job, tmp_path):
+def test_a_missing_gpu_is_an_error(job, tmp_path):
     result = evaluate(job, tmp_path, "accelerator=gpu", check=False)
     refused(result, "accelerator: got 'gpu'; no CUDA device is visible")
 
 
-def test_names_tell_paths_apart():
+def test_distinguishing_names():
     assert distinguishing_names(["runs/a/1/best.ckpt", "runs/a/2/best.ckpt"]) == ["1", "2"]
     assert distinguishing_names(["a/best.ckpt", "a/last.ckpt"]) == ["best.ckpt", "last.ckpt"]
     assert distinguishing_names(["models:/x@champion", "runs/1/best.ckpt"]) == ["models_x_champion", "runs_1_best.ckpt"]
@@ -170,17 +176,17 @@ def test_names_tell_paths_apart():
     assert distinguishing_names(["./a/best.ckpt", "../b/best.ckpt"]) == ["_a", "_b"]
 
 
-@pytest.mark.parametrize(("argument", "said"), SENTENCES, ids=[argument for argument, _ in SENTENCES])
-def test_what_cannot_be_is_told(job, tmp_path, argument, said):
+@pytest.mark.parametrize(("argument", "message"), MISTAKES, ids=[argument for argument, _ in MISTAKES])
+def test_mistakes_are_reported(job, tmp_path, argument, message):
     argument = argument.format(job=job.cwd, best=job.folder / "best.ckpt")
-    refused(evaluate(job, tmp_path, argument, check=False), said)
+    refused(evaluate(job, tmp_path, argument, check=False), message)
     assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", "mlflow.db.lock"}
 
 
-def refused(result, said):
-    """It ended with this sentence, and no more."""
+def refused(result, message):
+    """The job ended with this message and without a traceback."""
     assert result.returncode == 2
-    assert re.match(said, result.stderr.splitlines()[-1]), result.stderr
+    assert re.match(message, result.stderr.splitlines()[-1]), result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -192,18 +198,18 @@ def simulated(cwd, override):
     return store
 
 
-def test_an_emulator_of_another_variant_is_told(job, tmp_path):
+def test_an_emulator_of_another_variant_is_an_error(job, tmp_path):
     store = simulated(tmp_path, "simulator.variant=corrected")
     refused(
         evaluate(job, tmp_path, f"traces={store}", check=False),
         rf"traces: got {store} of akwaboah2021 \(variant corrected\), but the emulator was trained on akwaboah2021 "
-        r"\(variant program\); give traces of that cell, or leave traces null to have them simulated$",
+        r"\(variant program\); give other traces, or set traces=null to simulate them$",
     )
     said = load_emulator(job.folder / "best.ckpt").specification
     paced = changed(job, tmp_path / "paced.ckpt", cell_sha256="1" * 64)
     refused(
         evaluate(job, tmp_path, f"compare=[{paced}]", check=False),
-        r"compare: got an emulator of akwaboah2021 \(variant program\), beside one of akwaboah2021 \(variant program\) "
+        r"compare: got emulators of akwaboah2021 \(variant program\) and of akwaboah2021 \(variant program\) "
         r"with other parameters, pacing or scaled constants; give emulators of the same cell$",
     )
     other = changed(
@@ -214,16 +220,16 @@ def test_an_emulator_of_another_variant_is_told(job, tmp_path):
     )
     refused(
         evaluate(job, tmp_path, f"compare=[{other}]", check=False),
-        r"compare: got an emulator of akwaboah2021 \(variant corrected\), beside one of akwaboah2021 \(variant program",
+        r"compare: got emulators of akwaboah2021 \(variant program\) and of akwaboah2021 \(variant corrected\); give",
     )
 
 
-def test_another_transient_is_told(job, tmp_path):
+def test_another_transient_is_an_error(job, tmp_path):
     store = simulated(tmp_path, "simulator.transient_ms=500")
     refused(
         evaluate(job, tmp_path, f"traces={store}", check=False),
-        rf"traces: got {store}, which begin after 0.5 s, but the emulator was trained on some after 0 s; give traces "
-        r"with the same simulator.transient_ms, or leave traces null to have them simulated$",
+        rf"traces: got {store}, which begins after 0.5 s, but the emulator was trained on traces that begin after 0 s "
+        r"\(simulator.transient_ms\); give other traces, or set traces=null to simulate them$",
     )
     said = load_emulator(job.folder / "best.ckpt").specification
     later = changed(
@@ -231,31 +237,31 @@ def test_another_transient_is_told(job, tmp_path):
     )
     refused(
         evaluate(job, tmp_path, f"compare=[{later}]", check=False),
-        r"compare: got an emulator trained on traces after 45 s, beside one after 0 s; give emulators with the same "
+        r"compare: got emulators trained on traces after 0 s and after 45 s; give emulators with the same "
         r"simulator.transient_ms$",
     )
 
 
-def test_traces_of_another_cell_are_told(job, tmp_path):
+def test_traces_of_another_cell_are_an_error(job, tmp_path):
     store = simulated(tmp_path, "simulator.scaled={ICaL: scales.ICaL}")
     refused(
         evaluate(job, tmp_path, f"traces={store}", check=False),
-        rf"traces: got {store}, whose cells are scaled in ICaL, but the emulator was trained on cells scaled in ICaL, "
-        r"IK1, IKr, IKur, INa; give traces of such cells$",
+        rf"traces: got {store} with the scaled conductances ICaL, but the emulator was trained with ICaL, IK1, IKr, "
+        r"IKur, INa; give other traces, or set traces=null to simulate them$",
     )
 
 
-def test_a_checkpoint_that_is_none_is_told(job, tmp_path):
+def test_unusable_checkpoints_are_an_error(job, tmp_path):
     old = changed(job, tmp_path / "old.ckpt", version=1)
     refused(
         evaluate(job, tmp_path, f"checkpoint={old}", check=False),
-        rf"checkpoint: {old} is of version 1, and this program reads version 3; train again, or use the program it",
+        rf"checkpoint: {old} has version 1, but this program reads version 3; train again, or use the program that",
     )
     torn = tmp_path / "torn.ckpt"
     torn.write_bytes((job.folder / "best.ckpt").read_bytes()[:-1000])
     refused(
         evaluate(job, tmp_path, f"checkpoint={torn}", check=False),
-        rf"checkpoint: {torn} cannot be read, it is damaged or of another program",
+        rf"checkpoint: {torn} cannot be read, it is damaged or from another program",
     )
     said = load_emulator(job.folder / "best.ckpt").specification
     gone = changed(
@@ -269,11 +275,11 @@ def test_a_checkpoint_that_is_none_is_told(job, tmp_path):
     moved = changed(job, tmp_path / "moved.ckpt", cell_sha256="1" * 64)
     refused(
         evaluate(job, tmp_path, f"checkpoint={moved}", check=False),
-        r"checkpoint: it was trained on another akwaboah2021 than that of today; put the file back as it was",
+        r"checkpoint: the cell model akwaboah2021 has changed since this emulator was trained; restore the file",
     )
 
 
-def test_the_numbers_in_the_report_are_those_of_metrics_json(evaluation):
+def test_the_report_has_the_values_of_metrics_json(evaluation):
     page = (evaluation.folder / "report.html").read_text()
     metrics = json.loads((evaluation.folder / "metrics.json").read_text())
     for name in NAMES:

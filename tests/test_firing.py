@@ -1,4 +1,4 @@
-"""Whether cells fire: counts, distances and calibration by hand."""
+"""Metrics of predicted firing: counts, distances and calibration by hand."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ FIRES = np.array([False, False, False, True, True, True])
 
 def test_counts_by_hand():
     found = firing_metrics(SCALES, FIRES, np.array([0.1, 0.7, 0.2, 0.9, 0.4, 0.5]))
-    # Said to fire: 1, 3 and 6. Wrong: 1, said to fire, and 4, said to be silent.
+    # Predicted to fire: 1, 3 and 6. Wrong: 1, which is silent, and 4, which fires.
     assert found["fires_accuracy"] == pytest.approx(4 / 6)
     assert found["fires_sensitivity"] == pytest.approx(2 / 3)
     assert found["fires_specificity"] == pytest.approx(2 / 3)
@@ -34,14 +34,14 @@ def test_cells_of_one_kind_only():
     found = firing_metrics(SCALES, np.ones(6, bool), np.array([1.0, 1, 1, 0, 1, 1]))
     assert found["fires_sensitivity"] == pytest.approx(5 / 6)
     assert "fires_specificity" not in found
-    assert "fires_boundary_error" not in found  # none does what was said of the wrong one
+    assert "fires_boundary_error" not in found  # no cell does what was predicted of the wrong one
 
 
 def test_calibration_by_hand():
     fires = np.array([False, True, True, True])
     table = reliability_table(fires, np.array([0.12, 0.18, 0.95, 1.0]))
-    assert table["said"].tolist() == [pytest.approx(0.15), pytest.approx(0.975)]
-    assert table["found"].tolist() == [0.5, 1.0]
+    assert table["predicted"].tolist() == [pytest.approx(0.15), pytest.approx(0.975)]
+    assert table["observed"].tolist() == [0.5, 1.0]
     assert table["cells"].tolist() == [2, 2]
     found = firing_metrics(np.arange(4.0)[:, None], fires, np.array([0.12, 0.18, 0.95, 1.0]))
     assert found["fires_calibration_error"] == pytest.approx((0.35 + 0.025) / 2)

@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cardioemu.evaluation import bootstrap_intervals, cell_errors, rmse_floor_mV, rmse_mV, summarise_errors
+from cardioemu.training.module import cell_rmse_mV
 
 
 def evaluate(time_ms, windows, predicted):
-    """The summary over cells; what comes first and what after makes no difference."""
+    """The summary over cells; it does not depend on the batches."""
     one_by_one = [(windows[i : i + 1], predicted[i : i + 1]) for i in range(len(windows))]
     result = summarise_errors(cell_errors(time_ms, [(windows, predicted)]))
     assert summarise_errors(cell_errors(time_ms, one_by_one)) == result
@@ -34,7 +36,13 @@ def test_rmse_by_hand():
 
 
 @given(arrays(np.float32, (3, 2, 4), elements=volts), arrays(np.float32, (3, 4), elements=volts))
-def test_no_prediction_gets_below_the_floor(windows, predicted):
+def test_training_and_evaluation_measure_the_same_rmse(windows, predicted):
+    in_torch = cell_rmse_mV(torch.nn.Identity(), torch.from_numpy(predicted), torch.from_numpy(windows))
+    np.testing.assert_allclose(in_torch, rmse_mV(windows, predicted), rtol=1e-5, atol=1e-6)
+
+
+@given(arrays(np.float32, (3, 2, 4), elements=volts), arrays(np.float32, (3, 4), elements=volts))
+def test_no_prediction_is_below_the_floor(windows, predicted):
     assert (rmse_floor_mV(windows) <= rmse_mV(windows, predicted) + 1e-5).all()
     # Pythagoras: error^2 = floor^2 + distance to the mean^2.
     distance = ((predicted - windows.mean(axis=1, dtype=np.float64)) ** 2).mean(axis=1)
@@ -138,7 +146,7 @@ def test_intervals_by_hand():
     assert bootstrap_intervals(errors_of([3.0])) == {}
 
 
-def test_the_interval_of_a_mean_is_that_of_the_normal_law():
+def test_the_interval_of_a_mean_is_that_of_the_normal_distribution():
     rmse_mV = np.random.default_rng(0).normal(10, 2, 400)
     found = bootstrap_intervals(errors_of(rmse_mV))
     half = 1.96 * rmse_mV.std() / 20

@@ -1,4 +1,4 @@
-"""Figures of traces and windows: what is drawn against the numbers themselves."""
+"""Figures of traces, windows and sweeps, against the numbers themselves."""
 
 import io
 
@@ -48,7 +48,7 @@ def test_a_panel_for_every_trace(count, rows, columns):
     assert figure.get_supylabel() == "V (mV)"
 
 
-def test_a_failed_trace_ends_at_a_cross_and_says_why():
+def test_a_failed_trace_ends_at_a_cross_with_the_reason():
     figure = plot_traces([REST, BROKEN], ["at rest", "broken"])
     rest, broken = panels(figure)
     assert rest.get_title() == "at rest"
@@ -58,11 +58,11 @@ def test_a_failed_trace_ends_at_a_cross_and_says_why():
     assert np.isfinite(voltage_mV).all()
     assert drawn(broken, 1)[0] == pytest.approx(BROKEN.starts_ms)
     assert drawn(broken, 2).ravel().tolist() == [50, 30]
-    assert broken.get_xlim() == (0, 1500)  # as wide as what was asked for
+    assert broken.get_xlim() == (0, 1500)  # the duration of the simulation
     assert broken.get_ylim() == rest.get_ylim()
 
 
-def test_a_cell_that_failed_at_once():
+def test_a_cell_that_failed_at_time_0():
     trace = trace_of([0.0], [-70], [0], duration=100.0, status="no memory: more (stopped at 0 ms)")
     (axis,) = panels(plot_traces([trace], ["control"]))
     assert axis.get_title() == "control\nno memory at 0 ms"
@@ -70,7 +70,7 @@ def test_a_cell_that_failed_at_once():
 
 
 @pytest.mark.parametrize(("duration_ms", "label", "end"), [(10_000, "time (ms)", 10_000), (100_000, "time (s)", 100)])
-def test_long_traces_are_drawn_in_seconds(duration_ms, label, end):
+def test_long_traces_are_plotted_in_seconds(duration_ms, label, end):
     figure = plot_traces([smooth_steps((0, -70), (50, 10), (duration_ms, -70))], ["long"])
     (axis,) = panels(figure)
     assert figure.get_supxlabel() == label
@@ -85,7 +85,7 @@ def test_traces_of_two_lengths_share_the_axis():
     assert [axis.get_xlim() for axis in panels(figure)] == [(0, 1500), (0, 1500)]
 
 
-def test_lines_are_finer_where_aps_crowd():
+def test_lines_are_finer_for_many_aps():
     few, many, early = (LogisticAPs(ups, 40.0, 20_000.0) for ups in ([200], range(100, 20_000, 200), (100, 300)))
     widths = [
         axis.lines[0].get_linewidth()
@@ -94,13 +94,13 @@ def test_lines_are_finer_where_aps_crowd():
     assert widths[0] > widths[1] == widths[2]
 
 
-def test_solvers_may_end_a_rounding_past_the_duration():
+def test_the_last_step_may_exceed_the_duration_by_rounding():
     trace = trace_of([0.0, 50.0, 100.0 + 5e-7], [-70, -60, -70], [0, 0, 0], duration=100.0)
     (axis,) = panels(plot_traces([trace], ["a"]))
     assert drawn(axis)[0, -1] == 100
 
 
-def test_long_titles_are_broken():
+def test_long_titles_are_wrapped():
     title = ", ".join(f"current{i} {i / 8:g}" for i in range(9))
     figure = plot_traces([REST], [title])
     lines = panels(figure)[0].get_title().splitlines()
@@ -124,7 +124,7 @@ RUNS = pd.DataFrame(
 )
 
 
-def test_errors_stand_over_epochs_with_a_line_for_each_of_the_rest():
+def test_sweeps_are_plotted_over_epochs_with_a_line_for_each_other_setting():
     (axis,) = plot_sweep(RUNS, ["model.hidden", "trainer.max_epochs"], ERROR).axes
     lines = {line.get_label(): np.array(line.get_data()).T.tolist() for line in axis.lines}
     assert lines == {"model.hidden=32": [[50, 4], [100, 3]], "model.hidden=64": [[50, 2], [100, 1]]}
@@ -132,7 +132,7 @@ def test_errors_stand_over_epochs_with_a_line_for_each_of_the_rest():
     assert axis.get_xscale() == "linear"
 
 
-def test_errors_stand_over_names_too():
+def test_sweeps_are_plotted_over_names_too():
     runs = pd.DataFrame({"model": ["lstm2", "lstm3"], "optimizer.lr": ["1e-4", "1e-2"], ERROR: [1.0, 2.0]})
     (axis,) = plot_sweep(runs, ["model"], ERROR).axes
     assert [label.get_text() for label in axis.get_xticklabels()] == ["lstm2", "lstm3"]
@@ -142,7 +142,7 @@ def test_errors_stand_over_names_too():
 
 
 @pytest.mark.parametrize(("cells", "rows", "columns"), [(1, 1, 1), (3, 1, 3), (4, 2, 3), (6, 2, 3)])
-def test_overlay_draws_every_cell(cells, rows, columns):
+def test_overlay_shows_every_cell(cells, rows, columns):
     simulated = np.repeat(np.random.default_rng(0).normal(size=(cells, 3, 50)).astype(np.float32), 1, axis=0)
     predicted = simulated.mean(axis=1)
     titles = [f"cell {i}" for i in range(cells)]
@@ -157,7 +157,7 @@ def test_overlay_draws_every_cell(cells, rows, columns):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["simulated windows", "emulator"]
 
 
-def test_overlay_thins_long_windows_out_but_keeps_their_ends():
+def test_overlay_thins_long_windows_but_keeps_their_ends():
     time_ms = np.arange(10000) * 0.05 - 50
     figure = plot_overlay(time_ms, np.zeros((1, 1, 10000), np.float32), np.zeros((1, 10000), np.float32), ["one"])
     drawn = figure.axes[0].lines[0].get_xdata()

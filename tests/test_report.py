@@ -1,4 +1,4 @@
-"""The report of an evaluation in a real browser: every figure is seen, and nothing is asked of anyone else."""
+"""The report of an evaluation in a real browser: every figure is visible, and nothing else is loaded."""
 
 import re
 import shutil
@@ -21,8 +21,8 @@ SECTIONS = [
     "worst",
 ]
 FIGURES = [name for name in SECTIONS if name not in ("errors", "phases", "worst")]
-# Width as drawn, as it is in the file, and how many colours a grid of its points has.
-SEEN = """image => {
+# Width on the page, width in the file, and number of colours.
+IMAGE_FACTS = """image => {
     const canvas = document.createElement('canvas')
     canvas.width = image.naturalWidth; canvas.height = image.naturalHeight
     const brush = canvas.getContext('2d')
@@ -41,7 +41,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def page_file(evaluation, tmp_path_factory):
-    # It is one file: it is read elsewhere, without its folder.
+    # The file must be readable without its folder.
     return Path(shutil.copy(evaluation.folder / "report.html", tmp_path_factory.mktemp("mailed")))
 
 
@@ -51,18 +51,18 @@ def browser():
         yield found
 
 
-def test_a_reader_sees_it_all(browser, page_file, data, tmp_path):
+def test_every_section_is_visible(browser, page_file, data, tmp_path):
     with new_page(browser) as page:
-        wrong = []
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+        errors = []
+        page.on("console", lambda message: errors.append(message.text))
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(page_file.as_uri())
         assert page.locator("section").evaluate_all("all => all.map(one => one.id)") == SECTIONS
         for name in FIGURES:
             image = page.locator(f"#{name} img")
             image.scroll_into_view_if_needed()
             assert image.is_visible()
-            drawn, width, colours = image.evaluate(SEEN)
+            drawn, width, colours = image.evaluate(IMAGE_FACTS)
             assert drawn > 300, name
             assert width > 300, name
             assert colours > 20, name
@@ -73,18 +73,18 @@ def test_a_reader_sees_it_all(browser, page_file, data, tmp_path):
         # The page itself is not wider than the window; a wide table scrolls in its own frame.
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         page.screenshot(path=pictures(tmp_path) / "report.png", full_page=True)
-        assert wrong == []
+        assert errors == []
 
 
-def test_the_page_may_not_ask_anyone(browser, page_file, tmp_path):
+def test_the_page_may_not_load_anything(browser, page_file, tmp_path):
     text = page_file.read_text()
     assert not re.search("https?://", text)
-    # Were something in it to ask, the browser would not let it.
-    asking = tmp_path / "asking.html"
-    asking.write_text(text.replace("<h2>", '<img src="http://example.org/x.png"><h2>', 1))
+    # The browser refuses to load an image from elsewhere.
+    loading = tmp_path / "loading.html"
+    loading.write_text(text.replace("<h2>", '<img src="http://example.org/x.png"><h2>', 1))
     refused = []
     page = browser.new_page()
     page.on("console", lambda message: refused.append(message.text))
-    page.goto(asking.as_uri())
+    page.goto(loading.as_uri())
     page.close()
-    assert any("Content Security Policy" in said for said in refused)
+    assert any("Content Security Policy" in message for message in refused)

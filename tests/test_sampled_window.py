@@ -1,4 +1,4 @@
-"""What one window says: biomarkers against APs known in closed form; phases, timing and shape by hand."""
+"""Measurements of one window: biomarkers against APs in closed form; phases, timing and shape by hand."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_percentages_of_known_errors():
     before = [biomarkers_of(TIME_MS, cell[0]) for cell in simulated]
     result = evaluate(TIME_MS, simulated, predicted)
     assert result["cl_mape_percent"] == pytest.approx((30 / 600 + 14 / 700) / 2 * 100, abs=1e-3)
-    # An AP of another length is the same AP but for its plateau: every APD is 10 ms longer.
+    # An AP of another length is the same AP except for its plateau: every APD is 10 ms longer.
     for name in TIMES[:3]:
         assert result[f"{name}_mape_percent"] == pytest.approx(10 / before[0][name] / 2 * 100, abs=0.02)
     three = [result[f"{name}_mape_percent"] for name in TIMES[:3]]
@@ -118,7 +118,7 @@ def test_a_window_without_an_ap_has_no_biomarkers():
     assert result["rmse_mV_max"] > 20
 
 
-def test_a_percentage_that_counts_no_cell_is_absent():
+def test_a_percentage_without_any_cell_is_absent():
     single = ap(count=1)[0]
     assert np.isnan(biomarkers_of(TIME_MS, single)["cl"])
     result = evaluate(TIME_MS, single[None, None], ap()[0][None])
@@ -138,7 +138,7 @@ def test_peak_mdp_and_upstroke_are_those_of_the_closed_form():
 
 
 @given(st.floats(-5, 5), st.floats(0.9, 1.1))
-def test_what_shift_and_scale_leave(shift_mV, factor):
+def test_shift_and_scale_change_voltages_only(shift_mV, factor):
     window = ap()[0]
     moved = biomarkers_of(TIME_MS, float32(factor * (window + 40) - 40 + shift_mV))
     for name, value in biomarkers_of(TIME_MS, window).items():
@@ -150,7 +150,7 @@ def test_what_shift_and_scale_leave(shift_mV, factor):
             assert moved[name] == pytest.approx(value, abs=0.01)
 
 
-def test_resampling_leaves_the_biomarkers():
+def test_resampling_does_not_change_the_biomarkers():
     window, finer = ap()[0], np.arange(0, 1500.1, 0.1) - 50
     shape = ap()[1]
     ahead = brentq(lambda t: float(shape.V(t)) + 40, 40, 60, xtol=1e-12) - 50
@@ -160,7 +160,7 @@ def test_resampling_leaves_the_biomarkers():
 
 
 def trapezoid(fall_mV_per_ms=0.5, time_ms=None):
-    """Rest at -80 mV, up to 20 mV by 10 mV per ms through -40 mV at time 0, down again at once."""
+    """Rest at -80 mV, up to 20 mV by 10 mV per ms through -40 mV at time 0, down again immediately."""
     time_ms = np.arange(-50, 450, 0.25) if time_ms is None else time_ms
     rise, fall = -40 + 10 * time_ms, 20 - fall_mV_per_ms * (time_ms - 6)
     return SampledWindow(time_ms, float32(np.maximum(np.minimum(rise, fall), -80)))
@@ -180,7 +180,7 @@ def test_phases_by_hand():
     assert parts == pytest.approx([314, 6, 100, 80], abs=1)
 
 
-def test_what_stands_before_the_first_ap_start_belongs_to_the_ap_before():
+def test_samples_before_the_first_ap_start_belong_to_the_ap_before():
     # 300 ms before the AP at time 0 another began.
     whole = np.maximum(trapezoid().voltage_mV, trapezoid(time_ms=np.arange(250, 750, 0.25)).voltage_mV)
     window = SampledWindow(np.arange(-50, 450, 0.25), whole)
@@ -205,7 +205,7 @@ def test_landmarks_by_hand():
     assert trapezoid().landmarks_ms == pytest.approx(np.array([[50, 176]]), abs=0.02)
 
 
-def test_timing_is_told_from_shape():
+def test_timing_is_separated_from_shape():
     time_ms, shape = TIME_MS, ap()[1]
     ahead = brentq(lambda t: float(shape.V(t)) + 40, 40, 60, xtol=1e-12)
     simulated = SampledWindow(time_ms, float32(shape.V(time_ms + ahead)))

@@ -1,4 +1,4 @@
-"""Where an emulator comes from: its cell model, the cells it has seen, and the windows that it was trained on."""
+"""The origin of an emulator: its cell model, its training cells and its training windows."""
 
 from pathlib import Path
 
@@ -11,107 +11,104 @@ from cardioemu.emulator import Emulator
 from cardioemu.simulation import CampaignSpec, Cell, CellSettings, Executor, SolverSettings, TraceStore, campaign
 from cardioemu.windowing import build_window_set
 
-ADDRESS = "checkpoint"  # where a user finds what is wrong with any of this
+ADDRESS = "checkpoint"  # the setting that messages about the origin name
 
 
 def load_training_cell(emulator: Emulator) -> Cell:
-    """Loads the cell model whose traces an emulator was trained on.
+    """Load the cell model whose traces an emulator was trained on.
 
     Raises:
-        UserError: it is not there any more, or is another one by now.
+        UserError: the model file is missing or has changed.
     """
-    said = emulator.specification
-    cell = construct(CellSettings, said.simulator_arguments, ADDRESS).cell()
-    if cell.digest != said.cell_sha256:
+    specification = emulator.specification
+    cell = construct(CellSettings, specification.simulator_arguments, ADDRESS).cell()
+    if cell.digest != specification.cell_sha256:
         raise UserError(
-            f"checkpoint: it was trained on another {said.simulator_arguments['model']} than that of today; put the file back as it "
-            "was, or train again"
+            f"checkpoint: the cell model {specification.simulator_arguments['model']} has changed since this emulator "
+            "was trained; restore the file, or train again"
         )
     return cell
 
 
 def check_same_cell(one: Emulator, other: Emulator) -> None:
-    """Sees to it that two emulators are of the same cell model, after the same transient.
+    """Check that two emulators have the same cell model and transient.
 
     Raises:
-        UserError: they are not, and cannot be measured on the same traces.
+        UserError: they differ, so that the emulators cannot be measured on the same traces.
     """
     if one.specification.cell_sha256 != other.specification.cell_sha256:
+        names = cell_model_name(one), cell_model_name(other)
         raise UserError(
-            f"compare: got an emulator of {cell_model_name(other)}, beside one of "
-            f"{cell_model_name(one)}{_alike(cell_model_name(one), cell_model_name(other))}; give emulators of the same cell"
+            f"compare: got emulators of {names[0]} and of {names[1]}{_hidden_difference(*names)}; give emulators of "
+            "the same cell"
         )
     if transient_s(one) != transient_s(other):
         raise UserError(
-            f"compare: got an emulator trained on traces after {transient_s(other):g} s, beside one after "
-            f"{transient_s(one):g} s; give emulators with the same simulator.transient_ms"
+            f"compare: got emulators trained on traces after {transient_s(one):g} s and after "
+            f"{transient_s(other):g} s; give emulators with the same simulator.transient_ms"
         )
 
 
 def check_trace_store(store: TraceStore, emulator: Emulator) -> None:
-    """Sees to it that a trace store holds cells of an emulator's own kind.
+    """Check that the traces of a store are of the same kind as those that an emulator was trained on.
 
     Raises:
-        UserError: they are of another cell model, variant, pacing, or set of scaled conductances, or begin earlier or
-            later in the life of the cells.
+        UserError: the cell model, variant, pacing, scaled conductances or transient differ.
     """
-    said, facts = emulator.specification, store.metadata
-    if list(store.scaled) != said.scaled:
+    specification, facts = emulator.specification, store.metadata
+    simulate = "give other traces, or set traces=null to simulate them"
+    if list(store.scaled) != specification.scaled:
         raise UserError(
-            f"traces: got {store.folder}, whose cells are scaled in {', '.join(store.scaled)}, but the emulator was "
-            f"trained on cells scaled in {', '.join(said.scaled)}; give traces of such cells"
+            f"traces: got {store.folder} with the scaled conductances {', '.join(store.scaled)}, but the emulator was "
+            f"trained with {', '.join(specification.scaled)}; {simulate}"
         )
-    if facts.get("cell_sha256") != said.cell_sha256:
-        stored = _name(facts["cell"], facts["variant"])
+    if facts.get("cell_sha256") != specification.cell_sha256:
+        names = _name(facts["cell"], facts["variant"]), cell_model_name(emulator)
         raise UserError(
-            f"traces: got {store.folder} of {stored}, but the emulator was trained on "
-            f"{cell_model_name(emulator)}{_alike(stored, cell_model_name(emulator))}; give traces of that cell, or leave traces null to "
-            "have them simulated"
+            f"traces: got {store.folder} of {names[0]}, but the emulator was trained on "
+            f"{names[1]}{_hidden_difference(*names)}; {simulate}"
         )
-    begin_s, learnt_s = facts["transient_ms"] / 1000, transient_s(emulator)
-    if begin_s != learnt_s:
+    if facts["transient_ms"] / 1000 != transient_s(emulator):
         raise UserError(
-            f"traces: got {store.folder}, which begin after {begin_s:g} s, but the emulator was trained on some after "
-            f"{learnt_s:g} s; give traces with the same simulator.transient_ms, or leave traces null to have them "
-            "simulated"
+            f"traces: got {store.folder}, which begins after {facts['transient_ms'] / 1000:g} s, but the emulator was "
+            f"trained on traces that begin after {transient_s(emulator):g} s (simulator.transient_ms); {simulate}"
         )
 
 
 def transient_s(emulator: Emulator) -> float:
-    """Returns how long the cells of an emulator had been simulated when their traces began."""
+    """Return how long the cells of an emulator were simulated before their traces began, in s."""
     return float(emulator.specification.simulator_arguments["transient_ms"]) / 1000
 
 
-def _alike(one: str, other: str) -> str:
+def _hidden_difference(one: str, other: str) -> str:
     return " with other parameters, pacing or scaled constants" if one == other else ""
 
 
 def cell_model_name(emulator: Emulator) -> str:
-    """Names the cell model of an emulator."""
-    said = emulator.specification.simulator_arguments
-    return _name(Path(said["model"]).stem, said["variant"])
+    """Return the name and variant of an emulator's cell model."""
+    simulator = emulator.specification.simulator_arguments
+    return _name(Path(simulator["model"]).stem, simulator["variant"])
 
 
-def _name(cell: str, variant: str | None) -> str:
-    return f"{cell} (variant {variant})" if variant else cell
+def _name(model: str, variant: str | None) -> str:
+    return f"{model} (variant {variant})" if variant else model
 
 
 def in_training_design(emulator: Emulator, scales: Scales) -> np.ndarray:
-    """Returns whether each cell (cells,) has the scales of one that the emulator was trained or chosen on."""
-    said = emulator.specification
-    design = said.design.numpy()
-    used = construct(SplitRule, said.split, ADDRESS).assign(design) != TEST
-    known = {row.tobytes() for row in np.unique(design[used], axis=0)}
-    return np.array([row.tobytes() in known for row in scales], dtype=bool)
+    """Return whether each cell has the scales of a training or validation cell of an emulator (cells,)."""
+    design = emulator.specification.design.numpy()
+    used = construct(SplitRule, emulator.specification.split, ADDRESS).assign(design) != TEST
+    used_vectors = {vector.tobytes() for vector in np.unique(design[used], axis=0)}
+    return np.array([vector.tobytes() in used_vectors for vector in scales], dtype=bool)
 
 
 def training_windows(emulator: Emulator, cell: Cell, data_dir: Path, executor: Executor) -> WindowDataModule:
-    """Opens the windows that an emulator was trained on, simulated and cut again where they are not there.
+    """Open the windows that an emulator was trained on; simulate and extract them again if they are missing.
 
     Args:
         emulator: the emulator.
-        cell: its cell model (`cell_of`).
-        data_dir: where traces and windows are kept.
+        cell: its cell model (see `load_training_cell`).
+        data_dir: folder of traces and windows.
         executor: where cells are simulated.
     """
     specification = emulator.specification

@@ -1,4 +1,4 @@
-"""The seed network as a baseline: trained on the windows of another emulator, for as long as the main job trains it."""
+"""The published LSTM as a baseline: trained on the windows of another emulator, as long as the main job trains it."""
 
 from dataclasses import asdict, replace
 from functools import partial
@@ -18,58 +18,66 @@ from cardioemu.training.module import EmulatorModule
 from cardioemu.training.optimizers.rmsprop import KerasRMSprop
 from cardioemu.training.trainer import TrainerSettings, fit
 
-# Raise it when the same windows give another network.
+# Increase it when the same windows give another network.
 VERSION = 2
-HIDDEN, BATCH_SIZE, STEPS = 256, 32, 12_000  # as in the main job
+# As in the main job.
+HIDDEN, BATCH_SIZE, STEPS, LEARNING_RATE = 256, 32, 12_000, 0.001
 FINISHED = "network.ckpt"
 LAYERS = {"lstm_layers": 1, "dense_layers": 2}
 
 
 def is_published_lstm(specification: Specification) -> bool:
-    """Returns whether an emulator is the seed network itself, whatever its width."""
+    """Return whether an emulator is the published LSTM itself, of any width."""
     layers = {name: specification.network_arguments.get(name, count) for name, count in LAYERS.items()}
     return specification.network == LSTMNetwork.__name__ and layers == LAYERS
 
 
-def train_published_lstm(data: WindowDataModule, of: Specification, folder: Path, **trainer: Any) -> Emulator:
-    """Trains the seed network on the windows of another emulator, or opens the one trained on them before.
+def train_published_lstm(
+    data: WindowDataModule, specification: Specification, folder: Path, **trainer: Any
+) -> Emulator:
+    """Train the published LSTM on the windows of another emulator, or load it if it was trained on them earlier.
 
-    256 wide, Keras' RMSprop, 12 000 steps of 32 windows to the last whole epoch or one more, the best by val/rmse_mV.
-    It is trained on after a kill.
+    It has 256 hidden units, and is trained with Keras' RMSprop for 12 000 steps of 32 windows, rounded up to whole
+    epochs; the epoch with the lowest validation RMSE counts. An interrupted training is resumed.
 
     Args:
-        data: the windows, as the other emulator was trained on them.
-        of: that emulator's specification.
-        folder: where such networks are kept, each in a folder named by its key.
+        data: the windows that the other emulator was trained on.
+        specification: the specification of the other emulator.
+        folder: folder of trained networks; each is in a folder named by its key.
         trainer: further arguments of `TrainerSettings`.
     """
     data = WindowDataModule(data.windows, replace(data.rule, batch_size=BATCH_SIZE))
     windows, split = data.windows.key, asdict(data.rule)
+    # The key keeps the network's earlier name, so that stored networks are found.
     version = f"seed network {VERSION}.{checkpoint.VERSION}"
-    here = folder / content_key(version, windows=windows, split=split)
-    settings = {"samples": of.network_arguments["samples"], "inputs": of.network_arguments["inputs"], "hidden": HIDDEN}
-    said = replace(
-        of,
+    network_folder = folder / content_key(version, windows=windows, split=split)
+    sizes = {name: specification.network_arguments[name] for name in ("samples", "inputs")}
+    own_specification = replace(
+        specification,
         network=LSTMNetwork.__name__,
-        network_arguments=settings,
+        network_arguments=sizes | {"hidden": HIDDEN},
         windows_key=windows,
         split=split,
         sigma_points=0.0,
         interval_factors={},
     )
-    epochs = -(-STEPS // len(data.train_dataloader()))
-    with disk_errors_as_user_error(here), folder_lock(here, "trained"):
-        if not (here / FINISHED).exists():
-            pl.seed_everything(0, verbose=False)
-            network = LSTMNetwork(**settings)
-            network.fit_target(data.read_training_vectors())
-            module = EmulatorModule(network, partial(KerasRMSprop, lr=0.001), said)
-            try:
-                how = TrainerSettings(max_epochs=epochs, **trainer)
-                fit(how.make_trainer(here), module, data, find_resume_checkpoint(here))
-            except KeyboardInterrupt as error:
-                raise KeyboardInterrupt("stopped; the same command goes on from the last whole epoch") from error
-            (here / BEST).replace(here / FINISHED)
+    with disk_errors_as_user_error(network_folder), folder_lock(network_folder, "trained"):
+        if not (network_folder / FINISHED).exists():
+            _train(data, own_specification, network_folder, trainer)
+            (network_folder / BEST).replace(network_folder / FINISHED)
             for name in (LAST, PREVIOUS):
-                (here / name).unlink(missing_ok=True)
-    return load_emulator(here / FINISHED)
+                (network_folder / name).unlink(missing_ok=True)
+    return load_emulator(network_folder / FINISHED)
+
+
+def _train(data: WindowDataModule, specification: Specification, folder: Path, trainer: dict[str, Any]) -> None:
+    pl.seed_everything(0, verbose=False)
+    network = specification.build()
+    network.fit_target(data.read_training_vectors())
+    module = EmulatorModule(network, partial(KerasRMSprop, lr=LEARNING_RATE), specification)
+    epochs = -(-STEPS // len(data.train_dataloader()))
+    try:
+        settings = TrainerSettings(max_epochs=epochs, **trainer)
+        fit(settings.make_trainer(folder), module, data, find_resume_checkpoint(folder))
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("stopped; the same command resumes from the last complete epoch") from error

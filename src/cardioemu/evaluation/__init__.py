@@ -1,4 +1,4 @@
-"""Metrics, baselines, plots, reports and the biomarkers, in the quantities electrophysiologists use."""
+"""Metrics, figures and reports, in the quantities that electrophysiologists use."""
 
 from cardioemu.evaluation.metrics.beats import summarise_beats
 from cardioemu.evaluation.metrics.cell_errors import (
@@ -12,7 +12,7 @@ from cardioemu.evaluation.metrics.cell_errors import (
 from cardioemu.evaluation.metrics.firing import firing_metrics, reliability_table
 from cardioemu.evaluation.metrics.nearest_cell import nearest_cell_rmse_mV, nearest_distance
 from cardioemu.evaluation.metrics.population import sample_cells, summarise_population
-from cardioemu.evaluation.metrics.sampled_window import BIOMARKERS, PHASES, SampledWindow
+from cardioemu.evaluation.metrics.sampled_window import BIOMARKER_UNITS, PHASES, SampledWindow
 from cardioemu.evaluation.metrics.summary import bootstrap_intervals, format_test_summary, summarise_errors
 from cardioemu.evaluation.report.html import Section, error_table, render_html
 from cardioemu.evaluation.report.sections import EvaluationResult, report_sections
@@ -27,7 +27,7 @@ from cardioemu.evaluation.report.trace_plots import (
 from cardioemu.traces import biomarkers, rhythm
 
 __all__ = [
-    "BIOMARKERS",
+    "BIOMARKER_UNITS",
     "PHASES",
     "CellErrors",
     "EvaluationResult",

@@ -26,7 +26,7 @@ from cardioemu.comparison.measure import (
     make_baselines,
     measure,
     plot_examples,
-    rows_with_windows,
+    indices_with_windows,
 )
 from cardioemu.config.build import resolved_dict
 from cardioemu.config.launch import launch
@@ -70,7 +70,7 @@ def evaluate(settings: EvaluateSettings, config: DictConfig, folder: Path) -> di
     store = open_traces(settings, cell, emulators)
     windows = {e.window: build_window_set(store, e.window, settings.data_dir / "windows") for e in emulators.values()}
     cells = exclude_training_cells(windows[first.window], emulators.values())
-    rows = rows_with_windows(cells, windows.values())
+    rows = indices_with_windows(cells, windows.values())
     training = training_windows(first, cell, settings.data_dir, settings.campaign)
     description = describe_evaluation(settings, store, emulators, cells, len(rows))
 

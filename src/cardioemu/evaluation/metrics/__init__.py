@@ -1,1 +1,1 @@
-"""Errors of predictions: pure functions."""
+"""Errors of predictions."""

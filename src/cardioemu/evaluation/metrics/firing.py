@@ -1,4 +1,4 @@
-"""Whether cells fire: what was said of them against what they do."""
+"""Metrics of predicted firing: confusion, error at the boundary, calibration."""
 
 import numpy as np
 import pandas as pd
@@ -8,62 +8,68 @@ from sklearn.metrics import brier_score_loss, confusion_matrix
 
 from cardioemu.common.arrays import PerCell, Scales
 
-CONFUSION = ("silent_right", "silent_wrong", "fires_wrong", "fires_right")
+# In the order of scikit-learn: of the silent cells, then of the firing cells, those predicted silent, then firing.
+CONFUSION = ("silent_right", "fires_wrong", "silent_wrong", "fires_right")
 BINS = 10
 
 
 def firing_metrics(scales: Scales, fires: Bool[np.ndarray, " cells"], probability: PerCell) -> dict[str, float]:
-    """Measures what was said of some cells; one that is as likely to fire as not counts as said to fire.
+    """Measure predictions of firing; a probability of at least 0.5 predicts that the cell fires.
 
     Args:
-        scales: (cells, scaled).
-        fires: whether each does.
-        probability: that it does, as it was said.
+        scales: scale vectors (cells, scaled).
+        fires: whether each cell fires (cells,).
+        probability: predicted probability that each cell fires (cells,).
 
     Returns:
-        `fires_accuracy`, the fraction of cells of which the right thing is said; `fires_sensitivity`, that of those
-        that fire; `fires_specificity`, that of the others, both absent where there are no such cells;
-        `confusion_fires_right` and so on, how many cells are said to fire or to be silent, rightly or wrongly;
-        `fires_boundary_error`: the mean distance in scales of a cell of which the wrong thing is said from the nearest
-        cell that does what was said of it, 0 without such cells; it falls as cells lie closer, so it tells emulators
-        apart on the same cells only;
-        `fires_brier`, the mean squared difference of probability and outcome (Brier, Mon. Weather Rev. 1950;78:1);
-        `fires_calibration_error`, the mean distance of the columns `said` and `found` of `calibration`, by cells.
+        `fires_accuracy`: fraction of cells predicted correctly; `fires_sensitivity`: of the cells that fire;
+        `fires_specificity`: of the silent cells. The last two are absent without such cells.
+        `confusion_fires_right`, `confusion_fires_wrong`, `confusion_silent_right`, `confusion_silent_wrong`: number of
+        cells predicted to fire or to be silent, correctly or wrongly.
+        `fires_boundary_error`: mean distance, in scales, of a wrongly predicted cell from the nearest cell that does
+        what was predicted; 0 if all predictions are correct. It falls with the density of cells: use it to compare
+        emulators on the same cells only.
+        `fires_brier`: mean squared difference between probability and outcome.
+        `fires_calibration_error`: mean difference between `predicted` and `observed` of `reliability_table`, weighted
+        by cells.
+
+    Source: the Brier score is that of Brier, Mon. Weather Rev. 1950;78:1.
     """
-    said = probability >= 0.5
-    counts = confusion_matrix(fires, said, labels=[False, True])
-    # In the order of scikit-learn: silent and said so, silent but said to fire, firing but said silent, firing.
-    silent_right, fires_wrong, silent_wrong, fires_right = (float(n) for n in counts.ravel())
+    predicted = probability >= 0.5
+    counts = confusion_matrix(fires, predicted, labels=[False, True]).ravel()
+    confusion = {name: float(count) for name, count in zip(CONFUSION, counts, strict=True)}
     table = reliability_table(fires, probability)
+    difference = (table["predicted"] - table["observed"]).abs()
     result = {
-        "fires_accuracy": float((said == fires).mean()),
-        "fires_sensitivity": fires_right / fires.sum() if fires.any() else np.nan,
-        "fires_specificity": silent_right / (~fires).sum() if not fires.all() else np.nan,
-        "fires_boundary_error": _boundary_error(scales, fires, said),
+        "fires_accuracy": float((predicted == fires).mean()),
+        "fires_sensitivity": confusion["fires_right"] / fires.sum() if fires.any() else np.nan,
+        "fires_specificity": confusion["silent_right"] / (~fires).sum() if not fires.all() else np.nan,
+        "fires_boundary_error": _boundary_error(scales, fires, predicted),
         "fires_brier": float(brier_score_loss(fires, probability, pos_label=True)),
-        "fires_calibration_error": float(np.average((table["said"] - table["found"]).abs(), weights=table["cells"])),
+        "fires_calibration_error": float(np.average(difference, weights=table["cells"])),
     }
-    confusion = dict(zip(CONFUSION, (silent_right, silent_wrong, fires_wrong, fires_right), strict=True))
     result |= {f"confusion_{name}": count for name, count in confusion.items()}
     return {name: value for name, value in result.items() if not np.isnan(value)}
 
 
-def _boundary_error(scales: Scales, fires: np.ndarray, said: np.ndarray) -> float:
+def _boundary_error(scales: Scales, fires: np.ndarray, predicted: np.ndarray) -> float:
     distances = []
-    for wrong_as in (False, True):
-        wrong, right_there = (said == wrong_as) & (fires != wrong_as), fires == wrong_as
+    for outcome in (False, True):
+        wrong, correct_cells = (predicted == outcome) & (fires != outcome), fires == outcome
         if wrong.any():
-            distances.append(KDTree(scales[right_there]).query(scales[wrong])[0] if right_there.any() else [np.nan])
+            nearest = KDTree(scales[correct_cells]).query(scales[wrong])[0] if correct_cells.any() else [np.nan]
+            distances.append(nearest)
     return float(np.concatenate(distances).mean()) if distances else 0.0
 
 
 def reliability_table(fires: Bool[np.ndarray, " cells"], probability: PerCell) -> pd.DataFrame:
-    """Compares what was said with how often it came true, in ten equal bins of the probability.
+    """Compare predicted probabilities with observed frequencies, in ten equal bins of the probability.
 
     Returns:
-        One row per bin with cells: `said`, the mean probability; `found`, the fraction that fires; `cells`.
+        One row per bin that has cells: `predicted`, the mean probability; `observed`, the fraction of cells that fire;
+        `cells`, their number.
     """
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
-    table = pd.DataFrame({"bin": bins, "said": probability, "found": fires.astype(float)})
+    table = pd.DataFrame({"bin": bins, "predicted": probability, "observed": fires.astype(float)})
     grouped = table.groupby("bin")
     return grouped.mean().assign(cells=grouped.size()).reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""How far cells are from the trained ones, and how hard they are, whatever the network."""
+"""The nearest training cell: how far away it is, and how well its windows predict another cell."""
 
 from collections.abc import Callable, Iterable
 
@@ -10,22 +10,25 @@ from cardioemu.common.arrays import PerCell, Scales, Windows
 from cardioemu.evaluation.metrics.cell_errors import rmse_mV
 
 
-def nearest_distance(scales: Scales, trained: np.ndarray) -> PerCell:
-    """Returns how far each cell is from the nearest of the trained ones, in scales; both are (cells, scaled)."""
-    return np.asarray(KDTree(trained).query(scales)[0])
+def nearest_distance(scales: Scales, training_scales: np.ndarray) -> PerCell:
+    """Return the distance of each cell from the nearest training cell, in scales (cells,)."""
+    return np.asarray(KDTree(training_scales).query(scales)[0])
 
 
 def nearest_cell_rmse_mV(
-    scales: Scales, rows: np.ndarray, trained: np.ndarray, read: Callable[[np.ndarray], Iterable[Windows]]
+    scales: Scales,
+    cell_indices: np.ndarray,
+    training_cells: np.ndarray,
+    read: Callable[[np.ndarray], Iterable[Windows]],
 ) -> Float64[np.ndarray, " rows"]:
-    """Returns the RMSE of each cell's windows against the mean window of the trained cell nearest in its scales.
+    """Return the RMSE of each cell's windows against the mean window of its nearest training cell, in mV.
 
     Args:
-        scales: of all cells (cells, scaled).
-        rows: the cells asked for.
-        trained: rows of the training part.
-        read: from rows to windows (cells, windows, points), in mV, of some cells after the other.
+        scales: scale vectors of all cells (cells, scaled).
+        cell_indices: the cells to measure.
+        training_cells: indices of the training cells.
+        read: reads the windows (cells, windows, samples) of cells by their indices, in batches.
     """
-    nearest = trained[KDTree(scales[trained]).query(scales[rows])[1]]
-    pairs = zip(read(rows), read(nearest), strict=True)
+    nearest = training_cells[KDTree(scales[training_cells]).query(scales[cell_indices])[1]]
+    pairs = zip(read(cell_indices), read(nearest), strict=True)
     return np.concatenate([rmse_mV(own, others.mean(axis=1, dtype=np.float64)) for own, others in pairs])

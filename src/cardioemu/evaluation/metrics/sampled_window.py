@@ -1,8 +1,8 @@
-"""What the samples of a window say as a continuous curve: its APs, their biomarkers, the phase that each sample is in.
+"""A window as a continuous curve: its APs, their biomarkers, and the phase of each sample.
 
-Limits of samples: the curve between them is a cubic spline, so what is narrower than two of them is lost. APs of 1 ms
-upstrokes sampled every 0.5 ms give APDs within 0.01 ms; at intervals of 1 ms and more dV/dt max is too small, and peaks
-are cut. What a window does not show cannot be measured: CL without a next AP start, and MDP where it ends too early.
+The curve between samples is a cubic spline, so features narrower than two samples are lost. For upstrokes of 1 ms
+sampled every 0.5 ms, APDs are accurate to 0.01 ms; at intervals of 1 ms and more, dV/dt max and peak are too low. CL
+needs a next AP start in the window, and MDP a window that reaches the diastole.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float64, Int64
 from cardioemu.common.arrays import Sampled, SampleTimes
 from cardioemu.traces import MIN_AMPLITUDE_mV, THRESHOLD_mV, Trace, beat_biomarkers, downward_crossings
 
-NEAR_MS = 25.0
-BIOMARKERS: Mapping[str, str] = {
+ALIGNED_WITHIN_MS = 25.0
+BIOMARKER_UNITS: Mapping[str, str] = {
     "apd50": "ms",
     "apd75": "ms",
     "apd90": "ms",
@@ -26,10 +26,10 @@ BIOMARKERS: Mapping[str, str] = {
     "amplitude": "mV",
     "dvdt_max": "V_s",
 }
-"""Name -> unit of what is measured of a window's own AP, as it stands in names."""
+"""Biomarkers of a window's aligned AP -> their units, as used in names of columns."""
 
 UNIT_LABELS = {"ms": "ms", "mV": "mV", "V_s": "V/s"}
-"""The same units for a reader."""
+"""Units in names of columns -> units for a reader."""
 
 PHASES = ("rest", "upstroke", "plateau", "repolarisation")
 REST, UPSTROKE, PLATEAU, REPOLARISATION = range(4)
@@ -40,8 +40,8 @@ class SampledWindow:
     """A window, simulated or predicted.
 
     Args:
-        time_ms: of its samples (samples,), 0 at the AP start that it is aligned to.
-        voltage_mV: V there (samples,), in mV.
+        time_ms: times of the samples (samples,), 0 at the AP start to which the window is aligned.
+        voltage_mV: V of the samples (samples,).
     """
 
     time_ms: SampleTimes
@@ -49,15 +49,15 @@ class SampledWindow:
 
     @cached_property
     def trace(self) -> Trace:
-        """The spline through the samples; its time 0 is the first sample."""
+        """Spline through the samples; its time 0 is the first sample."""
         return Trace.from_samples(self.time_ms, self.voltage_mV)
 
     @cached_property
-    def _found(self) -> tuple[Float64[np.ndarray, " starts"], int | None]:
-        """The AP starts (ms of the trace), and which of them is the window's own."""
+    def _starts_and_aligned(self) -> tuple[Float64[np.ndarray, " starts"], int | None]:
+        """AP starts in ms of the trace, and the index of the aligned one."""
         starts_ms, zero_ms = self.trace.starts_ms, -float(self.time_ms[0])
         distance_ms = np.abs(starts_ms - zero_ms)
-        if (distance_ms <= NEAR_MS).any():
+        if (distance_ms <= ALIGNED_WITHIN_MS).any():
             return starts_ms, int(distance_ms.argmin())
         if zero_ms == 0 and self._rises:
             first = beat_biomarkers(self.trace, 0, float(starts_ms[0]) if len(starts_ms) else self.trace.duration_ms)
@@ -67,43 +67,43 @@ class SampledWindow:
 
     @property
     def _rises(self) -> bool:
-        """Whether the first samples may be an upstroke: they rise, from below half of what the window spans."""
+        """Whether the window may begin in an upstroke: V rises, from the lower half of its range."""
         V = self.voltage_mV
         return bool(V[1] > V[0] and V[0] < (V.min() + V.max()) / 2)
 
     @property
     def starts_ms(self) -> Float64[np.ndarray, " starts"]:
-        """The AP starts, in ms of the trace; a window that begins in its upstroke has that one, too."""
-        return self._found[0]
+        """AP starts in ms of the trace, including an upstroke with which the window begins."""
+        return self._starts_and_aligned[0]
 
     @property
     def aligned_ap(self) -> int | None:
-        """Which of the AP starts is the one that the window is aligned to: the nearest to time 0, within 25 ms."""
-        return self._found[1]
+        """Index of the AP start to which the window is aligned: the nearest to time 0, within 25 ms, if any."""
+        return self._starts_and_aligned[1]
 
     @cached_property
     def biomarkers(self) -> dict[str, float]:
-        """The biomarkers of the window's own AP by the names of `BIOMARKERS`, as `cardioemu.traces.beat` defines them.
+        """Biomarkers of the aligned AP by the names of `BIOMARKER_UNITS`, defined as in `cardioemu.traces`.
 
-        The beat ends at the next AP start; without one in the window it ends with the window, and CL is NaN. All are
-        NaN for a window without an AP of its own.
+        The beat ends at the next AP start. Without one it ends with the window, and CL is NaN. Without an aligned AP
+        all are NaN.
         """
-        nothing = dict.fromkeys(BIOMARKERS, float("nan"))
+        missing = dict.fromkeys(BIOMARKER_UNITS, float("nan"))
         if self.aligned_ap is None:
-            return nothing
+            return missing
         start_ms, end_ms = self._beats[self.aligned_ap]
-        found = beat_biomarkers(
+        beat = beat_biomarkers(
             self.trace, start_ms, end_ms, since_ms=self.starts_ms[self.aligned_ap - 1] if self.aligned_ap else 0.0
         )
-        if found["amplitude_mV"] < MIN_AMPLITUDE_mV:
-            return nothing
+        if beat["amplitude_mV"] < MIN_AMPLITUDE_mV:
+            return missing
         last = self.aligned_ap + 1 == len(self.starts_ms)
         cl_ms = float("nan") if last else end_ms - start_ms
-        return {name: cl_ms if name == "cl" else found[f"{name}_{unit}"] for name, unit in BIOMARKERS.items()}
+        return {name: cl_ms if name == "cl" else beat[f"{name}_{unit}"] for name, unit in BIOMARKER_UNITS.items()}
 
     @property
     def in_cycle(self) -> Bool[np.ndarray, " samples"]:
-        """Whether each sample lies in the window's own cycle: from its AP start to the next, or to the window's end."""
+        """Whether each sample is in the aligned cycle: from the aligned AP start to the next, or the window's end."""
         if self.aligned_ap is None:
             return np.zeros(len(self.time_ms), dtype=bool)
         begin_ms, end_ms = self._beats[self.aligned_ap]
@@ -112,27 +112,27 @@ class SampledWindow:
 
     @property
     def _beats(self) -> list[tuple[float, float]]:
-        """When each AP starts, and the next one or the window's end."""
+        """The start of each AP, and of the next AP or the window's end."""
         starts = self.starts_ms.tolist()
         return list(zip(starts, [*starts, self.trace.duration_ms][1:], strict=True))
 
     @cached_property
     def landmarks_ms(self) -> Float64[np.ndarray, "aps passages"]:
-        """When V passes -40 mV up and down again in each AP, in ms of the trace; an AP that does not end has NaN."""
+        """Upward and downward crossing of -40 mV of each AP, in ms of the trace; NaN for an AP that does not end."""
         down_ms = downward_crossings(self.trace, THRESHOLD_mV)
-        rows = []
+        landmarks = []
         for start_ms, end_ms in self._beats:
             inside = down_ms[(down_ms > start_ms) & (down_ms <= end_ms)]
-            rows.append([start_ms, inside[-1] if len(inside) else np.nan])
-        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+            landmarks.append([start_ms, inside[-1] if len(inside) else np.nan])
+        return np.array(landmarks, dtype=np.float64).reshape(-1, 2)
 
     @cached_property
     def phases(self) -> Int64[np.ndarray, " samples"]:
-        """The phase of each sample, as an index into `PHASES`.
+        """Phase of each sample, as an index into `PHASES`.
 
         Upstroke: from an AP start to the highest sample. Plateau: until half of the amplitude is lost. Repolarisation:
-        until 90 % is. Rest: what remains. Before the first AP start stands what is left of the AP before, told by the
-        levels of the first one, and rest. The levels are ours.
+        until 90 % of it is lost. Rest: all other samples. Samples before the first AP start belong to the end of an
+        earlier AP, by the levels of the first one, or to rest. The levels are ours.
         """
         V = self.voltage_mV
         phases = np.full(len(V), REST, dtype=np.int64)
@@ -148,7 +148,7 @@ class SampledWindow:
 
 
 def _falling(voltage_mV: np.ndarray, beat_mV: np.ndarray) -> np.ndarray:
-    """Returns the phases of samples after a peak, by the levels of a beat from its peak on: once at rest, at rest."""
+    """Return the phases of samples after a peak, by the levels of a beat that begins at its peak; rest does not end."""
     lost_mV, amplitude_mV = beat_mV[0] - voltage_mV, max(beat_mV[0] - beat_mV.min(), 1e-6)
     lost = np.maximum.accumulate(lost_mV / amplitude_mV)
     return np.select([lost < 0.5, lost < 0.9], [PLATEAU, REPOLARISATION], REST)

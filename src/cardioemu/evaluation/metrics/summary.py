@@ -1,4 +1,4 @@
-"""Errors over cells: what stands for a whole test part in one number, and how sure that number is."""
+"""Summaries of errors over cells, and their bootstrap intervals."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from cardioemu.evaluation.metrics.sampled_window import BIOMARKERS, PHASES
+from cardioemu.evaluation.metrics.sampled_window import BIOMARKER_UNITS, PHASES
 
 APDS = ("apd50", "apd75", "apd90")
 RESAMPLES = 2000
@@ -18,31 +18,30 @@ STATISTICS: Mapping[str, Callable[..., np.ndarray]] = {
 
 
 def summarise_errors(errors: pd.DataFrame) -> dict[str, float]:
-    """Summarises what `cell_errors` measured.
+    """Summarise the errors of cells, as measured by `cell_errors`.
 
     Returns:
-        `cells`; `rmse_mV_mean`, `_median`, `_p95`, `_max` over cells, and `_pooled`, over all samples of all cells;
-        `rmse_floor_mV`, `mae_mV` and `r2`, the means over cells; `r2_pooled`, over all samples about their common mean;
-        `error_max_mV`, the largest of all;
-        `cycle_rmse_mV_mean`, `_median`, `_p95`, `_max` over the cells with an AP of their own;
-        `cycle_length_error_ms_mean` and so on, of the emulator's own output, where it has one, over the
+        `cells`; `rmse_mV_mean`, `_median`, `_p95`, `_max` over cells, and `_pooled` over all samples of all cells;
+        `rmse_floor_mV`, `mae_mV` and `r2`, means over cells; `r2_pooled`, over all samples about their common mean;
+        `error_max_mV`, the largest absolute error;
+        `cycle_rmse_mV_mean`, `_median`, `_p95`, `_max` over the cells with an aligned AP;
+        `cycle_length_error_ms_mean` etc., for an emulator that predicts the cycle length, over the
         `cycle_length_cells` with a next AP start;
-        `coverage_percent`, how many samples lie in the intervals of an ensemble, and `cycle_length_coverage_percent`,
-        how many cycle lengths;
-        for each phase `rest_rmse_mV` and so on, over all samples of that phase, and `rest_share_percent`, its share of
-        the sum of all squared errors; `timing_error_ms` and `shape_rmse_mV`, the means over the
-        `timing_cells` that have an AP in both;
-        of each biomarker `apd50_mape_percent`, the mean absolute percentage error against the mean over the cell's
-        windows, `apd50_mae_ms` and `apd50_median_error_ms`, the mean and median absolute error;
-        `apd_mape_percent`, the mean percentage of the three APDs over the cells that have them all;
-        `apd90_cells`, `cl_cells`: how many cells these count, for a window may end before the next AP start and a
-        prediction may lack an AP. What counts no cell is absent.
+        `coverage_percent` and `cycle_length_coverage_percent`, the percentages of samples and of cycle lengths inside
+        the prediction intervals of an ensemble;
+        for each phase, as `rest_rmse_mV`, the RMSE over its samples, and as `rest_share_percent` its share of the sum
+        of all squared errors; `timing_error_ms` and `shape_rmse_mV`, means over the `timing_cells` with an AP in both;
+        for each biomarker `apd50_mape_percent`, the mean absolute percentage error against the mean over the cell's
+        windows, `apd50_mae_ms` and `apd50_median_error_ms`, the mean and the median absolute error;
+        `apd_mape_percent`, the mean over the three APDs and the cells that have all three;
+        `apd90_cells` and `cl_cells`, the number of cells with these biomarkers in simulation and prediction.
+        Metrics without any cell are absent.
     """
     rmse = errors["rmse_mV"]
     result = {
         "cells": float(len(errors)),
         **_over_cells("rmse_mV", rmse),
-        "rmse_mV_pooled": float(np.sqrt((rmse**2).mean())),  # every cell has as many samples
+        "rmse_mV_pooled": float(np.sqrt((rmse**2).mean())),  # every cell has the same number of samples
         "rmse_floor_mV": float(errors["rmse_floor_mV"].mean()),
         "mae_mV": float(errors["mae_mV"].mean()),
         "error_max_mV": float(errors["error_max_mV"].max()),
@@ -61,11 +60,11 @@ def summarise_errors(errors: pd.DataFrame) -> dict[str, float]:
 
 
 def format_test_summary(errors: pd.DataFrame, metrics: Mapping[str, float]) -> str:
-    """Return a table of the errors over test cells for the terminal, with the number of cells of each row.
+    """Return a table of the errors over test cells, with the number of cells of each row, for the terminal.
 
     Args:
-        errors: as `cell_errors` measured them.
-        metrics: of the same test; those of firing are printed where the network predicts it.
+        errors: errors of the cells, as measured by `cell_errors`.
+        metrics: metrics of the same test; the accuracy of predicted firing is included if there is one.
     """
     cycle_length = "cycle_length" if "cycle_length_predicted_ms" in errors else "cl"
     rows = {
@@ -116,19 +115,19 @@ def _pooled_r2(errors: pd.DataFrame) -> float:
 def _by_phase(errors: pd.DataFrame) -> dict[str, float]:
     result, total = {}, (errors["rmse_mV"] ** 2).sum()
     for phase in PHASES:
-        part = errors[f"{phase}_part"]
-        squares = (part * errors[f"{phase}_rmse_mV"] ** 2).sum()
-        if part.sum():
-            result[f"{phase}_rmse_mV"] = float(np.sqrt(squares / part.sum()))
+        fraction = errors[f"{phase}_part"]
+        squares = (fraction * errors[f"{phase}_rmse_mV"] ** 2).sum()
+        if fraction.sum():
+            result[f"{phase}_rmse_mV"] = float(np.sqrt(squares / fraction.sum()))
             result[f"{phase}_share_percent"] = float(100 * squares / total) if total else np.nan
     return result
 
 
 def _of_biomarkers(errors: pd.DataFrame) -> dict[str, float]:
     result, percents = {}, {}
-    for name, unit in BIOMARKERS.items():
-        true, found = errors[f"{name}_{unit}"], errors[f"{name}_predicted_{unit}"]
-        error = (found - true).abs().dropna()
+    for name, unit in BIOMARKER_UNITS.items():
+        true, predicted = errors[f"{name}_{unit}"], errors[f"{name}_predicted_{unit}"]
+        error = (predicted - true).abs().dropna()
         percents[name] = (100 * error / true.abs()).dropna()
         result[f"{name}_mape_percent"] = float(percents[name].mean())
         result[f"{name}_mae_{unit}"] = float(error.mean())
@@ -140,20 +139,20 @@ def _of_biomarkers(errors: pd.DataFrame) -> dict[str, float]:
 
 
 def bootstrap_intervals(errors: pd.DataFrame) -> dict[str, float]:
-    """Says how much the RMSE over cells hangs on which cells were drawn: bootstrap intervals of 95 %.
+    """Return 95 % bootstrap intervals of the RMSE over cells.
 
     Returns:
-        `rmse_mV_mean_low` and `_high`, and so for the median and p95: the percentiles 2.5 and 97.5 of 2 000 resamples
-        of the cells with replacement, the same at every call. Empty for a single cell.
+        `rmse_mV_mean_low` and `_high`, and the same for median and p95: percentiles 2.5 and 97.5 of 2 000 resamples of
+        the cells with replacement, the same in every call. Empty for a single cell.
 
-    Source: Efron and Tibshirani 1993, chapter 13, as SciPy has it (`scipy.stats.bootstrap`, method "percentile").
+    Source: Efron and Tibshirani 1993, chapter 13 (`scipy.stats.bootstrap`, method "percentile").
     """
     if len(errors) < 2:
         return {}
     result: dict[str, float] = {}
     for name, statistic in STATISTICS.items():
-        found = bootstrap(
+        interval = bootstrap(
             (errors["rmse_mV"].to_numpy(),), statistic, n_resamples=RESAMPLES, batch=100, method="percentile", rng=0
         ).confidence_interval
-        result |= {f"rmse_mV_{name}_low": float(found.low), f"rmse_mV_{name}_high": float(found.high)}
+        result |= {f"rmse_mV_{name}_low": float(interval.low), f"rmse_mV_{name}_high": float(interval.high)}
     return result

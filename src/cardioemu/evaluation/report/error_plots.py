@@ -1,4 +1,4 @@
-"""The figures of a report: tables in, a matplotlib figure out. What several emulators did stands under their names."""
+"""Figures of errors: from arrays and tables, by name of the emulator, to matplotlib figures."""
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle
@@ -11,38 +11,38 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from cardioemu.common.arrays import PerCell, SampleTimes, Scales
-from cardioemu.evaluation.metrics.sampled_window import BIOMARKERS, UNIT_LABELS
+from cardioemu.evaluation.metrics.sampled_window import BIOMARKER_UNITS, UNIT_LABELS
 
 COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce", "#64748b", "#b45309", "#0f766e", "#be185d")
-BINS = 8  # of the distance, with as many cells each
+BINS = 8  # of the distance, with equal numbers of cells
 
 
 def error_distribution(rmse_mV: Mapping[str, np.ndarray], dashed: Collection[str] = ()) -> Figure:
-    """Draw the cumulative distribution of the RMSE per cell.
+    """Plot the cumulative distribution of the RMSE over cells.
 
     Args:
-        rmse_mV: per cell, by emulator.
-        dashed: names drawn as dashed lines, as in the other figures.
+        rmse_mV: RMSE of each cell, by emulator.
+        dashed: names that are drawn as dashed lines.
     """
     figure, axis = _single()
     for (name, values), colour in zip(rmse_mV.items(), cycle(COLOURS), strict=False):
         ordered = np.sort(values)
-        part = np.arange(1, len(ordered) + 1) / len(ordered)
-        axis.step(ordered, part, where="post", label=name, color=colour, **_line(name in dashed))
+        fraction = np.arange(1, len(ordered) + 1) / len(ordered)
+        axis.step(ordered, fraction, where="post", label=name, color=colour, **_line(name in dashed))
     axis.set_xscale("log")
-    axis.set(xlabel="RMSE of a cell (mV)", ylabel="part of the cells with at most that", ylim=(0, 1.02))
+    axis.set(xlabel="RMSE of a cell (mV)", ylabel="cumulative fraction of cells", ylim=(0, 1.02))
     axis.legend(fontsize=8, frameon=False)
     return figure
 
 
 def error_over_scales(scales: Scales, scaled: Sequence[str], rmse_mV: PerCell) -> Figure:
-    """Draws each cell's error over every pair of conductances, the largest on top; on the diagonal over each alone."""
+    """Plot each cell's error over every pair of conductances, the largest on top; on the diagonal over one alone."""
     count = len(scaled)
     figure = Figure(figsize=(1.7 * count + 1.2, 1.7 * count), layout="constrained", dpi=110)
     axes = figure.subplots(count, count, squeeze=False)
     order = np.argsort(rmse_mV)
-    drawn = np.maximum(rmse_mV, 1e-6)
-    colours = LogNorm(*np.quantile(drawn, [0.02, 0.98])) if np.ptp(drawn) else None
+    positive = np.maximum(rmse_mV, 1e-6)
+    colours = LogNorm(*np.quantile(positive, [0.02, 0.98])) if np.ptp(positive) else None
     for i in range(count):
         for j in range(count):
             axis: Axes = axes[i, j]
@@ -50,10 +50,10 @@ def error_over_scales(scales: Scales, scaled: Sequence[str], rmse_mV: PerCell) -
                 axis.set_visible(False)
                 continue
             if i == j:
-                axis.semilogy(scales[:, i], drawn, ".", ms=2, color=COLOURS[-4])
+                axis.semilogy(scales[:, i], positive, ".", ms=2, color=COLOURS[-4])
                 axis.set_ylabel("RMSE (mV)", fontsize=6)
             else:
-                x, y, c = scales[order, j], scales[order, i], drawn[order]
+                x, y, c = scales[order, j], scales[order, i], positive[order]
                 points = axis.scatter(x, y, c=c, s=5, norm=colours, cmap="viridis")
             axis.tick_params(labelsize=6)
             if i == count - 1:
@@ -66,9 +66,9 @@ def error_over_scales(scales: Scales, scaled: Sequence[str], rmse_mV: PerCell) -
 
 
 def biomarker_scatter(errors: pd.DataFrame) -> Figure:
-    """Draws each predicted biomarker against the simulated one; on the line both are the same."""
+    """Plot each predicted biomarker against the simulated one, with the line on which both are equal."""
     figure = Figure(figsize=(11, 5.6), layout="constrained", dpi=110)
-    for axis, (name, unit) in zip(figure.subplots(2, 4).flat, BIOMARKERS.items(), strict=True):
+    for axis, (name, unit) in zip(figure.subplots(2, 4).flat, BIOMARKER_UNITS.items(), strict=True):
         both = errors[[f"{name}_{unit}", f"{name}_predicted_{unit}"]].dropna()
         axis.plot(*both.to_numpy().T, ".", ms=3, color=COLOURS[0])
         if len(both):
@@ -83,28 +83,28 @@ def biomarker_scatter(errors: pd.DataFrame) -> Figure:
 
 
 def error_along_window(lines: Mapping[str, tuple[SampleTimes, np.ndarray]], dashed: Collection[str] = ()) -> Figure:
-    """Draws the RMSE over all cells at each time of the window.
+    """Plot the RMSE over all cells at each time of the window.
 
     Args:
-        lines: by emulator, the times (ms) and the errors (mV).
-        dashed: names drawn as dashed lines.
+        lines: by emulator, times in ms and errors in mV.
+        dashed: names that are drawn as dashed lines.
     """
     figure, axis = _single(width=8.0)
     for (name, (time_ms, error_mV)), colour in zip(lines.items(), cycle(COLOURS), strict=False):
         axis.plot(time_ms, error_mV, label=name, color=colour, **_line(name in dashed))
-    axis.set(xlabel="time from the AP start (ms)", ylabel="RMSE over the cells (mV)")
+    axis.set(xlabel="time from the AP start (ms)", ylabel="RMSE over cells (mV)")
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=8, frameon=False)
     return figure
 
 
-def error_by_beat(found: Mapping[str, pd.DataFrame], dashed: Collection[str] = ()) -> Figure:
-    """Draws the medians that `by_beat` gave of several emulators: RMSE, and how far off the next APs are predicted."""
+def error_by_beat(summaries: Mapping[str, pd.DataFrame], dashed: Collection[str] = ()) -> Figure:
+    """Plot the medians of `summarise_beats` by beat: the RMSE, and the error of the AP start."""
     figure = Figure(figsize=(9.6, 3.8), layout="constrained", dpi=110)
-    labels = {"rmse_mV": "RMSE of the beat (mV)", "start_error_ms": "distance of the AP start (ms)"}
+    labels = {"rmse_mV": "RMSE of the beat (mV)", "start_error_ms": "error of the AP start (ms)"}
     for axis, (column, label), first in zip(figure.subplots(1, 2), labels.items(), (1, 2), strict=True):
-        for (name, beats), colour in zip(found.items(), cycle(COLOURS), strict=False):
-            values = beats[column].loc[first:]  # windows begin with the first AP, whose place is given
+        for (name, beats), colour in zip(summaries.items(), cycle(COLOURS), strict=False):
+            values = beats[column].loc[first:]  # windows are aligned to the first AP start: its error is not shown
             axis.semilogy(values.index, values, marker="o", ms=3, label=name, color=colour, **_line(name in dashed))
         axis.set(xlabel="beat of the window", ylabel=label)
         axis.spines[["top", "right"]].set_visible(False)
@@ -114,24 +114,24 @@ def error_by_beat(found: Mapping[str, pd.DataFrame], dashed: Collection[str] = (
 
 
 def error_by_distance(distance: PerCell, rmse_mV: Mapping[str, np.ndarray], dashed: Collection[str] = ()) -> Figure:
-    """Draws the median error against the distance to the nearest trained cell, in bins of as many cells each."""
+    """Plot the median error against the distance from the nearest training cell, in bins of equal size."""
     figure, axis = _single()
     first = next(iter(rmse_mV.values()))
     axis.semilogy(distance, first, ".", ms=2, color="#d6d3d1")
     order = np.argsort(distance, kind="stable")
     bins = np.array_split(order, min(BINS, len(order)))
     for (name, values), colour in zip(rmse_mV.items(), cycle(COLOURS), strict=False):
-        middles = [(np.median(distance[rows]), np.median(values[rows])) for rows in bins]
+        middles = [(np.median(distance[cells]), np.median(values[cells])) for cells in bins]
         axis.semilogy(*np.transpose(middles), marker="o", label=name, color=colour, ms=3.5, **_line(name in dashed))
-    axis.set(xlabel="distance to the nearest trained cell (scales)", ylabel="RMSE (mV), median of a bin")
+    axis.set(xlabel="distance from the nearest training cell (scales)", ylabel="RMSE, median of a bin (mV)")
     axis.legend(fontsize=8, frameon=False)
     return figure
 
 
-def confusion(found: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draws how many cells fire and how many were said to, as `firing` counted them, one matrix for each name."""
-    figure = Figure(figsize=(2.6 * len(found) + 0.4, 2.8), layout="constrained", dpi=110)
-    for axis, (name, values) in zip(figure.subplots(1, len(found), squeeze=False).flat, found.items(), strict=True):
+def confusion(metrics: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Plot the confusion matrix of firing for each emulator, from its `firing_metrics`."""
+    figure = Figure(figsize=(2.6 * len(metrics) + 0.4, 2.8), layout="constrained", dpi=110)
+    for axis, (name, values) in zip(figure.subplots(1, len(metrics), squeeze=False).flat, metrics.items(), strict=True):
         right_fires, right_silent = values["confusion_fires_right"], values["confusion_silent_right"]
         counts = np.array(
             [[right_fires, values["confusion_silent_wrong"]], [values["confusion_fires_wrong"], right_silent]]
@@ -139,8 +139,8 @@ def confusion(found: Mapping[str, Mapping[str, float]]) -> Figure:
         axis.imshow(counts, cmap="Blues", vmin=0, vmax=1.6 * counts.max())
         for (row, column), count in np.ndenumerate(counts):
             axis.text(column, row, f"{count:.0f}", ha="center", va="center", fontsize=10)
-        axis.set_xticks([0, 1], ["fires", "does not"], fontsize=7)
-        axis.set_yticks([0, 1], ["fires", "does not"], fontsize=7, rotation=90, va="center")
+        axis.set_xticks([0, 1], ["fires", "silent"], fontsize=7)
+        axis.set_yticks([0, 1], ["fires", "silent"], fontsize=7, rotation=90, va="center")
         axis.set_title(name, fontsize=8)
     figure.supxlabel("predicted", fontsize=8)
     figure.supylabel("simulated", fontsize=8)
@@ -148,12 +148,12 @@ def confusion(found: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def calibration_plot(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draws how often a cell fires against how likely that was said to be, from tables of `calibration`."""
+    """Plot observed firing frequencies against predicted probabilities, from tables of `reliability_table`."""
     figure, axis = _single(width=4.6)
     axis.plot([0, 1], [0, 1], color=COLOURS[4], lw=0.8)
     for (name, table), colour in zip(tables.items(), cycle(COLOURS), strict=False):
-        axis.plot(table["said"], table["found"], "o-", label=name, color=colour, ms=4, lw=1.1)
-    axis.set(xlabel="said probability to fire", ylabel="part that fires")
+        axis.plot(table["predicted"], table["observed"], "o-", label=name, color=colour, ms=4, lw=1.1)
+    axis.set(xlabel="predicted probability of firing", ylabel="fraction that fires")
     axis.legend(fontsize=8, frameon=False)
     return figure
 

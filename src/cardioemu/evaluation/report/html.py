@@ -1,8 +1,8 @@
-"""The report of an evaluation: one HTML file with its figures in it, which asks nothing of other files or machines."""
+"""The report of an evaluation: one HTML file that includes its figures and loads nothing else."""
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -11,18 +11,28 @@ import pandas as pd
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
-from cardioemu.evaluation.metrics.sampled_window import BIOMARKERS, PHASES, UNIT_LABELS
+from cardioemu.evaluation.metrics.sampled_window import BIOMARKER_UNITS, PHASES, UNIT_LABELS
 from cardioemu.evaluation.report.trace_plots import evenly_spaced
 
-WORST = 10
+WORST_CELLS = 10
 BEATS_SHOWN = 6
 MISSING = "–"
 RMSES = ("rmse_mV_mean", "rmse_mV_median", "rmse_mV_p95")
+FIRING_COLUMNS = {
+    "accuracy": "fires_accuracy",
+    "sensitivity": "fires_sensitivity",
+    "specificity": "fires_specificity",
+    "boundary error (scales)": "fires_boundary_error",
+    "Brier score": "fires_brier",
+    "calibration error": "fires_calibration_error",
+}
+
+Metrics = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report: a heading, and below it a text, a table, a figure, or some of them."""
+    """A section of a report: a heading, and below it a text, a table and a figure, each optional."""
 
     name: str
     heading: str
@@ -31,24 +41,22 @@ class Section:
     figure: Figure | None = None
 
 
-def render_html(title: str, introduction: Sequence[str], sections: Sequence[Section], made: str) -> str:
-    """Writes a report.
+def render_html(title: str, introduction: Sequence[str], sections: Sequence[Section], provenance: str) -> str:
+    """Return a report as one HTML page.
 
     Args:
-        title: of the page.
-        introduction: paragraphs.
-        sections: in their order; the first column of a table stands on the left.
-        made: how the report was made: command, versions.
+        title: title of the page.
+        introduction: paragraphs at the top.
+        sections: the sections, in order; the first column of a table is left-aligned.
+        provenance: how the report was made: command and versions.
     """
     template = Environment(autoescape=True, trim_blocks=True).from_string(
         files("cardioemu.evaluation.report").joinpath("report.html").read_text(encoding="utf-8")
     )
-    plain = [
-        {"name": s.name, "heading": s.heading, "text": s.text, "image": s.figure and _png(s.figure)}
-        | ({"table": {"columns": list(s.table), "rows": s.table.to_numpy().tolist()}} if s.table is not None else {})
-        for s in sections
-    ]
-    return template.render(title=title, introduction=introduction, sections=plain, made=made)
+    images = {s.name: _png(s.figure) for s in sections if s.figure}
+    return template.render(
+        title=title, introduction=introduction, sections=sections, images=images, provenance=provenance
+    )
 
 
 def _png(figure: Figure) -> str:
@@ -57,35 +65,38 @@ def _png(figure: Figure) -> str:
     return base64.b64encode(content.getvalue()).decode()
 
 
-def error_table(metrics: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Tables the RMSE of several emulators with its intervals, and what else tells them apart at a glance."""
-    rows = [
-        {"": name}
-        | {f"RMSE {key.rpartition('_')[2]} (mV)": _with_interval(found, key) for key in RMSES}
-        | {
-            "max": _number(found, "rmse_mV_max"),
-            "MAE": _number(found, "mae_mV"),
-            "R²": _number(found, "r2", 3),
-            "timing (ms)": f"{_number(found, 'timing_error_ms')} of {_number(found, 'timing_cells', 0)}",
-            "shape (mV)": _number(found, "shape_rmse_mV"),
-        }
-        for name, found in metrics.items()
-    ]
-    return pd.DataFrame(rows)
+def _table(metrics: Metrics, columns: Callable[[Mapping[str, float]], dict[str, str]]) -> pd.DataFrame:
+    """Return a table with one row per emulator."""
+    return pd.DataFrame([{"": name} | columns(values) for name, values in metrics.items()])
 
 
-def beat_table(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Tables some beats of what `by_beat` summarised, from the first to the last."""
-    rows = []
-    for name, beats in found.items():
-        shown = beats.iloc[evenly_spaced(len(beats), BEATS_SHOWN)]
-        rows.append(
-            {"": name}
+def error_table(metrics: Metrics) -> pd.DataFrame:
+    """Return a table of the RMSE of each emulator with its intervals, and other overall errors."""
+    return _table(
+        metrics,
+        lambda values: (
+            {f"RMSE {key.rpartition('_')[2]} (mV)": _with_interval(values, key) for key in RMSES}
             | {
-                f"beat {number}": f"{rmse_mV:.3g} mV, {_unless_missed(error_ms)}{missed:.0f} % missed"
-                for number, rmse_mV, error_ms, missed in shown.itertuples()
+                "max": _number(values, "rmse_mV_max"),
+                "MAE": _number(values, "mae_mV"),
+                "R²": _number(values, "r2", 3),
+                "timing (ms)": f"{_number(values, 'timing_error_ms')} of {_number(values, 'timing_cells', 0)}",
+                "shape (mV)": _number(values, "shape_rmse_mV"),
             }
-        )
+        ),
+    )
+
+
+def beat_table(summaries: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return a table of some beats of each emulator, from the first to the last, as `summarise_beats` returned them."""
+    rows = []
+    for name, summary in summaries.items():
+        beats = summary.iloc[evenly_spaced(len(summary), BEATS_SHOWN)]
+        texts = {
+            f"beat {number}": f"{rmse_mV:.3g} mV, {_unless_missed(error_ms)}{missed:.0f} % missed"
+            for number, rmse_mV, error_ms, missed in beats.itertuples()
+        }
+        rows.append({"": name} | texts)
     return pd.DataFrame(rows)
 
 
@@ -93,60 +104,51 @@ def _unless_missed(error_ms: float) -> str:
     return "" if np.isnan(error_ms) else f"{float(f'{error_ms:.3g}'):g} ms, "
 
 
-def phase_table(metrics: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Tables the RMSE of several emulators by the phase of the AP, and each phase's share of all squared errors."""
-    rows = [
-        {"": name}
-        | {
-            phase: f"{_number(found, f'{phase}_rmse_mV')} mV, {_number(found, f'{phase}_share_percent', 0)} %"
+def phase_table(metrics: Metrics) -> pd.DataFrame:
+    """Return a table of each emulator's RMSE by phase of the AP, with the phase's share of all squared errors."""
+    return _table(
+        metrics,
+        lambda values: {
+            phase: f"{_number(values, f'{phase}_rmse_mV')} mV, {_number(values, f'{phase}_share_percent', 0)} %"
             for phase in PHASES
-        }
-        for name, found in metrics.items()
-    ]
-    return pd.DataFrame(rows)
+        },
+    )
 
 
-def biomarker_table(metrics: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Tables the errors of several emulators in each biomarker: mean percentage, median in its unit."""
-    rows = []
-    for name, found in metrics.items():
-        row = {"": name, "all APDs": f"{_number(found, 'apd_mape_percent')} %"}
-        for biomarker, unit in BIOMARKERS.items():
-            percent, median = (_number(found, f"{biomarker}_{key}") for key in ("mape_percent", f"median_error_{unit}"))
-            row[biomarker.replace("_", " ")] = f"{percent} %, {median} {UNIT_LABELS[unit]}"
-        rows.append(row | {"cells (APD90, CL)": f"{_number(found, 'apd90_cells', 0)}, {_number(found, 'cl_cells', 0)}"})
-    return pd.DataFrame(rows)
+def biomarker_table(metrics: Metrics) -> pd.DataFrame:
+    """Return a table of each emulator's errors by biomarker: mean percentage error and median error."""
+
+    def columns(values: Mapping[str, float]) -> dict[str, str]:
+        texts = {"all APDs": f"{_number(values, 'apd_mape_percent')} %"}
+        for biomarker, unit in BIOMARKER_UNITS.items():
+            percent, median = (
+                _number(values, f"{biomarker}_{key}") for key in ("mape_percent", f"median_error_{unit}")
+            )
+            texts[biomarker.replace("_", " ")] = f"{percent} %, {median} {UNIT_LABELS[unit]}"
+        return texts | {"cells (APD90, CL)": f"{_number(values, 'apd90_cells', 0)}, {_number(values, 'cl_cells', 0)}"}
+
+    return _table(metrics, columns)
 
 
-def firing_table(metrics: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Tables how well each emulator tells which cells fire."""
-    shown = {
-        "accuracy": "fires_accuracy",
-        "sensitivity": "fires_sensitivity",
-        "specificity": "fires_specificity",
-        "boundary error (scales)": "fires_boundary_error",
-        "Brier score": "fires_brier",
-        "calibration error": "fires_calibration_error",
-    }
-    rows = [
-        {"": name} | {heading: _number(found, key, 3) for heading, key in shown.items()}
-        for name, found in metrics.items()
-        if "fires_accuracy" in found
-    ]
-    return pd.DataFrame(rows)
+def firing_table(metrics: Metrics) -> pd.DataFrame:
+    """Return a table of the firing metrics of each emulator that predicts firing."""
+    predicting = {name: values for name, values in metrics.items() if "fires_accuracy" in values}
+    return _table(
+        predicting, lambda values: {heading: _number(values, key, 3) for heading, key in FIRING_COLUMNS.items()}
+    )
 
 
-def worst_table(table: pd.DataFrame, scaled: Sequence[str]) -> pd.DataFrame:
-    """Tables the cells with the largest RMSE."""
+def worst_table(errors: pd.DataFrame, scaled: Sequence[str]) -> pd.DataFrame:
+    """Return a table of the cells with the largest RMSE."""
     columns = ["cell", *scaled, "distance", "rmse_mV", "timing_error_ms", "shape_rmse_mV"]
-    worst = table.nlargest(WORST, "rmse_mV")[columns]
+    worst = errors.nlargest(WORST_CELLS, "rmse_mV")[columns]
     return worst.map(lambda value: f"{value:.3g}" if isinstance(value, float) else value).reset_index(drop=True)
 
 
-def _with_interval(found: Mapping[str, float], key: str) -> str:
-    low, high = (_number(found, f"{key}_{end}") for end in ("low", "high"))
-    return f"{_number(found, key)} ({low} to {high})" if low != MISSING else _number(found, key)
+def _with_interval(values: Mapping[str, float], key: str) -> str:
+    low, high = (_number(values, f"{key}_{end}") for end in ("low", "high"))
+    return f"{_number(values, key)} ({low} to {high})" if low != MISSING else _number(values, key)
 
 
-def _number(found: Mapping[str, float], key: str, digits: int = 2) -> str:
-    return f"{found[key]:.{digits}f}" if key in found else MISSING
+def _number(values: Mapping[str, float], key: str, digits: int = 2) -> str:
+    return f"{values[key]:.{digits}f}" if key in values else MISSING

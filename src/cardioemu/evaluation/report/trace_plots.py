@@ -1,4 +1,4 @@
-"""Figures: arrays in, a matplotlib figure out."""
+"""Figures of traces, windows and sweeps: from arrays and tables to matplotlib figures."""
 
 import re
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from cardioemu.traces import THRESHOLD_mV, Trace
 
 SIMULATED, EMULATED = "#8a8f98", "#c2410c"
 TRACE, AP_START, FAILURE = "#334155", "#c2410c", "#b91c1c"
-TITLE_COLUMNS = 52  # as many letters as fit above a panel
+TITLE_WIDTH = 52  # letters that fit above a panel
 NO_BREAK = "\u00a0"
-LONGEST_IN_MS = 10_000.0
+MAX_IN_MS = 10_000.0  # longer traces are plotted in seconds
 EPOCHS = "trainer.max_epochs"
-SPREAD = 30  # times the smallest value of a setting, beyond which its axis is logarithmic
-CROWDED = 40  # APs across a panel, beyond which lines and dots become finer
+LOG_RATIO = 30  # between the largest and smallest value of a setting, from which its axis is logarithmic
+CROWDED = 40  # APs in a panel, beyond which lines and dots become finer
 
 
 def plot_overlay(
@@ -28,16 +28,16 @@ def plot_overlay(
     predicted: Predicted,
     titles: Sequence[str],
 ) -> Figure:
-    """Draws the simulated windows of some cells and, over them, the emulator's.
+    """Plot the simulated windows of some cells and, on top, the predicted ones.
 
     Args:
-        time_ms: (samples,), 0 at the AP start.
-        windows: simulated (cells, windows, samples), in mV.
-        predicted: (cells, samples), in mV.
-        titles: one per cell.
+        time_ms: times of the samples (samples,), 0 at the AP start.
+        windows: simulated windows (cells, windows, samples), in mV.
+        predicted: predicted windows (cells, samples), in mV.
+        titles: one title per cell.
     """
     figure, axes = _panels(titles, "time from the AP start (ms)")
-    # One to two thousand points are more than a picture shows.
+    # A figure cannot show more than one to two thousand samples.
     shown = evenly_spaced(len(time_ms), 2000)
     for axis, cell, emulated in zip(axes, windows, predicted, strict=True):
         simulated_lines = axis.plot(time_ms[shown], cell[:, shown].T, color=SIMULATED, lw=1.6)
@@ -50,18 +50,18 @@ def plot_overlay(
 
 
 def plot_traces(traces: Sequence[Trace], titles: Sequence[str]) -> Figure:
-    """Draws whole traces with a dot at each AP start, and a cross where a cell failed.
+    """Plot whole traces with a dot at each AP start, and a cross where a simulation failed.
 
     Args:
-        traces: one per panel.
-        titles: one per trace; that of a cell that failed goes on with why and when.
+        traces: one trace per panel.
+        titles: one title per trace; for a failed cell, the reason and the time are appended.
     """
     longest_ms = max(trace.duration_ms for trace in traces)
-    unit, per_ms = ("ms", 1.0) if longest_ms <= LONGEST_IN_MS else ("s", 1e-3)
+    unit, per_ms = ("ms", 1.0) if longest_ms <= MAX_IN_MS else ("s", 1e-3)
     endings = ["" if trace.status == "ok" else f"\n{_failure(trace)}" for trace in traces]
     figure, axes = _panels([title + ending for title, ending in zip(titles, endings, strict=True)], f"time ({unit})")
     for axis, trace in zip(axes, traces, strict=True):
-        # The steps carry the upstrokes; between them the curve is smooth.
+        # The solver steps resolve the upstrokes; between steps the curve is smooth.
         times = np.union1d(trace.step_time_ms, np.linspace(0, trace.end_ms, 3000)).clip(0, trace.end_ms)
         starts = trace.starts_ms
         size = min(1.0, CROWDED * np.diff(starts).min(initial=longest_ms) / longest_ms)
@@ -75,29 +75,29 @@ def plot_traces(traces: Sequence[Trace], titles: Sequence[str]) -> Figure:
 
 
 def plot_sweep(table: pd.DataFrame, settings: Sequence[str], error: str) -> Figure:
-    """Draws an error against the settings of a sweep: one along the axis, a line for each combination of the others.
+    """Plot an error against the settings of a sweep: one on the axis, and one line per combination of the others.
 
-    Along the axis stand the epochs where they were swept, else the setting with most values.
+    The setting on the axis is the number of epochs if it was swept, otherwise the setting with the most values.
 
     Args:
         table: one row per run, with the settings and the error as columns; runs without the error are left out.
-        settings: the swept ones.
-        error: in mV.
+        settings: names of the swept settings.
+        error: name of the column with the error, in mV.
     """
-    found = table.dropna(subset=[error])
-    along = EPOCHS if EPOCHS in settings else max(settings, key=lambda name: found[name].nunique())
-    numbers = pd.to_numeric(found[along], errors="coerce")
-    found = found.assign(x=found[along] if numbers.isna().any() else numbers).sort_values("x")
+    runs = table.dropna(subset=[error])
+    along = EPOCHS if EPOCHS in settings else max(settings, key=lambda name: runs[name].nunique())
+    numbers = pd.to_numeric(runs[along], errors="coerce")
+    runs = runs.assign(x=runs[along] if numbers.isna().any() else numbers).sort_values("x")
     figure = Figure(figsize=(6.0, 3.8), layout="constrained", dpi=110)
     axis = figure.subplots()
     others = [name for name in settings if name != along]
-    lines = found.groupby(others) if others else [((), found)]
+    lines = runs.groupby(others) if others else [((), runs)]
     for values, line in lines:
         label = ", ".join(f"{name}={value}" for name, value in zip(others, values, strict=True))
         axis.plot(line["x"], line[error], "o-", lw=1.2, ms=4, label=label or None)
     if others:
         axis.legend(fontsize=7, frameon=False)
-    if not numbers.isna().any() and numbers.min() > 0 and numbers.max() >= SPREAD * numbers.min():
+    if not numbers.isna().any() and numbers.min() > 0 and numbers.max() >= LOG_RATIO * numbers.min():
         axis.set_xscale("log")
     axis.set_xlabel(along)
     axis.set_ylabel(f"{error.rpartition('_mV')[0]} (mV)".replace("test/rmse", "test RMSE"))
@@ -110,13 +110,13 @@ def _failure(trace: Trace) -> str:
 
 
 def _panels(titles: Sequence[str], time: str) -> tuple[Figure, list[Axes]]:
-    """Lays out a panel for each title, of V over time, three beside each other."""
+    """Make one panel of V over time per title, three in a row."""
     columns = min(3, len(titles))
     rows = -(-len(titles) // columns)
     figure = Figure(figsize=(3.6 * columns, 2.4 * rows + 0.4), layout="constrained", dpi=110)
     panels = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
     for axis, title in zip(panels, titles, strict=False):
-        axis.set_title("\n".join(_filled(line) for line in title.splitlines()), fontsize=8)
+        axis.set_title("\n".join(_wrap(line) for line in title.splitlines()), fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=7)
     for axis in panels[len(titles) :]:
@@ -127,21 +127,21 @@ def _panels(titles: Sequence[str], time: str) -> tuple[Figure, list[Axes]]:
 
 
 def evenly_spaced(size: int, count: int) -> np.ndarray:
-    """Returns up to `count` of the numbers 0 to size - 1, evenly spread, the first and the last among them."""
+    """Return up to `count` of the numbers 0 to size - 1, evenly spaced, including the first and the last."""
     return np.unique(np.linspace(0, size - 1, count).astype(int))
 
 
-def _filled(line: str) -> str:
-    """Breaks a line of a title between names, not between a name and its value."""
-    return fill(re.sub(r" (?=\d|mV)", NO_BREAK, line), TITLE_COLUMNS).replace(NO_BREAK, " ")
+def _wrap(line: str) -> str:
+    """Wrap a line of a title between names, not between a name and its value."""
+    return fill(re.sub(r" (?=\d|mV)", NO_BREAK, line), TITLE_WIDTH).replace(NO_BREAK, " ")
 
 
 def cell_name(scales: np.ndarray, scaled: Sequence[str]) -> str:
-    """Names a cell by the scales that differ from the control."""
+    """Return the scales of a cell that differ from the control, as text."""
     changed = ", ".join(f"{name} {round(value, 3):g}" for name, value in zip(scaled, scales, strict=True) if value != 1)
     return changed or "control"
 
 
 def cell_title(scales: np.ndarray, scaled: Sequence[str], error_mV: float) -> str:
-    """Names a cell by its scales, and says its RMSE."""
+    """Return the scales of a cell that differ from the control and its RMSE, as text."""
     return f"{cell_name(scales, scaled)}: {error_mV:.2f} mV"
