@@ -23,10 +23,10 @@ from cardioemu.comparison.measure import (
     Candidate,
     add_published_lstm,
     exclude_training_cells,
+    indices_with_windows,
     make_baselines,
     measure,
     plot_examples,
-    indices_with_windows,
 )
 from cardioemu.config.build import resolved_dict
 from cardioemu.config.launch import launch
