@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from small_campaign import DURATION, MANY, SOLVER, files_of, oscillator
+from small_campaign import DURATION, MANY, files_of, oscillator, run
 
-from cardioemu.simulation import CampaignSpec, Executor, campaign
+from cardioemu.simulation import Executor
 from cardioemu.simulation.campaigns import plan, shard_work
 from cardioemu.simulation.campaigns.executors import dask
 
@@ -87,10 +87,6 @@ def main(folder, fault):
     plan.CELL_MS_PER_SHARD = 2 * DURATION
     dask._simulate_shard = globals()[fault]
     try:
-        campaign(
-            CampaignSpec(
-                oscillator(Path(folder)), CELLS, DURATION, SOLVER, Path(folder), Executor(executor="dask", workers=2)
-            )
-        )
+        run(oscillator(Path(folder)), Path(folder), CELLS, executor=Executor(executor="dask", workers=2))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -28,6 +28,17 @@ def oscillator(folder):
     return small_cell(folder, {"V": -60, "x": -1}, RATES, MORE, {"a": "m.a", "b": "m.b"})
 
 
+def spec_of(cell, folder=Path(), scales=SCALES, **changes):
+    """A campaign of that cell model."""
+    settings = {"duration_ms": DURATION, "solver": SOLVER, "folder": folder, "scales": scales}
+    return CampaignSpec(cell, **settings | changes)
+
+
+def run(cell, folder, scales=SCALES, **changes):
+    """Its trace store."""
+    return campaign(spec_of(cell, folder, scales, **changes))
+
+
 def files_of(folder):
     """Name -> bytes of every shard of the only campaign below a folder."""
     return {path.name: path.read_bytes() for path in folder.glob("*/*.parquet")}
@@ -49,7 +60,7 @@ def main(folder, log):
     cell = oscillator(Path(log).parent)
     print("ready", flush=True)
     try:
-        campaign(CampaignSpec(cell, MANY, DURATION, SOLVER, Path(folder)))
+        run(cell, Path(folder), MANY)
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

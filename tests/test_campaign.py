@@ -1,30 +1,19 @@
 """Campaigns: what is simulated, how often, and what the key of a trace store depends on."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import myokit
 import numpy as np
 import pytest
-from small_campaign import DURATION, FAILING, SCALES, SOLVER
+from small_campaign import DURATION, FAILING, SCALES, SOLVER, run, spec_of
 from small_cells import small_cell
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import CampaignSpec, Executor, Pacing, campaign, design, load_cell
-from cardioemu.simulation.campaigns import forecast, forecast_campaign, plan, shard_work
+from cardioemu.simulation import Executor, Pacing, design, load_cell
+from cardioemu.simulation.campaigns import campaign, forecast, forecast_campaign, plan, shard_work
 from cardioemu.simulation.solvers import rodas
 
 pytestmark = pytest.mark.usefixtures("small_shards")
-
-
-def run(cell, folder, **changes):
-    return campaign(spec_of(cell, folder=folder, **changes))
-
-
-def spec_of(cell, **changes):
-    return CampaignSpec(
-        **{"cell": cell, "scales": SCALES, "duration_ms": DURATION, "solver": SOLVER, "folder": Path()} | changes
-    )
 
 
 def test_equal_scale_vectors_are_simulated_once(cell, tmp_path, simulated):
@@ -99,7 +88,7 @@ def test_failed_cells_are_counted_and_kept(cell, tmp_path, capsys):
 def test_a_recorded_quantity_with_the_name_of_a_column(tmp_path):
     cell = small_cell(tmp_path, {"V": 0, "status": 0}, {"V": "-V", "status": "-status"}, "a = 1", {"a": "m.a"})
     with pytest.raises(UserError, match="simulator: got two columns 'status' in the trace store; rename"):
-        campaign(CampaignSpec(cell, np.ones((1, 1)), 10.0, SOLVER, tmp_path / "traces", record=["status"]))
+        run(cell, tmp_path / "traces", np.ones((1, 1)), record=["status"])
     assert not (tmp_path / "traces").exists()
 
 
@@ -108,20 +97,20 @@ def test_a_recorded_quantity_with_the_name_of_a_column(tmp_path):
 
 def test_the_forecast_is_about_right(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "CELL_MS_PER_SHARD", 1e5)
-    cell, scales = load_cell("akwaboah2021"), design("sobol", n=128)
-    expected = forecast_campaign(CampaignSpec(cell, scales, 3000.0, SOLVER, tmp_path))
+    spec = spec_of(load_cell("akwaboah2021"), tmp_path, design("sobol", n=128), duration_ms=3000.0)
+    expected = forecast_campaign(spec)
     assert (expected.cells, expected.distinct, expected.cell_s) == (128, 128, 384.0)
     assert not list(tmp_path.iterdir())
-    store = campaign(CampaignSpec(cell, scales, 3000.0, SOLVER, tmp_path))
+    store = campaign(spec)
     size = sum(shard.stat().st_size for shard in store.shards)
     assert 0.7 < expected.disk_bytes / size < 1.4
-    assert forecast_campaign(CampaignSpec(cell, scales, 3000.0, SOLVER, tmp_path)) is None
+    assert forecast_campaign(spec) is None
 
 
 def test_the_forecast_of_missing_shards(cell, tmp_path):
     store = run(cell, tmp_path)
     store.shards[0].unlink()
-    expected = forecast_campaign(spec_of(cell, folder=tmp_path))
+    expected = forecast_campaign(spec_of(cell, tmp_path))
     assert (expected.cells, expected.distinct, expected.cell_s) == (3, 2, 5.0)  # the control, twice, and the second
 
 

@@ -106,5 +106,5 @@ def test_a_campaign_larger_than_its_disk_does_not_begin(small_disk, tmp_path):
     command = (*SMALL, "design.n=4000", f"data_dir={small_disk}")
     result = run_cli(*command, cwd=tmp_path, script="simulate.py", check=False)
     assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith("data_dir: the traces will take 0.0")
+    assert result.stderr.splitlines()[-1].startswith("data_dir: the traces need 0.0")
     assert not list(small_disk.rglob("*.parquet"))

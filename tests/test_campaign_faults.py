@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from small_campaign import DURATION, SCALES, SOLVER, files_of
+from small_campaign import SCALES, files_of, run
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import CampaignSpec, TraceStore, campaign
+from cardioemu.simulation import TraceStore
 from cardioemu.simulation.store import manifest
 
 pytestmark = pytest.mark.usefixtures("small_shards")
@@ -19,7 +19,7 @@ SECOND = "shard-00001.parquet"
 
 @pytest.fixture
 def rerun(cell, tmp_path):
-    return lambda: campaign(CampaignSpec(cell, SCALES, DURATION, SOLVER, tmp_path))
+    return lambda: run(cell, tmp_path)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_files_that_readers_ignore_are_not_foreign(store, rerun, simulated):
 
 
 def test_manifest_of_another_campaign(cell, store, rerun, tmp_path, simulated):
-    other = campaign(CampaignSpec(cell, SCALES[:3], DURATION, SOLVER, tmp_path))
+    other = run(cell, tmp_path, SCALES[:3])
     simulated.clear()
     path = store.folder / "_manifest.jsonl"
     mine = path.read_bytes()
@@ -108,7 +108,7 @@ def test_manifest_of_another_campaign(cell, store, rerun, tmp_path, simulated):
 
 
 def test_metadata_of_another_campaign(cell, store, rerun, tmp_path):
-    other = campaign(CampaignSpec(cell, SCALES[:3], DURATION, SOLVER, tmp_path))
+    other = run(cell, tmp_path, SCALES[:3])
     (store.folder / "_campaign.json").write_bytes((other.folder / "_campaign.json").read_bytes())
     with pytest.raises(UserError, match=r"_campaign.json belongs to another campaign; move it away"):
         rerun()

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import pytest
 from dask_faults import CELLS, assert_same
 from pydantic import ValidationError
-from small_campaign import DURATION, SOLVER
+from small_campaign import run
 
 from cardioemu.common.errors import UserError
 from cardioemu.config.compose import validate_command_line
 from cardioemu.settings.simulate import SimulateSettings
-from cardioemu.simulation import CampaignSpec, Executor, campaign
+from cardioemu.simulation import Executor
 from cardioemu.simulation.campaigns import cluster_jobs
 
 JOB = {"cores": 2, "memory": "4 GB"}
@@ -183,14 +183,14 @@ def commands(tmp_path, monkeypatch, small_shards):
 
 def by_slurm(cell, folder, **job):
     executor = Executor(executor="dask", cluster="slurm", job={"cores": 2, "memory": "4 GB", "interface": "lo", **job})
-    return campaign(CampaignSpec(cell, CELLS, DURATION, SOLVER, folder, executor))
+    return run(cell, folder, CELLS, executor=executor)
 
 
 @pytest.mark.cluster
 def test_a_campaign_through_slurm(cell, commands, tmp_path, capfd):
     commands(sbatch=SBATCH, scancel=SCANCEL)
     store = by_slurm(cell, tmp_path / "traces", local_directory=str(tmp_path))
-    assert_same(store, campaign(CampaignSpec(cell, CELLS, DURATION, SOLVER, tmp_path / "local")))
+    assert_same(store, run(cell, tmp_path / "local", CELLS))
     err = capfd.readouterr().err
     assert err.count("waiting for the workers of slurm\n") == 1
     assert "Traceback" not in err

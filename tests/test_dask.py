@@ -12,12 +12,13 @@ from pathlib import Path
 import dask_faults
 import psutil
 import pytest
+import small_campaign
 from dask_faults import CELLS, assert_same
-from small_campaign import DURATION, SOLVER, files_of, wait_for
+from small_campaign import files_of, wait_for
 from tiny_job import environment
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import CampaignSpec, Executor, TraceStore, campaign
+from cardioemu.simulation import Executor, TraceStore
 from cardioemu.simulation.campaigns.executors import dask, workers
 
 pytestmark = pytest.mark.cluster
@@ -32,11 +33,11 @@ def quick(monkeypatch, small_shards):
 
 @pytest.fixture
 def by_local(cell, small_shards, tmp_path_factory):
-    return campaign(CampaignSpec(cell, CELLS, DURATION, SOLVER, tmp_path_factory.mktemp("local")))
+    return small_campaign.run(cell, tmp_path_factory.mktemp("local"), CELLS)
 
 
 def run(cell, folder, executor=TWO, scales=CELLS):
-    return campaign(CampaignSpec(cell, scales, DURATION, SOLVER, folder, executor))
+    return small_campaign.run(cell, folder, scales, executor=executor)
 
 
 def test_two_workers_give_the_same_store(cell, by_local, tmp_path, monkeypatch, capfd):
@@ -208,11 +209,10 @@ def test_a_script_without_a_main_guard(tmp_path):
     """A new worker imports the script that started it; the campaign must report this, not wait forever."""
     script = tmp_path / "script.py"
     script.write_text(
-        "from pathlib import Path\nfrom small_campaign import DURATION, SCALES, SOLVER, oscillator\n"
-        "from cardioemu.simulation import CampaignSpec, Executor, campaign\n"
+        "from pathlib import Path\nfrom small_campaign import oscillator, run\n"
+        "from cardioemu.simulation import Executor\n"
         f"cell, folder = oscillator(Path({str(tmp_path)!r})), Path({str(tmp_path / 'traces')!r})\n"
-        "executor = Executor(executor='dask', workers=1)\n"
-        "campaign(CampaignSpec(cell, SCALES, DURATION, SOLVER, folder, executor))\n"
+        "run(cell, folder, executor=Executor(executor='dask', workers=1))\n"
     )
     result = subprocess.run(
         [sys.executable, str(script)],

@@ -6,9 +6,10 @@ from dataclasses import replace
 import dask_faults
 import numpy as np
 import pytest
-from small_campaign import DURATION, FAILING, SCALES, SOLVER, files_of
+import small_campaign
+from small_campaign import DURATION, FAILING, SCALES, SOLVER, files_of, spec_of
 
-from cardioemu.simulation import CampaignSpec, Executor, campaign
+from cardioemu.simulation import Executor
 from cardioemu.simulation.campaigns import forecast_campaign, shard_work
 from cardioemu.simulation.campaigns.executors import dask
 
@@ -19,12 +20,7 @@ NEW = 2  # distinct scale vectors
 
 
 def run(cell, folder, scales=SCALES, **changes):
-    return campaign(spec_of(cell, folder, scales, **changes))
-
-
-def spec_of(cell, folder, scales, **changes):
-    settings = {"duration_ms": DURATION, "solver": SOLVER, "record": ["m.x"]} | changes
-    return CampaignSpec(cell, scales, folder=folder, **settings)
+    return small_campaign.run(cell, folder, scales, record=["m.x"], **changes)
 
 
 @pytest.fixture
@@ -83,11 +79,11 @@ def test_traces_of_an_interrupted_campaign_are_reused(cell, tmp_path, fresh, kno
     ],
 )
 def test_nothing_is_reused_under_other_conditions(cell, tmp_path, known, changes):
-    assert forecast_campaign(spec_of(cell, tmp_path / "traces", MORE, **changes)).reused == 0
+    assert forecast_campaign(spec_of(cell, tmp_path / "traces", MORE, **{"record": ["m.x"]} | changes)).reused == 0
 
 
 def test_the_forecast_counts_what_is_simulated(cell, tmp_path, known):
-    expected = forecast_campaign(spec_of(cell, tmp_path / "traces", MORE))
+    expected = forecast_campaign(spec_of(cell, tmp_path / "traces", MORE, record=["m.x"]))
     assert (expected.cells, expected.distinct, expected.reused, expected.cell_s) == (9, 6, 4, NEW * DURATION / 1000)
 
 

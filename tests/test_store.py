@@ -8,10 +8,10 @@ from itertools import islice
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from small_campaign import DURATION, FAILING, SCALES, SOLVER
+from small_campaign import DURATION, FAILING, SCALES, run
 
 from cardioemu.evaluation import biomarkers
-from cardioemu.simulation import CampaignSpec, TraceStore, campaign, design, load_cell, simulate
+from cardioemu.simulation import TraceStore, design, load_cell, simulate
 from cardioemu.simulation.campaigns import plan
 from cardioemu.simulation.solvers import rodas
 from cardioemu.simulation.store import shards
@@ -24,7 +24,7 @@ STEPS = ("step_time_ms", "step_voltage_mV", "step_dvdt_mV_per_ms")
 def store(cell, tmp_path_factory):
     with pytest.MonkeyPatch.context() as context:
         context.setattr(plan, "CELL_MS_PER_SHARD", 2 * DURATION)
-        return campaign(CampaignSpec(cell, SCALES, DURATION, SOLVER, tmp_path_factory.mktemp("traces"), record=RECORD))
+        return run(cell, tmp_path_factory.mktemp("traces"), record=RECORD)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def exact(cell):
 def hundred(tmp_path_factory):
     """A store of one shard of several row groups."""
     folder = tmp_path_factory.mktemp("hundred")
-    return campaign(CampaignSpec(load_cell("akwaboah2021"), design("sobol", n=100), 5000.0, SOLVER, folder))
+    return run(load_cell("akwaboah2021"), folder, design("sobol", n=100), duration_ms=5000.0)
 
 
 def traces_of(store):

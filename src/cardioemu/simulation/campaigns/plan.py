@@ -24,13 +24,7 @@ PACKAGES = ("cardioemu", "myokit", "numpy", "pyarrow", "scipy")
 
 
 class Plan(NamedTuple):
-    """Plan of a campaign.
-
-    Attributes:
-        work: what all shards share.
-        tasks: shards by file name.
-        metadata: inputs of the campaign, as stored with the traces.
-    """
+    """Plan of a campaign: what all shards share, the shards by file name, and the inputs as they are stored."""
 
     work: ShardWork
     tasks: dict[str, ShardTask]

@@ -37,13 +37,7 @@ class ShardTask(NamedTuple):
 
 
 class WrittenShard(NamedTuple):
-    """A shard on the disk under a temporary name.
-
-    Attributes:
-        entry: its manifest entry.
-        temporary: its temporary path.
-        failed: number of failed cells.
-    """
+    """A shard on the disk under a temporary name, with its manifest entry and its number of failed cells."""
 
     entry: Entry
     temporary: Path
@@ -52,18 +46,13 @@ class WrittenShard(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardWork:
-    """What a worker needs for every shard of a campaign.
+    """What a worker needs for every shard of a campaign: fields as in `CampaignSpec`, and these.
 
     Attributes:
         folder: folder of the trace store.
         key: key of the campaign.
-        cell: the cell model.
-        duration_ms: length of every trace.
-        transient_ms: time simulated before the traces begin.
-        solver: solver and tolerances.
-        record: states and variables to record in addition to V.
         schema: schema of the shards.
-        reusable: location of the traces that other campaigns have already, by the bytes of the scale vector.
+        reusable: locations of traces of other campaigns, by the bytes of the scale vector.
     """
 
     folder: Path

@@ -76,10 +76,7 @@ def factorial(
 ) -> Scales:
     """Combine all levels of all conductances; the last conductance varies fastest.
 
-    Args:
-        scaled: names of the conductances.
-        levels: levels of all conductances.
-        levels_of: levels of single conductances, in place of `levels`.
+    The arguments are those of `one_at_a_time`.
 
     Returns:
         Scales (cells, scaled); 11 levels of five conductances are 161 051 rows.

@@ -68,15 +68,7 @@ def latin_hypercube(
 ) -> Scales:
     """Return n points of a Latin hypercube: each of n equal intervals of each axis holds one point.
 
-    Another n gives other points; use `sobol` for a design that grows.
-
-    Args:
-        n: number of scale vectors.
-        seed: seed of the random numbers.
-        scaled: names of the conductances.
-        low: smallest scale of all conductances.
-        high: largest scale of all conductances.
-        ranges: both ends for single conductances, in place of `low` and `high`.
+    Another n gives other points; use `sobol` for a design that grows. The arguments are those of `sobol`.
 
     Returns:
         Scales (n, scaled).

@@ -107,10 +107,10 @@ def _last_beat(trace: Trace) -> dict[str, float | int | None]:
 
 def from_rows(table: pa.Table, record: Sequence[str], duration_ms: float) -> Iterator[tuple[int, Trace]]:
     """Yield the cell number and trace of each row."""
-    columns = {name: _ListColumn(table[name]) for name in trace_columns(record)}
+    columns = {name: table[name].combine_chunks() for name in trace_columns(record)}
     single_values = zip(*(table[name].to_pylist() for name in ("cell", *SINGLE)), strict=True)
     for row, (cell, status, starts_before) in enumerate(single_values):
-        arrays = {name: column[row] for name, column in columns.items()}
+        arrays = {name: column[row].values.to_numpy() for name, column in columns.items()}
         time_ms, voltage_mV, slope = (arrays[name] for name in STEPS)
         recorded = {
             name: Recording(time_ms, arrays[name], arrays[slope_column(name)], duration_ms, status) for name in record
@@ -122,14 +122,3 @@ def from_rows(table: pa.Table, record: Sequence[str], duration_ms: float) -> Ite
 def trace_columns(record: Sequence[str]) -> list[str]:
     """Return the names of the list columns of a trace; its columns with one value are `SINGLE`."""
     return [*STEPS, "final_state", *record, *map(slope_column, record)]
-
-
-class _ListColumn:
-    """Rows of a list column as NumPy arrays."""
-
-    def __init__(self, column: pa.ChunkedArray) -> None:
-        array = column.combine_chunks()
-        self.offsets, self.values = array.offsets.to_numpy(), array.values.to_numpy()
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        return self.values[self.offsets[row] : self.offsets[row + 1]]

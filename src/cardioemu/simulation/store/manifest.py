@@ -15,17 +15,7 @@ MANIFEST = "_manifest.jsonl"  # readers of Parquet folders ignore names that beg
 
 @dataclass(frozen=True)
 class Entry:
-    """One shard in the manifest.
-
-    Attributes:
-        campaign: key of the campaign that the shard belongs to.
-        shard: file name.
-        rows: number of cells.
-        first: smallest cell number.
-        last: largest cell number.
-        bytes: file size.
-        sha256: checksum.
-    """
+    """One shard in the manifest: its campaign's key, its file, and its `rows` cells, numbered `first` to `last`."""
 
     campaign: str
     shard: str
