@@ -1,4 +1,4 @@
-"""The baselines, by hand, against SciPy's own interpolation, and where a closed form says what they must find."""
+"""The baselines: by hand, against SciPy's own interpolation, and on windows in closed form."""
 
 import numpy as np
 import pytest
@@ -18,10 +18,10 @@ SCALES = RNG.uniform(0, 2, (200, 3))
 TIME = np.linspace(0, 1, 30)
 
 
-def known(scales, windows, all_scales=None, fires=None):
+def training_cells(scales, windows, all_scales=None, fires=None):
     return TrainingCells(
         scales,
-        lambda rows: windows[rows],
+        lambda cells: windows[cells],
         scales if all_scales is None else all_scales,
         np.ones(len(scales), bool) if fires is None else fires,
     )
@@ -37,7 +37,7 @@ def test_the_nearest_cell_by_hand():
     scales = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
     windows = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     all_scales, fires = np.array([[0.0, 0.0], [2.0, 2.0]]), np.array([True, False])
-    nearest = NearestCell(known(scales, windows, all_scales, fires))
+    nearest = NearestCell(training_cells(scales, windows, all_scales, fires))
     asked = np.array([[0.9, 0.3], [0.1, 1.4]])
     assert nearest.voltage_mV(asked).tolist() == [[3, 4], [5, 6]]
     assert nearest.fires(np.array([[0.9, 0.3], [1.1, 1.4]])).tolist() == [1, 0]
@@ -46,7 +46,7 @@ def test_the_nearest_cell_by_hand():
 def test_linear_interpolation_by_hand():
     scales = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-5.0, -5.0]])
     windows = np.array([[0.0, 10.0], [4.0, 10.0], [8.0, 20.0], [0.0, 0.0]])
-    linear = LinearInterpolation(known(scales, windows, fires=np.array([True, True, False, False])))
+    linear = LinearInterpolation(training_cells(scales, windows, fires=np.array([True, True, False, False])))
     # A quarter of the way along one axis, half along the other; and beyond the hull, where the nearest answers.
     asked = np.array([[0.25, 0.5], [3.0, 0.0]])
     assert linear.voltage_mV(asked).tolist() == [[0.25 * 4 + 0.5 * 8, 15], [4, 10]]
@@ -59,15 +59,17 @@ def test_linear_interpolation_is_scipys():
     expected = LinearNDInterpolator(SCALES, windows)(asked)
     inside = np.isfinite(expected).all(axis=1)
     assert inside.sum() > 80
-    found = LinearInterpolation(known(SCALES, windows)).voltage_mV(asked)
+    found = LinearInterpolation(training_cells(SCALES, windows)).voltage_mV(asked)
     np.testing.assert_allclose(found[inside], expected[inside], rtol=1e-9)
-    np.testing.assert_array_equal(found[~inside], NearestCell(known(SCALES, windows)).voltage_mV(asked[~inside]))
+    np.testing.assert_array_equal(
+        found[~inside], NearestCell(training_cells(SCALES, windows)).voltage_mV(asked[~inside])
+    )
 
 
 def test_of_one_conductance_it_is_numpys():
     scales = RNG.permutation([*range(20, 181, 5), 20, 180, 90]) / 100  # some of them twice
     windows, fires = np.sin(np.outer(scales, [5, 10, 15])), scales > 1
-    linear = LinearInterpolation(known(scales[:, None], windows, fires=fires))
+    linear = LinearInterpolation(training_cells(scales[:, None], windows, fires=fires))
     asked = np.concatenate([RNG.uniform(0.0, 2.0, 50), scales])  # np.interp, too, takes the nearest outside
     order = np.argsort(scales)
     expected = [np.interp(asked, scales[order], column[order]) for column in windows.T]
@@ -79,7 +81,7 @@ def test_an_interpolated_probability_is_one():
     scales = np.unique(np.random.default_rng(0).integers(0, 11, (200, 5)) / 5, axis=0)
     asked = np.concatenate([scales, (scales[1:] + scales[:-1]) / 2])
     fires = scales[:, 4] > 0.5
-    linear = LinearInterpolation(known(scales, fires[:, None].astype(float), fires=fires))
+    linear = LinearInterpolation(training_cells(scales, fires[:, None].astype(float), fires=fires))
     interpolated = linear.voltage_mV(asked)
     assert interpolated.max() > 1  # on a face of its simplex a cell has a weight of 0 but for rounding
     assert (linear.fires(asked) == np.clip(interpolated[:, 0], 0, 1)).all()
@@ -88,9 +90,9 @@ def test_an_interpolated_probability_is_one():
 def test_of_too_many_cells_some_all_over_are_used(monkeypatch):
     order = np.argsort(SCALES[:, 0])  # as in a factorial, where the first ones fill a slab
     scales = SCALES[order]
-    monkeypatch.setattr("cardioemu.comparison.baselines.MOST_CELLS", 100)
+    monkeypatch.setattr("cardioemu.comparison.baselines.MAX_CELLS", 100)
     asked = RNG.uniform(0.3, 1.7, (50, 3))
-    found = LinearInterpolation(known(scales, cubic(scales))).voltage_mV(asked)
+    found = LinearInterpolation(training_cells(scales, cubic(scales))).voltage_mV(asked)
     used = scales[np.linspace(0, 199, 100).astype(int)]
     expected = LinearNDInterpolator(used, cubic(used))(asked)
     inside = np.isfinite(expected).all(axis=1)
@@ -101,7 +103,7 @@ def test_of_too_many_cells_some_all_over_are_used(monkeypatch):
 def test_cells_in_a_plane_or_too_few_are_answered_by_the_nearest():
     flat = np.column_stack([SCALES[:, :2], np.ones(200)])
     for scales in (flat, SCALES[:3]):
-        simulated = known(scales, cubic(scales))
+        simulated = training_cells(scales, cubic(scales))
         asked = SCALES[50:60]
         assert (LinearInterpolation(simulated).voltage_mV(asked) == NearestCell(simulated).voltage_mV(asked)).all()
 
@@ -109,7 +111,7 @@ def test_cells_in_a_plane_or_too_few_are_answered_by_the_nearest():
 @pytest.mark.parametrize(("make", "error_mV"), [(PCARidge, 0.01), (GaussianProcess, 0.5)])
 def test_regression_finds_a_polynomial(make, error_mV):
     fires = SCALES.sum(axis=1) > 3
-    regression = make(known(SCALES, cubic(SCALES), fires=fires))
+    regression = make(training_cells(SCALES, cubic(SCALES), fires=fires))
     asked = np.random.default_rng(1).uniform(0, 2, (100, 3))
     np.testing.assert_allclose(regression.voltage_mV(asked), cubic(asked), atol=error_mV)
     clear, probability = np.abs(asked.sum(axis=1) - 3) > 0.3, regression.fires(asked)
@@ -120,7 +122,7 @@ def test_regression_finds_a_polynomial(make, error_mV):
 @pytest.mark.parametrize("make", [PCARidge, GaussianProcess])
 @pytest.mark.parametrize("fires", [True, False])
 def test_regression_where_all_do_the_same(make, fires):
-    regression = make(known(SCALES, cubic(SCALES), fires=np.full(200, fires)))
+    regression = make(training_cells(SCALES, cubic(SCALES), fires=np.full(200, fires)))
     assert regression.fires(SCALES[:5]).tolist() == [float(fires)] * 5
 
 
@@ -129,16 +131,18 @@ def test_a_gaussian_process_of_too_many_cells_uses_some(monkeypatch):
     used = scales[np.linspace(0, 199, 100).astype(int)]
     for name in ("MAX_GP_CELLS", "MAX_KERNEL_CELLS"):
         monkeypatch.setattr(f"cardioemu.comparison.baselines.{name}", 100)
-    regression = GaussianProcess(known(scales, cubic(scales))).regression
+    regression = GaussianProcess(training_cells(scales, cubic(scales))).regression
     assert regression.X_train_.tolist() == used.tolist()
-    scores = known(scales, cubic(scales)).principal_components[1]
-    expected = GaussianProcess(known(used, cubic(used)))._fit(used, scores[np.linspace(0, 199, 100).astype(int)])
+    scores = training_cells(scales, cubic(scales)).principal_components[1]
+    expected = GaussianProcess(training_cells(used, cubic(used)))._fit(
+        used, scores[np.linspace(0, 199, 100).astype(int)]
+    )
     np.testing.assert_array_equal(regression.predict(SCALES), expected.predict(SCALES))
 
 
 @pytest.mark.parametrize("name", ["nearest_cell", "linear_interpolation", "gaussian_process"])
 def test_a_single_cell_is_answered_with(name):
-    baseline = BASELINES[name](known(SCALES[:1], cubic(SCALES[:1])))
+    baseline = BASELINES[name](training_cells(SCALES[:1], cubic(SCALES[:1])))
     np.testing.assert_allclose(baseline.voltage_mV(SCALES[5:8]), np.repeat(cubic(SCALES[:1]), 3, axis=0), atol=1e-9)
 
 
@@ -146,5 +150,5 @@ def test_many_inputs_are_not_triangulated():
     scales = RNG.uniform(0, 2, (50, 6))
     windows = RNG.normal(size=(50, 4))
     asked = RNG.uniform(0.5, 1.5, (5, 6))
-    interpolation, nearest = (make(known(scales, windows)) for make in (LinearInterpolation, NearestCell))
+    interpolation, nearest = (make(training_cells(scales, windows)) for make in (LinearInterpolation, NearestCell))
     np.testing.assert_array_equal(interpolation.voltage_mV(asked), nearest.voltage_mV(asked))

@@ -69,7 +69,7 @@ def test_voltages_that_are_not_finite_are_an_error(data, emulator):
             return np.full((len(scales), RULE.output_samples), np.nan, np.float32)
 
     windows, cells = data.windows, data.cell_indices[TEST]
-    candidates = {"broken": Candidate(Broken(make_baselines(data)["nearest_cell"].known), windows, RULE.time_ms)}
+    candidates = {"broken": Candidate(Broken(make_baselines(data)["nearest_cell"].training), windows, RULE.time_ms)}
     unseen, trained = exclude_training_cells(windows, [emulator]), windows.scales[data.cell_indices[TRAIN]]
     with pytest.raises(UserError, match=r"^broken: its predicted voltages contain NaN or infinity; exclude it, or"):
         measure(candidates, unseen, cells, trained)

@@ -1,7 +1,6 @@
-"""What an emulator must beat: four simple ways to predict a cell from those that the emulator was trained on.
+"""Baselines: four simple predictions of a cell from the training cells, which an emulator must beat.
 
-Each is made from `TrainingCells` and predicts from scale vectors: `voltage_mV(scales)` and the probability
-`fires(scales)`.
+Each is made from `TrainingCells` and predicts `voltage_mV(scales)` and the probability `fires(scales)`.
 """
 
 import warnings
@@ -24,26 +23,26 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from cardioemu.common.arrays import PerCell, Predicted, Scales
 
-MOST_CELLS, MOST_INPUTS = 20_000, 5  # of a triangulation: so large it takes 2 GB, with more inputs many times that
+MAX_CELLS, MAX_INPUTS = 20_000, 5  # of a triangulation, which then takes 2 GB; with more inputs many times that
 COMPONENTS = 48
 DEGREE = 3
 ALPHAS = np.logspace(-6, 3, 10)
 MAX_GP_CELLS = 2048  # half a second; the time grows with the third power, the memory with the second
 MAX_KERNEL_CELLS = 512  # one or two seconds for the fit of the kernel
-AT_ONCE = 256  # cells
+CELLS_AT_ONCE = 256
 
-Corners = Iterator[tuple[int, np.ndarray, np.ndarray]]  # a cell, the known ones around it, and the weight of each
+Corners = Iterator[tuple[int, np.ndarray, np.ndarray]]  # a cell, the training cells around it, and their weights
 
 
 @dataclass(frozen=True)
 class TrainingCells:
-    """The simulated cells that a baseline knows.
+    """The simulated cells from which a baseline predicts.
 
     Attributes:
-        scales: of the cells that have windows (cells, scaled).
-        windows: from indices of such cells to the mean of each one's windows (cells, samples), in mV.
-        all_scales: of these and of the cells that do not fire (all, scaled).
-        fires: whether each of all fires (all,).
+        scales: scale vectors of the cells that have windows (cells, scaled).
+        windows: reads the mean window of such cells by their indices: (cells, samples), in mV.
+        all_scales: scale vectors of all cells, including those that do not fire (all, scaled).
+        fires: whether each of all cells fires (all,).
     """
 
     scales: Scales
@@ -54,7 +53,7 @@ class TrainingCells:
     @cached_property
     def principal_components(self) -> tuple[IncrementalPCA, np.ndarray]:
         """Principal components of the windows, 48 or as many as there are cells, and the scores (cells, components)."""
-        batches = np.array_split(np.arange(len(self.scales)), max(1, len(self.scales) // AT_ONCE))
+        batches = np.array_split(np.arange(len(self.scales)), max(1, len(self.scales) // CELLS_AT_ONCE))
         pca = IncrementalPCA(min(COMPONENTS, len(self.scales), self.windows(np.arange(1)).shape[1]))
         for cell_indices in batches:  # none smaller than the number of components
             pca.partial_fit(self.windows(cell_indices))
@@ -69,61 +68,61 @@ class TrainingCells:
 
 
 class Baseline(ABC):
-    """What answers scale vectors."""
+    """A prediction from scale vectors."""
 
     @abstractmethod
     def voltage_mV(self, scales: Scales) -> Predicted:
-        """Returns the window of each cell (cells, samples), in mV."""
+        """Return the window of each cell (cells, samples), in mV."""
 
     @abstractmethod
     def fires(self, scales: Scales) -> PerCell:
-        """Returns the probability that each cell fires (cells,)."""
+        """Return the probability that each cell fires (cells,)."""
 
 
 class NearestCell(Baseline):
-    """Says of a cell what the nearest known one does, by the distance of the scales."""
+    """The windows and the firing of the nearest training cell, by distance in scales."""
 
-    def __init__(self, known: TrainingCells) -> None:
-        self.known = known
-        self.windowed, self.all = KDTree(known.scales), KDTree(known.all_scales)
+    def __init__(self, training: TrainingCells) -> None:
+        self.training = training
+        self.windowed, self.all = KDTree(training.scales), KDTree(training.all_scales)
 
     def voltage_mV(self, scales: Scales) -> Predicted:
-        """Returns the mean window of the nearest cell that has windows."""
-        return self.known.windows(np.asarray(self.windowed.query(scales)[1]))
+        """Return the mean window of the nearest cell that has windows."""
+        return self.training.windows(np.asarray(self.windowed.query(scales)[1]))
 
     def fires(self, scales: Scales) -> PerCell:
-        """Returns 1 where the nearest cell fires, else 0."""
-        return self.known.fires[self.all.query(scales)[1]].astype(np.float64)
+        """Return 1 if the nearest cell fires, otherwise 0."""
+        return self.training.fires[self.all.query(scales)[1]].astype(np.float64)
 
 
 class LinearInterpolation(Baseline):
-    """Interpolates between the corners of the simplex of known cells that holds a cell (Delaunay triangulation).
+    """Linear interpolation between training cells, in the simplex of their Delaunay triangulation that contains a cell.
 
-    Of one conductance that is the interval between two cells. Outside their hull the nearest cell answers, as it does
-    for all where there are too few cells, or all in one plane. Of more than 20 000 known cells 20 000 are used, evenly
-    chosen from their order.
+    With one conductance, the simplex is an interval. The nearest cell replaces the interpolation outside the convex
+    hull, for more than 5 conductances, and for training cells that are too few or in one plane. Of more than 20 000
+    training cells, 20 000 are used, evenly spaced in their order.
     """
 
-    def __init__(self, known: TrainingCells) -> None:
-        self.known, self.nearest = known, NearestCell(known)
+    def __init__(self, training: TrainingCells) -> None:
+        self.training, self.nearest = training, NearestCell(training)
 
     def voltage_mV(self, scales: Scales) -> Predicted:
-        """Returns the interpolated mean windows."""
-        return self._interpolated(self._windowed, scales, self.known.windows, self.nearest.voltage_mV(scales))
+        """Return the interpolated mean windows."""
+        return self._interpolated(self._windowed, scales, self.training.windows, self.nearest.voltage_mV(scales))
 
     def fires(self, scales: Scales) -> PerCell:
-        """Returns the interpolated fraction that fires."""
-        flags = self.known.fires.astype(np.float64)
-        found = self._interpolated(self._all, scales, lambda rows: flags[rows], self.nearest.fires(scales))
-        return np.clip(found, 0, 1)  # weights add up to 1 but for rounding
+        """Return the interpolated fraction that fires."""
+        flags = self.training.fires.astype(np.float64)
+        fraction = self._interpolated(self._all, scales, lambda cells: flags[cells], self.nearest.fires(scales))
+        return np.clip(fraction, 0, 1)  # the sum of the weights is 1 except for rounding
 
     @cached_property
     def _windowed(self) -> Callable[[Scales], Corners]:
-        return _triangulate(self.known.scales)
+        return _triangulate(self.training.scales)
 
     @cached_property
     def _all(self) -> Callable[[Scales], Corners]:
-        return _triangulate(self.known.all_scales)
+        return _triangulate(self.training.all_scales)
 
     @staticmethod
     def _interpolated(
@@ -133,39 +132,39 @@ class LinearInterpolation(Baseline):
         nearest: np.ndarray,
     ) -> np.ndarray:
         result = nearest.copy()
-        for cell, rows, weights in corners(scales):
-            result[cell] = weights @ values(rows)
+        for cell, corner_cells, weights in corners(scales):
+            result[cell] = weights @ values(corner_cells)
         return result
 
 
-def _triangulate(known: np.ndarray) -> Callable[[Scales], Corners]:
-    """Triangulates cells, or so many as there is room for; of too many inputs, or no volume, none has corners."""
-    rows = _evenly_spaced(len(known), MOST_CELLS)
-    used, inputs = known[rows], known.shape[1]
-    if inputs > MOST_INPUTS or len(used) < inputs + 2 or np.linalg.matrix_rank(used - used[0]) < inputs:
+def _triangulate(training_scales: np.ndarray) -> Callable[[Scales], Corners]:
+    """Triangulate cells; without a triangulation (too many inputs, no volume), no cell has corners."""
+    cells = _evenly_spaced(len(training_scales), MAX_CELLS)
+    used, inputs = training_scales[cells], training_scales.shape[1]
+    if inputs > MAX_INPUTS or len(used) < inputs + 2 or np.linalg.matrix_rank(used - used[0]) < inputs:
         return lambda scales: iter(())
-    if inputs == 1:  # for which Delaunay is not made
+    if inputs == 1:  # SciPy's Delaunay needs two
         along, first = np.unique(used[:, 0], return_index=True)
-        return partial(_in_intervals, along, rows[first])
-    return partial(_in_simplices, Delaunay(used), rows)
+        return partial(_in_intervals, along, cells[first])
+    return partial(_in_simplices, Delaunay(used), cells)
 
 
-def _in_intervals(along: np.ndarray, rows: np.ndarray, scales: Scales) -> Corners:
+def _in_intervals(along: np.ndarray, cells: np.ndarray, scales: Scales) -> Corners:
     for cell, scale in enumerate(scales[:, 0]):
         if along[0] <= scale <= along[-1]:
             above = max(int(np.searchsorted(along, scale)), 1)
-            part = (scale - along[above - 1]) / (along[above] - along[above - 1])
-            yield cell, rows[[above - 1, above]], np.array([1 - part, part])
+            weight = (scale - along[above - 1]) / (along[above] - along[above - 1])
+            yield cell, cells[[above - 1, above]], np.array([1 - weight, weight])
 
 
-def _in_simplices(simplices: Delaunay, rows: np.ndarray, scales: Scales) -> Corners:
-    place = simplices.find_simplex(scales)
-    for cell in np.flatnonzero(place >= 0).tolist():
-        to_barycentric = simplices.transform[place[cell]]
+def _in_simplices(triangulation: Delaunay, cells: np.ndarray, scales: Scales) -> Corners:
+    simplex = triangulation.find_simplex(scales)
+    for cell in np.flatnonzero(simplex >= 0).tolist():
+        to_barycentric = triangulation.transform[simplex[cell]]
         first = to_barycentric[:-1] @ (scales[cell] - to_barycentric[-1])
         weights = np.append(first, 1 - first.sum())
         if np.isfinite(weights).all():  # a simplex may be flat
-            yield cell, rows[simplices.simplices[place[cell]]], weights
+            yield cell, cells[triangulation.simplices[simplex[cell]]], weights
 
 
 class PCARidge(Baseline):
@@ -175,10 +174,10 @@ class PCARidge(Baseline):
     predicts whether a cell fires.
     """
 
-    def __init__(self, known: TrainingCells) -> None:
-        self.known = known
-        self.pca, scores = known.principal_components
-        self.regression = self._fit(known.scales, scores)
+    def __init__(self, training: TrainingCells) -> None:
+        self.training = training
+        self.pca, scores = training.principal_components
+        self.regression = self._fit(training.scales, scores)
 
     def voltage_mV(self, scales: Scales) -> Predicted:
         """Return the windows that the predicted scores make."""
@@ -187,9 +186,9 @@ class PCARidge(Baseline):
 
     def fires(self, scales: Scales) -> PerCell:
         """Return the probability of the logistic regression."""
-        if self.known.logistic is None:
-            return np.full(len(scales), float(self.known.fires.all()))
-        return np.asarray(self.known.logistic.predict_proba(scales)[:, 1])
+        if self.training.logistic is None:
+            return np.full(len(scales), float(self.training.fires.all()))
+        return np.asarray(self.training.logistic.predict_proba(scales)[:, 1])
 
     def _fit(self, scales: Scales, scores: np.ndarray) -> Any:
         return _polynomial(RidgeCV(ALPHAS)).fit(scales, scores)
