@@ -1,16 +1,20 @@
-"""Small cell models written as text, and the generated C with a door to its inner functions."""
+"""Small cell models written as text, access to inner functions of the generated C, and whether CVODES is installed."""
 
 import ctypes
+from functools import cache
 
 import numpy as np
+import pytest
 
+from cardioemu.common.errors import UserError
 from cardioemu.simulation import load_cell
+from cardioemu.simulation.solvers import cvodes
 from cardioemu.simulation.solvers.rodas.compiler import load
 from cardioemu.simulation.solvers.rodas.solve import generate
 
 
 def mmt(initial, rates, more=""):
-    """A model in ms and mV with one component `m`; V is its membrane potential, `more` are further equations."""
+    """A model in ms and mV with one component `m`; V is its membrane potential, `more` contains further equations."""
     starts = "\n".join(f"m.{name} = {value}" for name, value in initial.items())
     derivatives = "\n".join(f"dot({name}) = {rate}" for name, rate in rates.items() if name != "V")
     return (
@@ -27,15 +31,29 @@ def small_cell(folder, initial, rates, more="", scaled=None):
 
 
 def kernel_with(cell, code):
-    """The generated C of a cell model with more C after it, compiled."""
+    """The generated C of a cell model with `code` appended, compiled."""
     return load(generate(cell) + code)
 
 
 def call(function, *arguments):
-    """Calls C with arrays as pointers and integers as int64."""
+    """Call a C function with arrays as pointers and integers as int64."""
 
     def converted(a):
         return a.ctypes.data_as(ctypes.c_void_p) if isinstance(a, np.ndarray) else ctypes.c_int64(a)
 
     function.restype = None
     function(*(ctypes.c_double(a) if isinstance(a, float) else converted(a) for a in arguments))
+
+
+@cache
+def cvodes_error():
+    try:
+        cvodes._simulation(load_cell("akwaboah2021"))
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def skip_without_cvodes():
+    if cvodes_error():
+        pytest.skip(cvodes_error())

@@ -1,4 +1,4 @@
-"""Right-hand sides that use time: what jumps becomes an input, what changes smoothly stays."""
+"""Right-hand sides that use time: expressions that jump become inputs, smooth expressions stay."""
 
 import myokit
 import numpy as np
@@ -17,7 +17,7 @@ def model(rates, more=""):
     return mmt(initial, rates, "use engine.time as t\nperiod = 7\namp = 3\n" + more)
 
 
-# expression of time -> how many inputs it becomes, and whether time stays in the equations
+# expression -> number of inputs that replace it, and whether time remains in the equations
 EXPRESSIONS = {
     "if(t >= 4.5 and t - floor((t - 4.5) / period) * period <= 2, amp, 0)": (1, False),
     "piecewise(t < 3, 1, t < 7.5, 2 * amp, 3)": (1, False),
@@ -50,26 +50,29 @@ STATE = np.array([-58.0, 0.4])
 
 
 def in_seconds(text):
-    """The model with time in s; its numbers are as they were, so all happens a thousand times slower."""
+    """The model with time in s and the same numbers, a thousand times slower."""
     return text.replace("[ms]", "[s]")
 
 
 @pytest.mark.parametrize("file_time", ["ms", "s"])
-@pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_derivatives_are_those_of_the_file_at_every_time(tmp_path, expression, file_time):
-    more = next((text for name, text in MORE.items() if name in expression), "")
-    text = model({"V": expression, "n": "(1 - n) / 10"}, more)
-    path = tmp_path / "timed.mmt"
-    path.write_text(in_seconds(text) if file_time == "s" else text)
-    cell, original = load_cell(path), myokit.load_model(path)
-    assert len(cell.equations.inputs) == EXPRESSIONS[expression][0]
-    assert (cell.equations.time is not None) == EXPRESSIONS[expression][1]
-    per_ms = 1.0 if file_time == "ms" else 1000.0
-    assert cell.ms_per_file_time == per_ms
-    for t in np.random.default_rng(0).uniform(0, 30, 100):
-        expected = original.evaluate_derivatives(STATE, {"time": t})
-        ours = cell.derivatives(STATE, [], t * per_ms) * per_ms
-        np.testing.assert_allclose(ours, expected, rtol=1e-11, atol=1e-11)
+@pytest.mark.parametrize("keeps_time", [False, True])
+def test_derivatives_equal_those_of_the_file_at_every_time(tmp_path, keeps_time, file_time):
+    for expression, (inputs, time) in EXPRESSIONS.items():
+        if time != keeps_time:
+            continue
+        more = next((text for name, text in MORE.items() if name in expression), "")
+        text = model({"V": expression, "n": "(1 - n) / 10"}, more)
+        path = tmp_path / "timed.mmt"
+        path.write_text(in_seconds(text) if file_time == "s" else text)
+        cell, original = load_cell(path), myokit.load_model(path)
+        assert len(cell.equations.inputs) == inputs, expression
+        assert (cell.equations.time is not None) == keeps_time, expression
+        per_ms = 1.0 if file_time == "ms" else 1000.0
+        assert cell.ms_per_file_time == per_ms
+        for t in np.random.default_rng(0).uniform(0, 30, 100):
+            expected = original.evaluate_derivatives(STATE, {"time": t})
+            ours = cell.derivatives(STATE, [], t * per_ms) * per_ms
+            np.testing.assert_allclose(ours, expected, rtol=1e-11, atol=1e-11, err_msg=f"{expression} at {t}")
 
 
 def test_levels_before_and_after_each_edge(tmp_path):
@@ -101,7 +104,7 @@ def test_a_scaled_amplitude_is_scaled(tmp_path):
     assert levels == [1.5, 0, 1.5]
 
 
-def test_clocks_that_no_derivative_needs_are_left_out(tmp_path):
+def test_functions_of_time_that_no_derivative_needs_are_removed(tmp_path):
     (tmp_path / "s.mmt").write_text(model({"V": "on"}, ON + "shown = V * phase\nkept = V * on\n"))
     equations = load_cell(tmp_path / "s.mmt").equations
     names = {lhs.var().qname() for lhs, _ in equations.assignments}

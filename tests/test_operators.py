@@ -37,7 +37,7 @@ def states():
 
 @pytest.fixture(scope="module")
 def cell(tmp_path_factory):
-    """dV/dt is the sum of all expressions, each switched on by its own scale."""
+    """A cell whose dV/dt is the sum of all expressions, each multiplied by its own scale."""
     switches = "".join(f"s{i} = 1\nterm{i} = {e}\n" for i, e in enumerate(EXPRESSIONS))
     total = " + ".join(f"s{i} * term{i}" for i in range(len(EXPRESSIONS)))
     rates = {"V": total, "x": "-x / 10", "y": "(V / 100 - y) / 20"}
@@ -46,35 +46,32 @@ def cell(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def jacobian(cell):
-    return analytic_jacobian(cell)
-
-
-@pytest.fixture(scope="module")
 def expected(cell, states):
-    """Myokit's value of every expression at every state."""
+    """The value of every expression at every state, by Myokit."""
     names = [myokit.Name(s) for s in cell.model.states()]
     terms = [cell.model.get(f"m.term{i}").rhs() for i in range(len(EXPRESSIONS))]
     return np.array([[term.eval(dict(zip(names, state, strict=True))) for state in states] for term in terms])
 
 
-@pytest.mark.parametrize("i", range(len(EXPRESSIONS)), ids=EXPRESSIONS)
-def test_numpy(cell, states, expected, i):
-    scales = np.eye(len(EXPRESSIONS))[i]
-    np.testing.assert_allclose(cell.derivatives(states, scales)[:, 0], expected[i], rtol=1e-13, atol=1e-13)
+def test_numpy(cell, states, expected):
+    for expression, scales, values in zip(EXPRESSIONS, np.eye(len(EXPRESSIONS)), expected, strict=True):
+        rates = cell.derivatives(states, scales)[:, 0]
+        np.testing.assert_allclose(rates, values, rtol=1e-13, atol=1e-13, err_msg=expression)
 
 
 def test_c(cell, states, expected):
-    """Every cell has one expression switched on; its dV/dt at time 0 is that expression, as float32."""
-    n = len(EXPRESSIONS)
+    """The only term in dV/dt of each cell is one expression; dV/dt at time 0 is its value, as float32."""
     for j, state in enumerate(states[:10]):
-        traces = simulate(cell, np.eye(n), 1e-6, initial_state=state)
-        np.testing.assert_allclose([t.step_dvdt_mV_per_ms[0] for t in traces], expected[:, j], rtol=2e-7, atol=1e-12)
+        traces = simulate(cell, np.eye(len(EXPRESSIONS)), 1e-6, initial_state=state)
+        for expression, trace, values in zip(EXPRESSIONS, traces, expected, strict=True):
+            rate = trace.step_dvdt_mV_per_ms[0]
+            np.testing.assert_allclose(rate, values[j], rtol=2e-7, atol=1e-12, err_msg=expression)
 
 
-@pytest.mark.parametrize("i", range(len(EXPRESSIONS)), ids=EXPRESSIONS)
-def test_jacobian(cell, jacobian, states, i):
-    scales = np.eye(len(EXPRESSIONS))[i]
-    for state in states[:5]:
-        exact = differences(cell, state, scales, [1e-5, 1e-6, 1e-6])
-        np.testing.assert_allclose(jacobian(state, scales), exact, rtol=1e-5, atol=1e-7 * abs(exact).max())
+def test_jacobian(cell, states):
+    jacobian = analytic_jacobian(cell)
+    for expression, scales in zip(EXPRESSIONS, np.eye(len(EXPRESSIONS)), strict=True):
+        for state in states[:5]:
+            exact = differences(cell, state, scales, [1e-5, 1e-6, 1e-6])
+            atol = 1e-7 * abs(exact).max()
+            np.testing.assert_allclose(jacobian(state, scales), exact, rtol=1e-5, atol=atol, err_msg=expression)

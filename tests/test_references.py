@@ -1,18 +1,16 @@
 """The reference solvers: SciPy's BDF, and CVODES where it can be built."""
 
-from functools import cache
 from threading import Thread
 
 import myokit
 import numpy as np
 import pytest
 from jacobians import differences
-from small_cells import small_cell
+from small_cells import skip_without_cvodes, small_cell
 
 from cardioemu.common.errors import UserError
 from cardioemu.simulation import load_cell, simulate
 from cardioemu.simulation.pacing import Pacing
-from cardioemu.simulation.solvers import cvodes
 from cardioemu.simulation.solvers.numpy_functions import jacobian_function
 
 PACE = "pace = 0 bind pace"
@@ -20,19 +18,10 @@ PACE = "pace = 0 bind pace"
 EXCITABLE = ({"V": -1.2, "w": -0.6}, {"V": "V - V^3 / 3 - w + 0.8 * pace", "w": "0.08 * (V + 0.7 - g * w)"})
 
 
-@cache
-def cvodes_is_missing():
-    try:
-        cvodes._simulation(load_cell("akwaboah2021"))
-    except UserError as error:
-        return str(error)
-    return None
-
-
 @pytest.fixture(params=["cvodes", "scipy"])
 def solver(request):
-    if request.param == "cvodes" and cvodes_is_missing():
-        pytest.skip(cvodes_is_missing())
+    if request.param == "cvodes":
+        skip_without_cvodes()
     return request.param
 
 
@@ -74,7 +63,7 @@ def test_explicit_time_in_closed_form(tmp_path, solver, name):
 
 
 def test_recorded_in_closed_form(tmp_path, solver):
-    """What depends on other variables, on time and on the stimulus, with its slope along the trajectory."""
+    """Recordings that depend on other variables, on time and on the stimulus, with slopes along the trajectory."""
     more = f"{PACE}\nu = V^2\nz = u * sin(engine.time) + 3 * pace\nc = 7"
     rates = {"V": "-V * g", "x": "-x", "integral": "z"}
     cell = small_cell(tmp_path, {"V": 1, "x": 2, "integral": 0}, rates, f"g = 1\n{more}", {"g": "m.g"})
@@ -108,9 +97,8 @@ def excitable(folder):
     return small_cell(folder, *EXCITABLE, f"g = 0.8\n{PACE}", {"g": "m.g"})
 
 
-def test_cvodes_as_myokit_alone_runs_it(tmp_path):
-    if cvodes_is_missing():
-        pytest.skip(cvodes_is_missing())
+def test_cvodes_equals_a_simulation_by_myokit_alone(tmp_path):
+    skip_without_cvodes()
     cell, t = excitable(tmp_path), np.linspace(0, 400, 801)[:-1]
     protocol = myokit.pacing.blocktrain(period=90, duration=2, offset=5)
     simulation = myokit.Simulation(cell.model, protocol)
@@ -141,52 +129,6 @@ def test_jacobian_of_the_akwaboah_model():
     np.testing.assert_allclose(J, differences(cell, state, scale, steps), rtol=1e-4, atol=1e-7)
 
 
-FAILURES = {  # rate of V, V at 0, duration, about when it fails, the status
-    "blow-up in finite time": ("g * V^2", 1.0, 2.0, 1.0, "step too small"),
-    "NaN from the start": ("if(g > 0, log(-V), 0)", 1.0, 20.0, 0.0, "not finite"),
-    "division by zero from the start": ("if(g > 0, 1 / (V - 1), 0)", 1.0, 20.0, 0.0, "not finite"),
-    "division by zero later": ("if(V >= 2 and g > 0, V / (g - g), 1)", 1.0, 2.0, 1.0, "not finite"),
-    "beyond float32": ("g * V", 1.0, 100.0, np.log(3.4e38), "not finite"),
-    "beyond float64": ("g * V", 1.0, 800.0, np.log(3.4e38), "not finite"),
-    "a huge state": ("g * V", 1e300, 20.0, 0.0, "not finite"),
-}
-
-
-@pytest.fixture(scope="module")
-def failing(tmp_path_factory):
-    """A cell of which `which` chooses the rate: one model for all, since CVODES takes seconds to build."""
-    rate = "0"
-    for number, (other, *_) in enumerate(FAILURES.values()):
-        rate = f"if(which == {number}, {other}, {rate})"
-    scaled = {"which": "m.which", "g": "m.g"}
-    folder = tmp_path_factory.mktemp("failing")
-    return small_cell(folder, {"V": 1, "x": 1}, {"V": rate, "x": "-x"}, "which = 1\ng = 1", scaled)
-
-
-@pytest.mark.parametrize("name", FAILURES)
-def test_failing_cell_has_a_reason_and_no_company(failing, solver, name):
-    _, start, duration, fails_at, status = FAILURES[name]
-    which = [*FAILURES].index(name)
-    scales = [[which, 0], [which, 1], [which, 0]]
-    traces = simulate(failing, scales, duration, solver, initial_state=[[1, 1], [start, 1], [1, 1]])
-    failed = traces.pop(1)
-    assert failed.status.startswith(status)
-    assert failed.status.endswith(f"(stopped at {failed.end_ms:.6g} ms, state V)")
-    assert failed.end_ms == pytest.approx(fails_at, abs=0.02, rel=0.01)
-    (alone,) = simulate(failing, scales[0], duration, solver)
-    for trace in traces:
-        assert trace.status == "ok"
-        assert np.array_equal(trace.step_time_ms, alone.step_time_ms)
-        assert np.array_equal(trace.step_voltage_mV, alone.step_voltage_mV)
-
-
-def test_a_cell_that_needs_too_many_steps(tmp_path, solver):
-    cell = small_cell(tmp_path, {"V": 1, "x": 0}, {"V": "-w * x", "x": "w * V"}, "w = 1e6", {"w": "m.w"})
-    fast, slow = simulate(cell, [[1], [0]], 1.0, solver)
-    assert fast.status.startswith("too many steps")
-    assert slow.status == "ok"
-
-
 def test_tolerances_of_single_states_count(tmp_path, solver):
     cell = small_cell(tmp_path, {"V": 1, "x": 0}, {"V": "-V", "x": "cos(V) - x"})
     steps = [len(simulate(cell, [], 20.0, solver, atol={"x": atol})[0].step_time_ms) for atol in (1e-3, 1e-6, 1e-9)]
@@ -194,20 +136,18 @@ def test_tolerances_of_single_states_count(tmp_path, solver):
 
 
 def test_cvodes_from_several_threads(tmp_path):
-    if cvodes_is_missing():
-        pytest.skip(cvodes_is_missing())
-    cell = excitable(tmp_path)
-    found = {}
+    skip_without_cvodes()
+    cell, results = excitable(tmp_path), {}
 
     def work(scale):
-        found[scale] = simulate(cell, [[scale]] * 5, 200.0, "cvodes", protocol=Pacing(90, 2))
+        results[scale] = simulate(cell, [[scale]] * 5, 200.0, "cvodes", protocol=Pacing(90, 2))
 
     threads = [Thread(target=work, args=(scale,)) for scale in (0.7, 0.8, 0.9)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for scale, traces in found.items():
+    for scale, traces in results.items():
         (alone,) = simulate(cell, [scale], 200.0, "cvodes", protocol=Pacing(90, 2))
         assert all(np.array_equal(trace.step_voltage_mV, alone.step_voltage_mV) for trace in traces)
 
@@ -215,7 +155,7 @@ def test_cvodes_from_several_threads(tmp_path):
 @pytest.mark.parametrize(
     "error", [myokit.CompilationError("line 1\nline 2\ncvodes.h: no such file"), ImportError("no lib")]
 )
-def test_without_sundials_one_sentence(tmp_path, monkeypatch, error):
+def test_message_without_sundials(tmp_path, monkeypatch, error):
     def broken(*args, **kwargs):
         raise error
 
