@@ -29,7 +29,7 @@ EPOCHS = 100
 
 @pytest.fixture(scope="module")
 def steady(tmp_path_factory):
-    """The folder of a run that nothing disturbs."""
+    """The folder of an undisturbed run."""
     cwd = tmp_path_factory.mktemp("steady")
     run_inside(*STEADY, f"trainer.max_epochs={EPOCHS}", cwd=cwd)
     (folder,) = cwd.glob("runs/*/*")
@@ -45,8 +45,8 @@ def test_run_folder(steady):
     files = {path.name for path in steady.iterdir()}
     assert {"config.yaml", "metrics.json", "best.ckpt", "last.ckpt", "test_cells.csv", "figures"} <= files
     metrics = metrics_of(steady)
-    said = {"train/loss", "train/firing_loss", "val/rmse_mV", "test/rmse_mV_mean", "test/cl_mape_percent"}
-    assert said | {"calibration/temperature", "calibration/val_cross_entropy"} <= metrics.keys()
+    expected = {"train/loss", "train/firing_loss", "val/rmse_mV", "test/rmse_mV_mean", "test/cl_mape_percent"}
+    assert expected | {"calibration/temperature", "calibration/val_cross_entropy"} <= metrics.keys()
     assert np.isfinite([*metrics.values()]).all()
     last = torch.load(steady / "last.ckpt", weights_only=True)
     assert (last["epoch"], last["global_step"]) == (EPOCHS - 1, EPOCHS)  # an epoch is one batch
@@ -62,25 +62,25 @@ def test_every_other_epoch_is_validated_and_recorded(steady):
 
 def test_prediction(steady):
     emulator = load_emulator(steady / "best.ckpt")
-    found = emulator.predict(design("sobol", n=48))
-    np.testing.assert_array_equal(found.time_ms, np.arange(-50.0, 450.0))
-    np.testing.assert_array_equal(found.fires, found.fires_probability >= 0.5)
-    assert 0 < found.fires.sum() < 48
-    np.testing.assert_array_equal(np.isnan(found.voltage_mV), np.repeat(~found.fires[:, None], 500, axis=1))
-    np.testing.assert_array_equal(np.isnan(found.cycle_length_ms), ~found.fires)
-    # The cycle length is the distance of the AP starts in the window, of which there are two where it is short.
-    np.testing.assert_allclose(found.voltage_mV[found.fires, 50], -40, rtol=0, atol=0.1)
-    short = np.flatnonzero(found.cycle_length_ms < 430)
+    prediction = emulator.predict(design("sobol", n=48))
+    np.testing.assert_array_equal(prediction.time_ms, np.arange(-50.0, 450.0))
+    np.testing.assert_array_equal(prediction.fires, prediction.fires_probability >= 0.5)
+    assert 0 < prediction.fires.sum() < 48
+    np.testing.assert_array_equal(np.isnan(prediction.voltage_mV), np.repeat(~prediction.fires[:, None], 500, 1))
+    np.testing.assert_array_equal(np.isnan(prediction.cycle_length_ms), ~prediction.fires)
+    # The cycle length is the distance of the AP starts in the window; there are two if it is short.
+    np.testing.assert_allclose(prediction.voltage_mV[prediction.fires, 50], -40, rtol=0, atol=0.1)
+    short = np.flatnonzero(prediction.cycle_length_ms < 430)
     assert len(short) > 3
     for cell in short:
-        starts_ms = Trace.from_samples(found.time_ms, found.voltage_mV[cell]).starts_ms
-        assert np.diff(starts_ms)[-1] == pytest.approx(found.cycle_length_ms[cell], abs=1.0)
+        starts_ms = Trace.from_samples(prediction.time_ms, prediction.voltage_mV[cell]).starts_ms
+        assert np.diff(starts_ms)[-1] == pytest.approx(prediction.cycle_length_ms[cell], abs=1.0)
 
 
 def test_it_is_measured_after_its_own_transient(steady, tmp_path):
     where = (f"checkpoint={steady / 'best.ckpt'}", f"data_dir={steady.parents[2] / 'data'}", "published_lstm=false")
-    told = run_inside(*where, "design=sobol", "design.n=24", "design.seed=1", cwd=tmp_path, script="evaluate.py")
-    assert "24 unseen cells of akwaboah2021 (variant program), 2.5 s each after 1 s: " in told.stdout, told.stderr
+    result = run_inside(*where, "design=sobol", "design.n=24", "design.seed=1", cwd=tmp_path, script="evaluate.py")
+    assert "24 unseen cells of akwaboah2021 (variant program), 2.5 s each after 1 s: " in result.stdout, result.stderr
     stores = [TraceStore(path) for path in (steady.parents[2] / "data" / "traces").iterdir()]
     assert sorted((store.metadata["cells"], store.metadata["transient_ms"]) for store in stores) == [
         (24, 1000),
@@ -100,11 +100,11 @@ def test_a_killed_run_resumes_as_if_nothing_had_been(steady, begin, tmp_path):
     assert metrics_of(folder) == metrics_of(steady)
     (run,) = runs(tmp_path)
     history = client(tmp_path).get_metric_history(run.info.run_id, "val/rmse_mV")
-    assert len(history) <= EPOCHS / 2 + 1  # the epoch that was not yet saved stands twice
+    assert len(history) <= EPOCHS / 2 + 1  # the epoch that was not yet saved is recorded twice
 
 
-def sentence(result):
-    """The one sentence a run ends with."""
+def error_message(result):
+    """The last line of a run that ended with a user error."""
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
     return result.stderr.splitlines()[-1]
@@ -112,16 +112,18 @@ def sentence(result):
 
 def test_the_last_epoch_must_be_validated(steady, tmp_path):
     result = run_inside(*job(steady, "trainer.max_epochs=5"), cwd=tmp_path, check=False)
-    assert sentence(result).startswith("trainer.max_epochs: got 5, allowed are multiples of trainer.validate_every")
+    assert error_message(result).startswith(
+        "trainer.max_epochs: got 5, allowed are multiples of trainer.validate_every"
+    )
     assert not list(tmp_path.glob("runs/*/*/*.ckpt"))
 
 
-def test_a_run_that_diverges_is_a_sentence(steady, tmp_path):
+def test_a_run_that_diverges_is_a_user_error(steady, tmp_path):
     result = run_inside(*job(steady, "trainer.max_epochs=4", "optimizer.lr=1e30"), cwd=tmp_path, check=False)
-    assert sentence(result).startswith("optimizer.lr: training diverged in epoch 1")
+    assert error_message(result).startswith("optimizer.lr: training diverged in epoch 1")
     assert [run.info.status for run in runs(tmp_path)] == ["FAILED"]
 
 
-def test_what_it_would_simulate(tmp_path):
-    told = run_inside("experiment=steady", "dry_run=true", cwd=tmp_path)
-    assert "simulate 4096 cells of 5 s after 45 s, 4096 of them distinct" in told.stdout
+def test_dry_run(tmp_path):
+    result = run_inside("experiment=steady", "dry_run=true", cwd=tmp_path)
+    assert "simulate 4096 cells of 5 s after 45 s, 4096 of them distinct" in result.stdout

@@ -1,4 +1,4 @@
-"""Traces without their beginning: cells that are simulated for a while before their trace begins."""
+"""Transients: cells that are simulated for some time before their trace begins."""
 
 import numpy as np
 import pytest
@@ -13,19 +13,19 @@ from cardioemu.simulation import CampaignSpec, CellSettings, Pacing, campaign, d
 
 
 @given(dyadic_steps(), st.floats(0, 1), st.floats(0, 1))
-def test_since_is_the_same_curve(steps, begin, where):
+def test_trimming_keeps_the_curve(steps, begin, where):
     trace = trace_of(*steps)
     from_ms = begin * trace.duration_ms
     rest = trace.trim_before(from_ms)
     assert rest.duration_ms == trace.duration_ms - from_ms
     time_ms = where * rest.duration_ms
-    # The first cubic is part of the one before, made anew from values in float32.
+    # Trimming makes the first cubic anew, from values in float32.
     assert rest.voltage_mV(time_ms) == pytest.approx(
         trace.voltage_mV(min(from_ms + time_ms, trace.duration_ms)), abs=1e-3
     )
 
 
-def test_since_a_step_keeps_the_steps():
+def test_trimming_at_a_step_keeps_the_steps():
     trace = trace_of([0, 1, 3, 7], [0, 1, 5, 2], [1, 2, 3, 4])
     rest = trace.trim_before(1)
     assert rest.step_time_ms.tolist() == [0, 2, 6]
@@ -33,12 +33,12 @@ def test_since_a_step_keeps_the_steps():
     assert rest.step_slope.tolist() == [2, 3, 4]
 
 
-def test_since_a_jump_begins_on_its_right():
+def test_trimming_at_a_jump_begins_on_its_right():
     stimulus = recording_of([0, 10, 10, 12, 12, 20], [0, 0, -52, -50, 0, 0], [0, 0, 1, 1, 0, 0])
     assert stimulus.trim_before(10).step_value.tolist() == [-52, -50, 0, 0]
 
 
-def test_starts_are_counted_from_there():
+def test_starts_are_counted_from_the_new_beginning():
     trace = smooth_steps((0, -80), (100, -80), (102, 20), (300, -80), (500, -80), (502, 20), (700, -80), (900, -80))
     assert len(trace.starts_ms) == 2
     rest = trace.trim_before(400)
@@ -47,7 +47,7 @@ def test_starts_are_counted_from_there():
     assert rest.trim_before(300).label == "stops"
 
 
-def test_a_cell_that_failed_before_keeps_its_last_step():
+def test_a_cell_that_failed_earlier_keeps_its_last_step():
     rest = trace_of([0, 1, 2], [0, 1, 5], [1, 1, 1], duration=10, status="not finite").trim_before(6)
     assert (rest.step_time_ms.tolist(), rest.step_value.tolist()) == ([0], [5])
     assert (rest.duration_ms, rest.status, rest.label) == (4, "not finite", None)
@@ -74,7 +74,7 @@ def test_simulate_leaves_the_transient_out():
         np.testing.assert_array_equal(trace.final_state, all_of_it.final_state)
 
 
-def test_pacing_is_counted_from_the_true_beginning(tmp_path):
+def test_pacing_begins_with_the_transient(tmp_path):
     # Stimuli of 2 ms at 3, 13, 23, ... ms raise V by 1 mV per ms.
     more = "pace = 0 bind pace"
     cell = small_cell(tmp_path, {"V": -80}, {"V": "pace"}, more)
@@ -88,7 +88,7 @@ def test_wrong_transient(transient_ms):
         simulate(load_cell("akwaboah2021"), np.ones(5), 10, transient_ms=transient_ms)
 
 
-def test_campaign_keeps_what_comes_after(cell, tmp_path, small_shards):
+def test_a_campaign_stores_the_trace_after_the_transient(cell, tmp_path, small_shards):
     store = campaign(CampaignSpec(cell, SCALES, DURATION - 600, SOLVER, tmp_path, transient_ms=600))
     whole = campaign(CampaignSpec(cell, SCALES, DURATION, SOLVER, tmp_path))
     assert store.key != whole.key
@@ -104,13 +104,13 @@ def test_campaign_keeps_what_comes_after(cell, tmp_path, small_shards):
     assert store.trace(FAILING).status.startswith(whole.trace(FAILING).status.partition(" at")[0])
 
 
-def test_simulator_knows_the_setting():
+def test_the_setting_is_validated():
     with pytest.raises(ValueError, match="transient_ms"):
         CellSettings("akwaboah2021", 10.0, transient_ms=-1.0)
 
 
 @pytest.mark.parametrize(("transient_ms", "duration_ms"), [(3192.3, 5000.0), (1100.0, 1000.7)])
-def test_a_trace_lasts_as_long_as_was_asked_for(tmp_path, transient_ms, duration_ms):
+def test_a_trace_has_the_requested_duration(tmp_path, transient_ms, duration_ms):
     assert (transient_ms + duration_ms) - transient_ms < duration_ms  # by rounding
     cell = small_cell(tmp_path, {"V": 1}, {"V": "-0.001 * V"})
     (trace,) = simulate(cell, [[]], duration_ms, transient_ms=transient_ms, record=["V"])
