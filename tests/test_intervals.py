@@ -65,9 +65,7 @@ def test_without_members(data):
 
 
 def test_before_they_are_calibrated(data):
-    with pytest.raises(
-        UserError, match=r"^checkpoint: its prediction intervals are not calibrated; give the best"
-    ):
+    with pytest.raises(UserError, match=r"^checkpoint: its prediction intervals are not calibrated; give the best"):
         ensemble(data).intervals(data.windows.scales[:1])
 
 

@@ -113,9 +113,7 @@ class WindowRule:
                 "change one of them, or set it to null, so that it follows from the other two"
             )
         if samples < 2:
-            raise UserError(
-                f"windowing.interval_ms: got {interval_ms:g}, but a window needs two samples; lower it"
-            )
+            raise UserError(f"windowing.interval_ms: got {interval_ms:g}, but a window needs two samples; lower it")
         for name, value in (("length_ms", length_ms), ("samples", samples), ("interval_ms", interval_ms)):
             object.__setattr__(self, name, value)
 
