@@ -19,6 +19,7 @@ from cardioemu.evaluation import biomarkers
 from cardioemu.simulation import Cell, design, load_cell, simulate
 from cardioemu.traces import Trace
 
+CELLS = 311  # all distinct ones of the rays
 RTOL = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 
@@ -58,7 +59,7 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def main() -> None:
     """Prints a table per model: median / 95th percentile / largest over the cells."""
-    subjects = [(load_cell("akwaboah2021"), np.unique(design("rays"), axis=0))]
+    subjects = [(load_cell("akwaboah2021"), np.unique(design("rays"), axis=0)[:CELLS])]
     for path in sys.argv[1:]:
         scaled = labelled(path)
         scales = design("sobol", n=256, scaled=list(scaled), low=0.5, high=1.5)

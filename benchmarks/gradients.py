@@ -23,6 +23,7 @@ from cardioemu.simulation import design, simulate
 from cardioemu.windowing import ExtractedWindows, extract_windows
 
 STEP, AROUND, RTOL = 2e-4, 0.1, 1e-9
+CERTAIN = 0.99  # probability of firing from which on a cell counts as firing
 STEEP_mV_ms, NEAR_MS = 5.0, 3.0  # an upstroke, and what counts as near it
 
 
@@ -32,7 +33,7 @@ def main(checkpoint: str, count: int) -> None:
     scaled, said = emulator.specification.scaled, emulator.specification.simulator_arguments
     scales = design("sobol", n=20 * count, seed=3, scaled=scaled, low=AROUND, high=2 - AROUND)
     axes = np.concatenate([np.eye(len(scaled)), -np.eye(len(scaled))])
-    inside = [emulator.fires_probability(scales + AROUND * axis) > 0.99 for axis in axes]
+    inside = [emulator.fires_probability(scales + AROUND * axis) > CERTAIN for axis in axes]
     scales = scales[np.all(inside, axis=0)][:count]
 
     moved = (scales[:, None] + STEP * axes).reshape(-1, len(scaled))

@@ -49,7 +49,7 @@ class Subject:
     def scales(self) -> np.ndarray:
         """The design (341, scaled)."""
         if self.scaled is None:
-            return design("rays")
+            return design("rays")[:CELLS]
         return design("sobol", n=CELLS, scaled=list(self.scaled), low=0.5, high=1.5)
 
 

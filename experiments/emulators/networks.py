@@ -42,6 +42,7 @@ from cardioemu.windowing import CycleRule, build_window_set  # noqa: E402
 
 CELLS, MIDDLE, MINUTES = (256, 1024, 4096, 16384), 4096, 2.0
 VALIDATIONS, TRIED_STEPS = 10, 60
+SPLIT = ["data.validation=0.1", "data.test=0.02"]
 LSTM = ["optimizer=rmsprop", "schedule=constant", "data.batch_size=32"]  # as the seed was trained
 NETWORKS = {
     "registered": ["model=registered", "optimizer.lr=0.005"],
@@ -94,7 +95,7 @@ class Stopwatch(pl.Callback):
 
 def config_of(folder: Path, network: str, *design_of_cells: str) -> DictConfig:
     """Composes the training of a network on a Sobol design."""
-    given = [*design_of_cells, "data.validation=0.1", "data.test=0.02", f"data_dir={folder / 'data'}"]
+    given = [*design_of_cells, *SPLIT, f"data_dir={folder / 'data'}"]
     config, _ = compose_config("train", ["experiment=steady", *NETWORKS[network], *given])
     return config
 
