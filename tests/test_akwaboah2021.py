@@ -1,4 +1,4 @@
-"""The model file akwaboah2021.mmt, read with Myokit alone, against the reference derivatives and against mpmath."""
+"""The model file akwaboah2021.mmt, read by Myokit alone, against the reference derivatives and mpmath."""
 
 import json
 from importlib.resources import files
@@ -16,7 +16,7 @@ VARIANTS = ["notebook", "program", "corrected"]
 STATES = list(RECORDS[0]["state"])
 CURRENTS = list(RECORDS[0]["currents_A_per_F"])
 
-# Where a published expression is 0/0 or has its pole, in mV.
+# Voltages in mV at which a published expression is 0/0 or has a pole.
 SINGULAR_VOLTAGES = [-47.13, -35, -4.8e-8, 0, 0.09457633, 5, 19.9]
 
 
@@ -47,7 +47,7 @@ def by_name(model: myokit.Model) -> dict[str, myokit.Variable]:
     return {v.name(): v for v in model.variables()}
 
 
-# The file as such
+# The file
 
 
 def test_is_valid_and_consistent_in_units(model):
@@ -61,7 +61,7 @@ def test_states_are_named_and_ordered_as_in_the_reference(model):
     assert [s.name() for s in model.states()] == STATES
 
 
-def test_names_the_loader_relies_on(model):
+def test_names_required_by_the_loader(model):
     assert model.label("membrane_potential") is model.get("membrane.V")
     assert model.time().unit() == myokit.units.ms
     assert [v.name() for v in model.get("scales").variables()] == SCALES
@@ -99,7 +99,7 @@ def test_derivatives_and_currents_agree_with_the_reference(model, record):
 @pytest.mark.parametrize("state_name", ["program_initial", "notebook_initial", "plateau"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_only_the_corrected_variant_conserves_charge(model, variant, state_name):
-    """The charge on the membrane equals that of the ions inside, but for a constant."""
+    """The charge of the membrane equals the charge of the ions inside, except for a constant."""
     model.set_value("variant.choice", VARIANTS.index(variant))
     var = by_name(model)
     rate = dict(zip(STATES, evaluate(model.states(), reference_state(state_name)), strict=True))
@@ -171,7 +171,7 @@ SINGULAR_EXPRESSIONS = {
     "iks.alpha_ks": (19.9, 17, lambda V: 4e-5 * phi(-(V - mpmath.mpf(19.9)), 17)),
     "iks.beta_ks": (19.9, 9, lambda V: 3.5e-5 * phi(V - mpmath.mpf(19.9), 9)),
 }
-# Distances from the singular voltage in units of k: at it, near it, across the edge of the series' band (0.02), far.
+# Distances from the singular voltage in units of k: zero, small, across the edge of the series (0.02), large.
 DISTANCES = [0, 1e-15, 1e-12, 1e-9, 1e-6, 1e-4, 1e-3, 0.01, 0.0199999, 0.02, 0.0200001, 0.021, 0.05, 0.3, 1, 4, 8]
 
 

@@ -1,4 +1,4 @@
-"""Loading models of others: units, the membrane potential, protocols, and constants and states set by name."""
+"""Loading of other models: units, the membrane potential, protocols, and constants and states set by name."""
 
 import os
 import warnings
@@ -48,7 +48,7 @@ def load(folder, time="in [ms]", volt="in [mV]", change=("", ""), **settings):
     ("time", "ms"),
     [("in [ms]", 1), ("", 1), ("in [1]", 1), ("in [s]", 1000), ("in [minute]", 60000), ("in [us]", 1e-3)],
 )
-def test_rates_are_myokits_per_ms_and_in_mV(tmp_path, time, ms, volt, mV):
+def test_rates_equal_those_of_myokit_in_ms_and_mV(tmp_path, time, ms, volt, mV):
     cell = load(tmp_path, time, volt, scaled={"a": "m.g"})
     original = myokit.load_model(tmp_path / "any.mmt")
     assert cell.ms_per_file_time == pytest.approx(ms, rel=1e-14)
@@ -60,7 +60,7 @@ def test_rates_are_myokits_per_ms_and_in_mV(tmp_path, time, ms, volt, mV):
         np.testing.assert_allclose(ours, expected, rtol=1e-13)
 
 
-def test_the_protocol_of_the_file_comes_in_its_unit(tmp_path):
+def test_the_protocol_keeps_the_unit_of_the_file(tmp_path):
     cell = load(tmp_path, "in [s]")
     (event,) = cell.protocol.events()
     assert (event.start(), event.duration(), event.period()) == (0.5, 0.1, 2)
@@ -82,20 +82,20 @@ def test_the_protocol_of_the_file_comes_in_its_unit(tmp_path):
         (("dot(n) = -n * m.n", "dot(n) = -n * m.n in [mV]"), {}, "V"),
     ],
 )
-def test_potential_that_is_told(tmp_path, change, settings, expected):
+def test_unambiguous_potential(tmp_path, change, settings, expected):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         cell = load(tmp_path, change=change, **settings)
     assert cell.states[cell.potential] == expected
 
 
-def test_potential_that_is_guessed_is_told_of(tmp_path):
+def test_a_guessed_potential_causes_a_warning(tmp_path):
     with pytest.warns(UserWarning, match=r"no state is labelled membrane_potential; using m.V; set simulator.pot"):
         cell = load(tmp_path, volt="", change=("label membrane_potential", ""))
     assert cell.states[cell.potential] == "V"
 
 
-def test_the_first_state_stands_in_whatever_its_unit(tmp_path):
+def test_without_a_voltage_the_first_state_is_the_potential(tmp_path):
     (tmp_path / "growth.mmt").write_text(
         "[[model]]\np.a = 2\np.b = 1\n[p]\ntime = 0 bind time\ndot(a) = 0.5 * a in [mM]\ndot(b) = -b in [mM]\n"
     )
@@ -108,7 +108,7 @@ def test_the_first_state_stands_in_whatever_its_unit(tmp_path):
 # Constants and states by name
 
 
-def test_parameters_reach_all_that_depends_on_them(tmp_path):
+def test_parameters_change_everything_that_depends_on_them(tmp_path):
     cell = load(tmp_path, "in [s]", "in [V]", parameters={"m.base": 7, "g_Kr": np.float64(0.25), "m.g.half": 9})
     E, V, n = 28, -14, 0.1  # g is computed from m.g.half in the file, and is 0.25 now
     dn = (1 / (1 + np.exp(-V / 8)) - n) / 5 + 0.001 * V
@@ -162,7 +162,7 @@ def test_wrong_settings(tmp_path, settings, message):
     assert "\n" not in str(caught.value)
 
 
-def test_the_variant_is_no_parameter():
+def test_the_variant_is_not_a_parameter():
     with pytest.raises(UserError, match=r"simulator.parameters.variant.choice: .* set simulator.variant"):
         load_cell("akwaboah2021", parameters={"variant.choice": 1})
     ours = load_cell("akwaboah2021", "notebook", parameters={"phys.T": 300})
@@ -179,7 +179,7 @@ COLLECTION = sorted(Path(os.environ.get("CARDIOEMU_MODELS", "nowhere")).rglob("*
 @pytest.mark.skipif(not COLLECTION, reason="CARDIOEMU_MODELS names no folder with .mmt files")
 @pytest.mark.filterwarnings("ignore:simulator.model", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("path", COLLECTION, ids=lambda path: path.stem)
-def test_public_models_have_the_rates_that_myokit_evaluates(path):
+def test_public_models_have_the_rates_of_myokit(path):
     cell, original = load_cell(path), myokit.load_model(str(path))
     factor = np.full(len(cell.states), 1 / cell.ms_per_file_time)
     in_mV = np.ones(len(cell.states))
@@ -191,7 +191,7 @@ def test_public_models_have_the_rates_that_myokit_evaluates(path):
         expected = np.array(original.evaluate_derivatives(state, ignore_errors=True)) * factor * in_mV
         ours = cell.derivatives(state * in_mV, [])
         assert np.isfinite(ours).all()
-        finite = np.isfinite(expected)  # aguilar-2017 divides by an infinite constant, which Myokit's Python refuses
+        finite = np.isfinite(expected)  # aguilar-2017 divides by an infinite constant, which fails in Myokit's Python
         assert finite.sum() >= len(start) - 1
         np.testing.assert_allclose(ours[finite], expected[finite], rtol=1e-10)
 

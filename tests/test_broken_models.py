@@ -1,4 +1,4 @@
-"""Model files that cannot be used: one sentence each, and nothing but that, whatever stands in them."""
+"""Invalid model files: each causes one UserError of one line, whatever the file contains."""
 
 import warnings
 from importlib.resources import files
@@ -53,7 +53,7 @@ def test_files_that_are_refused(tmp_path, text, message):
     assert "\n" not in str(caught.value)
 
 
-def test_an_initial_value_can_mend_a_file(tmp_path):
+def test_initial_state_replaces_an_invalid_initial_value(tmp_path):
     (tmp_path / "m.mmt").write_text(SOUND.replace("0.3", "0 / 0"))
     np.testing.assert_array_equal(load_cell(tmp_path / "m.mmt", initial_state={"n": 0.5}).initial_state, [-20, 0.5])
 
@@ -67,7 +67,7 @@ def test_binary_files_are_refused(tmp_path, name, content):
 
 
 @pytest.mark.parametrize("name", ["absent.mmt", "", ".", "akwaboah", "a\0b"])
-def test_what_is_no_file(tmp_path, name):
+def test_paths_that_are_not_files(tmp_path, name):
     (tmp_path / "folder.mmt").mkdir()
     for path in (name, str(tmp_path / "folder.mmt"), str(tmp_path / name)):
         with pytest.raises(UserError, match=r"; allowed is a bundled model \(akwaboah2021\) or the path of a .mmt"):
@@ -75,13 +75,13 @@ def test_what_is_no_file(tmp_path, name):
 
 
 @pytest.mark.parametrize("content", ["<model/>", "<html><body/></html>", '<?xml version="1.0"?>', SOUND])
-def test_files_that_are_no_cellml(tmp_path, content):
+def test_files_that_are_not_cellml(tmp_path, content):
     (tmp_path / "wrong.cellml").write_text(content)
     with pytest.raises(UserError, match=r"wrong.cellml cannot be read as a Myokit or CellML model"):
         load_cell(tmp_path / "wrong.cellml")
 
 
-# Corruption of our own model's text: letters, words in the place of words and numbers of numbers, whole lines
+# Corruption of the bundled model: letters, words replaced by words, numbers by numbers, whole lines
 
 LINES = (files("cardioemu.simulation") / "models" / "akwaboah2021.mmt").read_text(encoding="utf-8").splitlines()
 SPACED = [line.split(" ") for line in LINES]
@@ -116,7 +116,7 @@ def corrupted(draw):
 
 
 @given(text=corrupted())
-@settings(max_examples=50, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(derandomize=True, suppress_health_check=list(HealthCheck))
 def test_corrupted_files_give_a_cell_or_one_sentence(tmp_path, text):
     path = tmp_path / "corrupted.mmt"
     path.write_text(text, encoding="utf-8")

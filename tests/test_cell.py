@@ -1,4 +1,4 @@
-"""Loading cell models, and their right-hand side in NumPy."""
+"""Loaded cell models and their right-hand side in NumPy."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ def values(table):
     return np.array(list(table.values()))
 
 
-# Our model
+# The bundled model
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda r: f"{r['variant']}-{r['state_name']}-{r['scales'][0]}")
@@ -60,7 +60,7 @@ def test_program_is_the_default_variant():
     )
 
 
-def test_many_cells_at_once_are_each_cell_alone():
+def test_many_cells_have_the_derivatives_of_each_cell_alone():
     cell = load_cell("akwaboah2021")
     states = np.stack([values(r["state"]) for r in RECORDS[:6]])
     scales = np.random.default_rng(0).uniform(0, 2, (6, 5))
@@ -76,9 +76,9 @@ def test_many_cells_at_once_are_each_cell_alone():
 @pytest.mark.parametrize(
     ("state", "scales", "message"),
     [
-        ((29,), (5,), r"state: got shape \(29,\), allowed is \(30,\) or \(cells, 30\)"),
+        ((29,), (5,), r"state: got shape \(29,\); allowed is \(30,\) or \(cells, 30\)"),
         ((2, 3, 30), (5,), r"state: got shape \(2, 3, 30\)"),
-        ((30,), (4,), r"scales: got shape \(4,\), allowed is \(5,\) or \(cells, 5\)"),
+        ((30,), (4,), r"scales: got shape \(4,\); allowed is \(5,\) or \(cells, 5\)"),
         ((30,), (), r"scales: got shape \(\)"),
     ],
 )
@@ -106,7 +106,7 @@ def test_wrong_names(arguments, message):
         load_cell(**arguments)
 
 
-# Models of others
+# Other models
 
 
 def test_scaled_constant_of_another_model(tmp_path):
@@ -136,7 +136,7 @@ def test_scaled_constant_that_is_itself_derived(tmp_path):
     assert cell.derivatives(cell.initial_state, [2.0])[0] == pytest.approx(-0.1 * 60 * 0.3)
 
 
-def test_names_that_other_languages_would_stumble_over(tmp_path):
+def test_names_with_a_meaning_in_generated_code(tmp_path):
     more = "[other]\nn = 0.5 + m.n\nint = double\n    double = 2 * n\n[m_n]\nn = other.int + m.if_"
     start = {"V": -20, "n": 0.3, "if_": 0.1, "p0": 0.2, "numpy": 0.5, "VEC": 0.7}
     rates = {"V": "m_n.n + P", "n": "p0 * numpy", "if_": "VEC - numpy", "p0": "-p0 * Y", "numpy": "-numpy", "VEC": "V"}
@@ -207,7 +207,7 @@ def test_cell_is_a_plain_value():
     assert repr(cell) == "Cell(name='akwaboah2021', variant='program')"
 
 
-def test_the_digest_tells_cells_apart():
+def test_different_cells_have_different_digests():
     names = load_cell("akwaboah2021").scaled_constants
     paced = Pacing(period_ms=800.0)
     stimulus = myokit.pacing.blocktrain(800, 1)

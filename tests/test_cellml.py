@@ -1,4 +1,4 @@
-"""CellML 1.0, 1.1 and 2.0: three files of one membrane, in three sets of units, against their .mmt twin."""
+"""CellML 1.0, 1.1 and 2.0: three files of one membrane, in three sets of units, against the same model as .mmt."""
 
 from pathlib import Path
 
@@ -19,11 +19,8 @@ def file(version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_rates_are_those_of_the_twin(version):
-    twin, cell = (
-        load_cell(DATA / "relaxation.mmt", scaled={"g": "membrane.g"}),
-        load_cell(file(version), scaled={"g": "membrane.g"}),
-    )
+def test_rates_equal_those_of_the_mmt_file(version):
+    twin, cell = (load_cell(path, scaled={"g": "membrane.g"}) for path in (DATA / "relaxation.mmt", file(version)))
     assert cell.ms_per_file_time == VERSIONS[version]
     assert dict(zip(cell.states, cell.initial_state, strict=True)) == pytest.approx({"V": -80, "n": 0.3}, rel=1e-15)
     assert cell.states[cell.potential] == "V"
@@ -39,7 +36,7 @@ def test_rates_are_those_of_the_twin(version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_trace_under_the_files_own_stimulus_is_the_twins_under_its_protocol(version):
+def test_the_stimulus_in_the_equations_acts_like_the_protocol_of_the_mmt_file(version):
     (paced,) = simulate(load_cell(DATA / "relaxation.mmt"), [], 90.0, rtol=1e-8)
     (trace,) = simulate(load_cell(file(version)), [], 90.0, rtol=1e-8)
     t = np.linspace(0, 90, 9001)
@@ -48,7 +45,7 @@ def test_trace_under_the_files_own_stimulus_is_the_twins_under_its_protocol(vers
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_rates_are_myokits_of_the_file(version):
+def test_rates_equal_those_of_myokit(version):
     cell, original = load_cell(file(version)), myokit.formats.importer("cellml").model(str(file(version)))
     V = original.get("membrane.V")
     per_mV = 1e-3 if V.unit() == myokit.units.V else 1.0
@@ -66,10 +63,7 @@ def test_rates_are_myokits_of_the_file(version):
     [
         (("</model>", ""), "Unable to parse XML"),
         (('units="volt"', 'units="vault"'), "Error on line 3. Unable to resolve network of units"),
-        (
-            ("<ci>amplitude</ci>", "<ci>amplitute</ci>"),
-            "Error on line 27.* must name a variable from the local component",
-        ),
+        (("<ci>amplitude</ci>", "<ci>amplitute</ci>"), "Error on line 27.* must name a variable from the local comp"),
         (("cellml/1.0#", "cellml/3.0#"), "Unknown CellML version"),
         (('variable_1="rate"', 'variable_1="rat"'), "rat"),
         (("<floor/>", "<flor/>"), "flor"),
@@ -87,7 +81,7 @@ def test_files_with_errors(tmp_path, change, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_state_without_initial_value_is_told_of(tmp_path):
+def test_a_state_without_initial_value_causes_a_warning(tmp_path):
     (tmp_path / "m.cellml").write_text(file("1.0").read_text().replace(' initial_value="0.3"', ""))
     with pytest.warns(UserWarning, match='name="n".* has no initial value'):
         load_cell(tmp_path / "m.cellml")
@@ -108,7 +102,7 @@ def test_a_file_without_derivatives_is_refused(tmp_path):
         load_cell(tmp_path / "empty.cellml")
 
 
-def test_a_derivative_used_in_another_equation_is_converted_too(tmp_path):
+def test_a_derivative_in_another_equation_is_converted(tmp_path):
     """n' = 100 (...) becomes n' = V' (...), in s and V."""
     rate = '<cn cellml:units="per_second">100</cn>'
     derivative = "<apply><diff/><bvar><ci>time</ci></bvar><ci>V</ci></apply>"

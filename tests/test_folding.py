@@ -1,4 +1,4 @@
-"""Constants as numbers in IEEE arithmetic, and names that a language reserves, in the generated NumPy and C."""
+"""Constants in IEEE arithmetic and reserved names, in the generated NumPy and C."""
 
 import warnings
 
@@ -68,7 +68,7 @@ def test_constants_are_their_ieee_values(tmp_path, expression):
         (1e300, "1e+300", "1e+300"),
     ],
 )
-def test_numbers_as_they_are_written(value, c, python):
+def test_numbers_in_source_code(value, c, python):
     assert CWriter().ex(myokit.Number(value)) == c
     assert NumPyWriter().ex(myokit.Number(value)) == python
 
@@ -76,7 +76,7 @@ def test_numbers_as_they_are_written(value, c, python):
 @pytest.mark.parametrize(
     ("rate", "value"), [("V / (1 / zero)", 0.0), ("V - 1 / (1 / zero)", 0.5), ("exp(-V / zero)", 0)]
 )
-def test_infinite_constants_that_do_no_harm_run(tmp_path, rate, value):
+def test_harmless_infinite_constants(tmp_path, rate, value):
     cell = small_cell(tmp_path, {"V": 0.5}, {"V": rate}, MORE)
     (trace,) = simulate(cell, [], 0.1)
     assert trace.status == "ok"
@@ -84,7 +84,7 @@ def test_infinite_constants_that_do_no_harm_run(tmp_path, rate, value):
 
 
 @pytest.mark.parametrize("solver", ["rodas", "scipy"])
-def test_a_cell_that_becomes_nan_says_so_in_its_status(tmp_path, solver):
+def test_status_of_a_cell_that_becomes_nan(tmp_path, solver):
     cell = small_cell(tmp_path, {"V": 0.5}, {"V": "V * (zero / zero)"}, MORE)
     (trace,) = simulate(cell, [], 1.0, solver=solver)
     assert trace.status.startswith("not finite")
@@ -108,7 +108,7 @@ def test_evaluation_is_elementwise():
     np.testing.assert_array_equal(evaluate(m.get("m.V").rhs(), values), [2.5, 5.25, 10.0])
 
 
-def test_what_is_folded_away(tmp_path):
+def test_folded_assignments_are_removed(tmp_path):
     more = "mode = 2\nlost = if(mode == 1, V, 4)\nkept = if(mode == 2, V * lost, 1 / V)\ntwice = lost + kept\n"
     cell = small_cell(tmp_path, {"V": 3}, {"V": "twice"}, more)
     assert [lhs.code() for lhs, _ in cell.equations.assignments] == ["m.kept", "m.twice", "dot(m.V)"]
@@ -116,8 +116,8 @@ def test_what_is_folded_away(tmp_path):
     assert cell.derivatives([3], []) == 16
 
 
-def test_chains_of_constants_take_no_time(tmp_path):
-    """Evaluated one inside the other, 200 doublings would take 2^200 steps."""
+def test_chains_of_constants_are_evaluated_once(tmp_path):
+    """Recursive substitution of 200 doublings would take 2^200 steps."""
     chain = "c0 = 1e-60\n" + "".join(f"c{i + 1} = c{i} + c{i}\n" for i in range(200))
     cell = small_cell(tmp_path, {"V": "m.c200"}, {"V": "c200"}, chain)
     assert cell.initial_state == cell.derivatives([0], []) == 1e-60 * 2.0**200

@@ -19,7 +19,7 @@ RECORDS = json.loads((REFERENCE / "derivatives.json").read_text())["records"]
 def test_jacobian_of_the_akwaboah_model(record):
     cell = load_cell("akwaboah2021", record["variant"])
     state, scales = np.array(list(record["state"].values())), np.array(record["scales"])
-    # Occupancies and gates near zero are linear in their equations, so their steps need not be small against them.
+    # The equations are linear in occupancies and gates near zero, so the steps may exceed their values.
     concentration = np.array([name.startswith(("Ca_", "Na_", "K_")) for name in cell.states])
     steps = np.where(concentration, 1e-4 * abs(state), 1e-4)
     ours, exact = analytic_jacobian(cell)(state, scales), differences(cell, state, scales, steps)
@@ -45,7 +45,7 @@ def test_each_shared_intermediate_is_differentiated_once(tmp_path):
 
 
 def run(statements, a, x):
-    """Runs C statements on arrays as Python."""
+    """Run C statements on arrays as Python."""
     exec("\n".join(line.rstrip(";") for line in statements), {"a": a, "x": x})
 
 
@@ -62,7 +62,7 @@ def test_static_lu_solves_sparse_systems(seed):
 
     factors = np.array([A[at] for at in sorted(lu.position, key=lu.position.get)])
     run(lu.factorise("a"), factors, None)
-    for _ in range(2):  # one factorisation serves many right-hand sides
+    for _ in range(2):  # one factorisation for several right-hand sides
         rhs = random.normal(size=n)
         x = rhs.copy()
         run(lu.solve("a", "x"), factors, x)
@@ -76,7 +76,7 @@ def test_an_arrow_is_ordered_without_fill_in():
     assert static_lu(arrow, 8) == lu
 
 
-# What the right-hand side may be made of beside states: time, a stimulus, conditions, powers whose exponent varies.
+# Other elements of a right-hand side: time, a stimulus, conditions, powers with a variable exponent.
 MIXED = """use engine.time as t
 pace = 0 bind pace
 a = V * x + sin(t) * x

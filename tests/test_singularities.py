@@ -1,4 +1,4 @@
-"""Bridged singularities against 80-digit arithmetic, poles that must stay, and cells that live on a singularity."""
+"""Removed singularities against 80-digit arithmetic, poles that must stay, and cells at a singularity."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ NONE = np.empty(0)  # no scales
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate singular at V0; `more` are its intermediates, `formula` is what it means without rounding and guards."""
+    """A rate singular at V0; `more` defines intermediates, `formula` is the rate without rounding and guards."""
 
     name: str
     V0: float
@@ -72,7 +72,7 @@ RATES = [
 
 @pytest.fixture
 def cell_with(tmp_path):
-    """Makes cells whose dV/dt is a rate, beside constant states."""
+    """A function that builds cells with a given dV/dt and constant other states."""
 
     def make(rate, more="", scaled=None):
         rates = {"V": rate, **dict.fromkeys(STATES, "0")}
@@ -86,7 +86,7 @@ def at(V_mV):
 
 
 def windows(cell):
-    """Where the cell's equations switch to a cubic."""
+    """The voltages around which the equations of a cell switch to a cubic."""
     pieces = [e for _, rhs in cell.equations.assignments for e in rhs.walk(myokit.Piecewise)]
     guards = [e for e in pieces if isinstance(e[0], myokit.Less) and isinstance(e[0][0], myokit.Abs)]
     distances = [(e[0][0][0], e[1]) for e in guards]
@@ -94,7 +94,7 @@ def windows(cell):
 
 
 def exact(rate, V_mV):
-    """Value and slope, taken 1e-25 mV beside the potential, where the formula has a value even if it is V0."""
+    """Value and slope at a distance of 1e-25 mV, where the formula has a value even if V_mV is V0."""
 
     def formula(V):
         known = {"V": V, "exp": mp.exp, "sin": mp.sin, **STATES}
@@ -113,23 +113,23 @@ def test_value_and_slope_at_every_distance(rate, cell_with):
     potentials = np.unique(np.concatenate([rate.V0 - distances, rate.V0 + distances]))
     expected = np.array([exact(rate, V) for V in potentials])
     values = [cell.derivatives(at(V), NONE)[0] for V in potentials]
-    with np.errstate(all="ignore"):  # beside the window, at V0
+    with np.errstate(all="ignore"):  # raised at V0 by the expression outside the window
         slopes = [jacobian(at(V), NONE)[0, 0] for V in potentials]
     np.testing.assert_allclose(values, expected[:, 0], rtol=1e-11)
     np.testing.assert_allclose(slopes, expected[:, 1], rtol=1e-8, atol=1e-8 * abs(expected[:, 1]).max())
 
 
 @pytest.mark.parametrize(("name", "left"), [("ghk", {"V"}), ("ghk in parts", {"V"}), ("ghk inside out", {"V", "K"})])
-def test_a_window_holds_numbers_and_the_states_that_cannot_be_split_off(name, left, cell_with):
+def test_a_window_contains_numbers_and_only_inseparable_states(name, left, cell_with):
     (rate,) = (rate for rate in RATES if rate.name == name)
     equations = cell_with(rate.rate, rate.more).equations
     (window,) = (e for _, rhs in equations.assignments for e in rhs.walk(myokit.Piecewise))
     assert {reference.var().name() for reference in window[1].references()} == left
 
 
-def test_every_root_of_a_period_is_bridged(cell_with):
-    found = windows(cell_with("sin(V / 10) / sin(V / 20)"))
-    np.testing.assert_allclose(found, 20 * np.pi * np.arange(-3, 4), atol=1e-8)
+def test_every_root_of_a_periodic_denominator_is_removed(cell_with):
+    centres = windows(cell_with("sin(V / 10) / sin(V / 20)"))
+    np.testing.assert_allclose(centres, 20 * np.pi * np.arange(-3, 4), atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_every_root_of_a_period_is_bridged(cell_with):
         f"if(abs(x) < 0.02, {SERIES}, x / (1 - exp(-x)))",
     ],
 )
-def test_what_is_no_removable_singularity_of_V_alone_stays(rate, cell_with):
+def test_other_singularities_stay(rate, cell_with):
     cell = cell_with(rate, X + "g = 1\npace = 0.5 bind pace\n", {"g": "m.g"})
     assert windows(cell) == []
     known = {"g": 1, "pace": 0.5, "exp": np.exp, "abs": abs, "either": lambda *e: e[1] if e[0] else e[2], **STATES}
@@ -159,14 +159,14 @@ def test_what_is_no_removable_singularity_of_V_alone_stays(rate, cell_with):
             np.testing.assert_allclose(cell.derivatives(at(V), [1])[0], expected, rtol=1e-12)
 
 
-def test_a_pole_stays_beside_a_bridge(cell_with):
+def test_a_pole_stays_next_to_a_removed_singularity(cell_with):
     cell = cell_with("x / (1 - exp(-x)) / (V - 3)", X)
     assert windows(cell) == [-40]
     assert np.isinf(cell.derivatives(at(3.0), NONE)[0])
     assert cell.derivatives(at(-40.0), NONE)[0] == pytest.approx(-1 / 43, rel=1e-12)
 
 
-def test_a_value_of_its_own_that_is_no_limit_is_meant(cell_with):
+def test_a_guard_value_that_is_not_the_limit_stays(cell_with):
     cell = cell_with(f"if(V == -47.13, 7, {SODIUM})")
     assert cell.derivatives(at(-47.13), NONE)[0] == 7
     assert cell.derivatives(at(-47.13 + 1e-14), NONE)[0] == pytest.approx(3.2, rel=1e-11)
@@ -200,5 +200,5 @@ def test_a_cell_clamped_to_a_singularity(solver, tmp_path):
     assert trace.final_state == pytest.approx([-47.13, limit + (0.05 - limit) * np.exp(-(alpha + beta))], rel=1e-7)
 
 
-def test_our_model_has_guards_as_good_as_ours():
+def test_the_guards_of_the_bundled_model_are_kept():
     assert windows(load_cell("akwaboah2021")) == []

@@ -108,9 +108,9 @@ class Cell:
         q = self.equations.file_levels(time_ms) if inputs is None else np.asarray(inputs, dtype=float)
         for what, array, width in (("state", y, len(self.states)), ("scales", p, len(self.scaled))):
             if array.ndim not in (1, 2) or array.shape[-1] != width:
-                raise ValueError(f"{what}: got shape {array.shape}, allowed is ({width},) or (cells, {width})")
+                raise ValueError(f"{what}: got shape {array.shape}; allowed is ({width},) or (cells, {width})")
         if q.shape != (len(self.equations.inputs),):
-            raise ValueError(f"inputs: got shape {q.shape}, allowed is ({len(self.equations.inputs)},)")
+            raise ValueError(f"inputs: got shape {q.shape}; allowed is ({len(self.equations.inputs)},)")
         with np.errstate(all="ignore"):  # raised in branches of conditionals that are not selected
             scaled = np.moveaxis(p * self.equations.control_values, -1, 0)
             columns = self._right_hand_side(float(time_ms), np.moveaxis(y, -1, 0), scaled, q)
