@@ -1,4 +1,4 @@
-"""A database of MLflow with a model in it, for the tests of models."""
+"""An MLflow database with a registered model, for the tests of the registry."""
 
 from types import SimpleNamespace
 
@@ -15,11 +15,11 @@ SCALES = np.random.default_rng(0).uniform(0, 2, (3, 5)).astype(np.float32)
 
 
 def save_checkpoint(path, seed):
-    """Saves a network as it is before its training."""
+    """Save an untrained network."""
     torch.manual_seed(seed)
-    said = specification()
-    weights = {f"network.{key}": value for key, value in said.build().state_dict().items()}
-    torch.save({CHECKPOINT_KEY: said.to_dict(), "state_dict": weights}, path)
+    spec = specification()
+    weights = {f"network.{key}": value for key, value in spec.build().state_dict().items()}
+    torch.save({CHECKPOINT_KEY: spec.to_dict(), "state_dict": weights}, path)
     return path
 
 

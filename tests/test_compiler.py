@@ -1,4 +1,4 @@
-"""Compiling, and finding again what was compiled."""
+"""Compilation of generated C, and its cache."""
 
 import shutil
 import subprocess
@@ -14,12 +14,12 @@ ANSWER = "#ifndef VALUE\n#define VALUE 42\n#endif\nint answer(void) { return VAL
 
 @pytest.fixture(autouse=True)
 def new_process(monkeypatch):
-    """Nothing is loaded yet."""
+    """No library is loaded yet."""
     monkeypatch.setattr(compiler, "_loaded", {})
 
 
 def load_anew(source):
-    """Loads as another process would."""
+    """Load a library as a new process would."""
     compiler._loaded.clear()
     return compiler.load(source)
 
@@ -33,7 +33,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def runs(monkeypatch):
-    """The compilations since the test began."""
+    """The compilations during the test."""
     calls, compile_ = [], compiler._compile
     monkeypatch.setattr(compiler, "_compile", lambda *a: calls.append(a) or compile_(*a))
     return calls
@@ -83,11 +83,11 @@ def test_several_processes_at_once(cache):
     "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:4000] + bytes(len(b) - 4000)]
 )
 def test_torn_library_is_built_again(cache, runs, damage):
-    """A torn library must not even be loaded: it would end the process with a bus error."""
+    """Loading an incomplete library would end the process with a bus error."""
     compiler.load(ANSWER)
     (library,) = cache.iterdir()
     content = library.read_bytes()
-    library.unlink()  # the one in use by this process stays whole
+    library.unlink()  # the library in use by this process stays intact
     library.write_bytes(damage(content))
     assert load_anew(ANSWER).answer() == 42
     assert len(runs) == 2
@@ -112,7 +112,7 @@ def test_cc_with_options_is_honoured(cache, runs, monkeypatch, tmp_path):
     assert len(runs) == 2
 
 
-def test_options_in_cc_win_over_ours(cache, monkeypatch):
+def test_options_in_cc_override_ours(cache, monkeypatch):
     source = "#ifdef __OPTIMIZE__\nint answer(void) { return 2; }\n#else\nint answer(void) { return 0; }\n#endif\n"
     assert compiler.load(source).answer() == 2
     monkeypatch.setenv("CC", "cc -O0")
@@ -124,13 +124,13 @@ def test_cc_with_a_launcher_before_the_compiler(cache, monkeypatch):
     assert compiler.load(ANSWER).answer() == 7
 
 
-def test_cc_that_is_not_there(cache, monkeypatch):
+def test_cc_that_does_not_exist(cache, monkeypatch):
     monkeypatch.setenv("CC", "no-such-compiler")
     assert compiler.load(ANSWER).answer() == 42
 
 
 def test_read_only_home(runs, monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("not a folder: nothing can be made below it, not even by root")
+    (tmp_path / "file").write_text("not a folder: not even root can create files below it")
     monkeypatch.setattr(compiler.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "file" / name))
     source = ANSWER.replace("42", "44")
     assert [compiler.load(source).answer() for _ in range(3)] == [44, 44, 44]

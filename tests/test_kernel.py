@@ -1,4 +1,4 @@
-"""The method with fixed steps, on problems with a closed form: its order."""
+"""The order of the method, with fixed steps on problems with a closed form."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def columns(*values):
     return np.stack(np.broadcast_arrays(*values), axis=1)
 
 
-# Time, where the rates use it, is the last state.
+# If the rates use time, it is the last state.
 PROBLEMS = {  # states at 0, rates, the states (times, states) at times (times,)
     "logistic": ({"V": 0.1}, {"V": "V * (1 - V)"}, lambda t: columns(1 / (1 + 9 * np.exp(-t)))),
     "oscillator": ({"V": 1, "x": 0}, {"V": "-x", "x": "V"}, lambda t: columns(np.cos(t), np.sin(t))),
@@ -34,18 +34,18 @@ PROBLEMS = {  # states at 0, rates, the states (times, states) at times (times,)
         lambda t: columns(2 ** np.cos(t), 2 ** -np.sin(t)),
     ),
     "varying exponent": ({"V": 1, "x": 1}, {"V": "V^x", "x": "0"}, lambda t: columns(np.exp(t), 1)),
-    "course of time": ({"V": 1}, {"V": "cos(engine.time) * V"}, lambda t: columns(np.exp(np.sin(t)), t)),
+    "explicit time": ({"V": 1}, {"V": "cos(engine.time) * V"}, lambda t: columns(np.exp(np.sin(t)), t)),
 }
 
 
 def stiff(rate):
-    """Prothero and Robinson's problem: V is drawn to cos t, at a rate of its own."""
+    """Prothero and Robinson's problem: V relaxes to cos t at the given rate."""
     law = f"-{rate} * (V - cos(engine.time)) - sin(engine.time)"
     return {"V": 1}, {"V": law}, lambda t: columns(np.cos(t), t)
 
 
 def errors_of_fixed_steps(folder, problem, duration, counts):
-    """The largest error on the way, and the estimate of the first step's error, for each number of steps."""
+    """The largest error along the solution, and the error estimate of the first step, for each number of steps."""
     initial, rates, exact = problem
     kernel = kernel_with(small_cell(folder, initial, rates), STEPPER)
     errors, estimates = [], []
@@ -65,7 +65,7 @@ def order(counts, errors):
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_order_is_four(name, tmp_path):
-    """Down to 1e-8: the published coefficients add up to 1 + 1e-9. The estimate is that of a method of order 3."""
+    """Valid down to 1e-8, since the published coefficients sum to 1 + 1e-9. The estimate is of a method of order 3."""
     counts = (12, 16, 24, 32, 48, 64)
     errors, estimates = errors_of_fixed_steps(tmp_path, PROBLEMS[name], 4.0, counts)
     assert 3.7 < order(counts, errors) < 4.3, errors
@@ -74,10 +74,10 @@ def test_order_is_four(name, tmp_path):
 
 
 def test_order_on_stiff_problems(tmp_path):
-    """Where step times rate is large, the order shrinks to about 2 and the error with the rate; below 1 it is 4 again.
+    """For a large product of step and rate the order is about 2 and the error falls with the rate; below 1 it is 4.
 
-    The stages of every Rosenbrock method are of first order only, which shows where the problem forgets its own past
-    between two stages (Hairer and Wanner, section IV.15).
+    The stages of every Rosenbrock method are of first order, which reduces the order of the method on stiff problems
+    (Hairer and Wanner, section IV.15).
     """
     counts = (4, 8, 16)
     hundred, _ = errors_of_fixed_steps(tmp_path, stiff(1e2), 4.0, counts)
@@ -90,13 +90,13 @@ def test_order_on_stiff_problems(tmp_path):
     assert 3.7 < order(counts, ten) < 4.3, ten
 
 
-def test_a_step_is_taken_if_its_estimate_is_within_the_tolerance_and_only_then(tmp_path):
-    """The first step, 0.01 ms, of cells that decay at rates g: a step of 0.01 g of the cell that decays at rate 1."""
+def test_a_step_is_accepted_if_and_only_if_its_estimate_is_within_the_tolerance(tmp_path):
+    """The first step, 0.01 ms, of a cell that decays at rate g equals a step of 0.01 g of a cell with rate 1."""
     cell = small_cell(tmp_path, {"V": 1}, {"V": "-g * V"}, "g = 1", {"g": "m.g"})
     rates = np.geomspace(10, 1000, 400)
     traces = simulate(cell, rates[:, None], 0.02, rtol=1e-4, atol=1e-6)
-    taken = np.array([trace.step_time_ms[1] == 0.01 for trace in traces])
+    accepted = np.array([trace.step_time_ms[1] == 0.01 for trace in traces])
     decay = {"V": 1}, {"V": "-V"}, lambda t: columns(np.exp(-t))
     estimates = [errors_of_fixed_steps(tmp_path, decay, 0.01 * rate, [1])[1][0] for rate in rates]
-    assert 20 < taken.sum() < 380
-    assert taken.tolist() == [estimate <= 1e-6 + 1e-4 for estimate in estimates]
+    assert 20 < accepted.sum() < 380
+    assert accepted.tolist() == [estimate <= 1e-6 + 1e-4 for estimate in estimates]

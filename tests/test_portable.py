@@ -1,4 +1,4 @@
-"""The same cells on every instruction set and compiler: the same traces to the accuracy of the solver."""
+"""Traces agree for all instruction sets and compilers, to the accuracy of the solver."""
 
 import platform
 import shutil
@@ -46,7 +46,7 @@ def paced(folder):
 
 @pytest.fixture(scope="module", params=[spontaneous, paced], ids=lambda make: make.__name__)
 def population(request, tmp_path_factory):
-    """What to simulate, and the traces by the compiler and CPU of this machine."""
+    """A function that simulates some of the cells, and the traces with the default compiler and CPU."""
     cell, scales, settings = request.param(tmp_path_factory.mktemp("cells"))
 
     def run(rows=slice(None)):
@@ -56,20 +56,20 @@ def population(request, tmp_path_factory):
 
 
 def test_traces_are_the_same(population, toolchain):
-    """Rounding differs by contraction and functions, and may decide on a step: the steps differ, what they give not."""
+    """Rounding differs, and may decide whether a step is accepted: the steps differ, the curves do not."""
     run, here = population
     t = np.linspace(0, 300, 1501)
     for trace, other in zip(run(), here, strict=True):
         assert trace.status == other.status == "ok"
         np.testing.assert_allclose(trace.final_state, other.final_state, rtol=1e-8, atol=1e-10)
-        size = np.abs(other.step_voltage_mV).max()  # which float32 holds to 6e-8
+        size = np.abs(other.step_voltage_mV).max()  # float32 rounds by 6e-8 of it
         np.testing.assert_allclose(trace.voltage_mV(t), other.voltage_mV(t), atol=3e-7 * size)
         for name, recording in other.recorded.items():
             size = np.abs(recording.step_value).max()
             np.testing.assert_allclose(trace.recorded[name].at(t), recording.at(t), atol=1e-6 * size)
 
 
-def test_a_cell_does_not_feel_its_neighbours(population, toolchain):
+def test_neighbours_do_not_change_a_cell(population, toolchain):
     run, _ = population
     for a, b in zip(run()[3:8], run(slice(3, 8)), strict=True):
         assert np.array_equal(a.final_state, b.final_state)

@@ -1,4 +1,4 @@
-"""The solvers against the reference of the Akwaboah et al. 2021 model, made with CVODES at tolerance 1e-10."""
+"""The solvers against the reference of the Akwaboah et al. 2021 model, computed by CVODES at tolerance 1e-10."""
 
 import json
 from functools import cache
@@ -12,10 +12,10 @@ from cardioemu.traces import biomarkers, upward_crossings
 
 VARIANTS = ["notebook", "program", "corrected"]
 BIOMARKERS = json.loads((REFERENCE / "biomarkers.json").read_text())
-# From the reference's README: which of the 24 cells have no AP, and which stop.
+# From the README of the reference: cells without an AP, and cells that stop.
 QUIESCENT = {"notebook": [4, 9, 18, 20], "program": [4, 9, 18, 20], "corrected": [9, 18, 20]}
 STOPS = {"notebook": [], "program": [12, 14], "corrected": []}
-BETWEEN = {  # our column: (their name, largest difference)
+TOLERANCES = {  # our column: (name in the reference, largest difference)
     "mdp_mV": ("mdp_mV", 0.05),
     "peak_mV": ("peak_mV", 0.05),
     "amplitude_mV": ("amplitude_mV", 0.05),
@@ -94,7 +94,7 @@ def test_biomarkers_of_the_control_cell(variant, apd_from):
     upto = ours[ours["start_ms"] < last["t_max_upstroke_ms"]]
     for theirs, rows in ((last, upto.tail(1)), (BIOMARKERS[variant]["mean_of_last_ten"], upto.tail(10))):
         mean = rows.mean()
-        for column, (name, tolerance) in BETWEEN.items():
+        for column, (name, tolerance) in TOLERANCES.items():
             name = name.format("max_upstroke" if apd_from == "upstroke" else "peak")
             assert mean[column] == pytest.approx(theirs[name], abs=tolerance), column
         assert mean["dvdt_max_V_s"] == pytest.approx(theirs["dvdt_max_V_per_s"], rel=0.005)

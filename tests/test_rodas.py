@@ -21,7 +21,7 @@ CLOSED_FORMS = {
     "chain": ({"V": 0, "x": 1, "y": 0}, {"V": "y", "x": "-g * x", "y": "x - y"}, lambda t: 1 - np.exp(-t) * (1 + t)),
     "rate of a rate": ({"V": 0, "x": 1}, {"V": "g * dot(x)", "x": "-x"}, lambda t: np.exp(-t) - 1),
     "switch": ({"V": 0}, {"V": "if(V < 5, g, 2 * g)"}, lambda t: np.where(t < 5, t, 2 * t - 5)),
-    "course of time": ({"V": 1}, {"V": "g * cos(engine.time) * V"}, lambda t: np.exp(np.sin(t))),
+    "explicit time": ({"V": 1}, {"V": "g * cos(engine.time) * V"}, lambda t: np.exp(np.sin(t))),
     "jumps in time": ({"V": 0}, {"V": "if(engine.time < 5, g, 2 * g)"}, lambda t: np.where(t < 5, t, 2 * t - 5)),
 }
 
@@ -35,7 +35,7 @@ def closed_form_cell(folder, name):
 def test_closed_forms(tmp_path, name):
     (trace,) = simulate(closed_form_cell(tmp_path, name), [1.0], 30.0, rtol=1e-8)
     assert trace.status == "ok"
-    # float32 holds V to 6e-8 of its size.
+    # float32 rounds V by 6e-8 of its size.
     t, exact = trace.step_time_ms, CLOSED_FORMS[name][2]
     np.testing.assert_allclose(trace.step_voltage_mV, exact(t), rtol=1e-6, atol=3e-6)
     between = np.linspace(0, 30, 997)
@@ -43,7 +43,7 @@ def test_closed_forms(tmp_path, name):
 
 
 def test_tighter_tolerance_smaller_error(tmp_path):
-    """With an error per step of rtol, the global error follows it; an order of 4 asks for 10^(1/4) as many steps."""
+    """The global error is proportional to rtol; a method of order 4 needs 10^(1/4) as many steps for a tenth of it."""
     cell, exact = closed_form_cell(tmp_path, "oscillator"), CLOSED_FORMS["oscillator"][2]
     errors, steps = [], []
     for rtol in (1e-3, 1e-4, 1e-5, 1e-6):
@@ -66,7 +66,7 @@ def test_each_cell_has_its_own_initial_state(tmp_path):
     assert trace.voltage_mV(0) == 3
 
 
-def test_a_run_goes_on_from_the_final_state(tmp_path):
+def test_a_run_continues_from_the_final_state(tmp_path):
     cell = small_cell(tmp_path, {"V": 10, "x": 0}, {"V": "-x", "x": "V"})
     (whole,) = simulate(cell, [], 20.0, rtol=1e-9)
     (first,) = simulate(cell, [], 7.0, rtol=1e-9)
@@ -84,8 +84,8 @@ def test_last_step_is_the_duration(tmp_path, duration):
     assert trace.voltage_mV(duration) == pytest.approx(np.exp(-duration), abs=1e-3)
 
 
-def test_whatever_the_duration_it_is_met_to_the_last_bit(tmp_path):
-    """Steps that double the time leave a rest that double precision cannot hold: t + (end - t) is not always end."""
+def test_the_last_step_equals_the_duration_to_the_last_bit(tmp_path):
+    """In double precision t + (end - t) is not always end."""
     cell = small_cell(tmp_path, {"V": 0}, {"V": "0"})
     for duration in np.random.default_rng(0).uniform(0.02, 0.5, 300):
         (trace,) = simulate(cell, [], duration)
@@ -127,10 +127,10 @@ def test_wrong_arguments(cell, change, message):
 
 
 def test_progress_and_its_exceptions(cell):
-    seen = []
-    simulate(cell, np.ones((5, 5)), 50.0, progress=seen.append)
-    assert seen[-1] == 5
-    assert seen == sorted(seen)
+    counts = []
+    simulate(cell, np.ones((5, 5)), 50.0, progress=counts.append)
+    assert counts[-1] == 5
+    assert counts == sorted(counts)
 
     def stop(done):
         raise KeyboardInterrupt

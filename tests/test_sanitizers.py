@@ -30,7 +30,7 @@ THREADS = 3
 
 
 def operators(folder):
-    """Every operator of Myokit, each in the rate of one cell and all in that of one more."""
+    """Every operator of Myokit: each in the rate of one cell, all of them in the rate of another."""
     terms = "".join(f"s{i} = 1\nterm{i} = {e}\n" for i, e in enumerate(EXPRESSIONS))
     total = " + ".join(f"s{i} * term{i}" for i in range(len(EXPRESSIONS)))
     rates = {"V": f"({total}) / 100", "x": "-x / 10", "y": "(V / 100 - y) / 20"}
@@ -46,7 +46,7 @@ def bare(folder):
 
 
 def absurd(folder):
-    """Initial states far outside all that the equations were made for."""
+    """Initial states far outside the domain of the equations."""
     cell, scales, _, settings = spontaneous(folder)
     initial = np.tile(cell.initial_state, (len(scales), 1))
     for row, value in enumerate([-1, 0, 1e6, -1e6, 1e300, -1e300, 5e-324, 1e150] * 2):
@@ -54,7 +54,7 @@ def absurd(folder):
     return cell, scales, 20.0, settings | {"initial_state": initial}
 
 
-# Those of a tuple have one kernel. Threads share their work out in the same way whatever the kernel.
+# Models in one tuple have the same kernel. Scheduling of threads does not depend on the kernel.
 MODELS = [(spontaneous, absurd), (paced,), (operators,), (bare,)]
 CASES = [*product(MODELS, BUILDS), ((paced,), ("gcc", THREAD, ""))]
 
@@ -65,7 +65,7 @@ def name_of(case):
 
 @pytest.fixture(scope="module")
 def problems(request, tmp_path_factory):
-    """The folder of a kernel and of problems for it: the cell of each, the file, and what the solver makes of it."""
+    """The folder of a kernel and, for each of its problems, the cell, the file and the traces of the solver."""
     folder = tmp_path_factory.mktemp("problems")
     return folder, [prepared(make, folder) for make in request.param]
 
@@ -84,7 +84,7 @@ def prepared(make, folder):
 
 
 def write(problem, path):
-    """As `rodas.solve` fills its job; a low step limit, which the program is too slow for otherwise."""
+    """Write a problem as `rodas.solve` passes it, with a low step limit, since the sanitized program is slow."""
     cells, width = problem.initial.shape
     size = system_size(problem.cell.equations)
     states, atol = np.zeros((cells, size)), np.ones(size)
@@ -102,7 +102,7 @@ def write(problem, path):
 
 
 def missing(compiler, sanitizer):
-    """Why a program cannot be sanitized here, "" if it can."""
+    """The reason why a sanitizer is not available, or ""."""
     if not shutil.which(compiler):
         return f"{compiler} is not installed"
     with tempfile.TemporaryDirectory() as folder:
@@ -113,7 +113,7 @@ def missing(compiler, sanitizer):
 
 
 def built(build, folder):
-    """Builds the program in the folder of a kernel."""
+    """Build the program in the folder of a kernel."""
     compiler, sanitizer, options = build
     if reason := missing(compiler, sanitizer):
         pytest.skip(reason)
@@ -123,7 +123,7 @@ def built(build, folder):
 
 
 def run(folder, file):
-    """Runs it on a problem; what it wrote, one row per cell."""
+    """Run the program on a problem and return its output, one row per cell."""
     result = subprocess.run(["./program", file], cwd=folder, capture_output=True, text=True, timeout=300)
     assert (result.returncode, result.stderr) == (0, "")
     return [line.split() for line in result.stdout.splitlines()]
@@ -139,7 +139,7 @@ def test_clean_and_right(problems, build):
 
 
 def assert_same(row, trace, cell):
-    """The program and the solver have ended a cell alike."""
+    """Assert that the program and the solver ended a cell in the same way."""
     status, culprit, (end, voltage, *state) = int(row[0]), int(row[1]), map(float, row[2:])
     assert trace.status.startswith(STATUS[status])
     if status == 0:
@@ -153,7 +153,7 @@ def assert_same(row, trace, cell):
 @pytest.mark.parametrize("room", [1024, 4096, 16384])
 @pytest.mark.parametrize("problems", [(paced,)], indirect=True, ids=["paced"])
 def test_clean_where_memory_ends(problems, room):
-    """No array of more than `room` bytes: at 1 kB and 4 kB not one step can be recorded, or its time only."""
+    """Arrays are limited to `room` bytes: with 1 kB and 4 kB no step, or only its time, can be recorded."""
     folder, [(_, file, traces)] = problems
     built(("gcc", MEMORY, f"-DROOM={room}"), folder)
     rows = run(folder, file)
