@@ -1,4 +1,4 @@
-"""Shapes and units of every array, on one page; those of tensors are in `tensors.py`, which needs torch.
+"""Shapes and units of every array, on one page; `tensors.py`, which needs torch, has the tensors.
 
 Axes always come in the order batch, time, state. The names of the axes:
 

@@ -35,14 +35,14 @@ def biomarkers(trace: Trace, apd_from: str = "upstroke", apd_percent: Sequence[i
         apd_percent: the repolarisation levels x of the APDs, each between 0 and 100.
 
     Returns:
-        One row per complete beat, all float64: the columns of `BIOMARKERS`, with an APD for each of `apd_percent`. They
-        are those of `beat_biomarkers` and `cl_ms`, the time to the next AP start. A cell without complete beats has no
-        rows but all columns.
+        One row per complete beat, all float64: the columns of `BIOMARKERS`, with an APD for each of `apd_percent`.
+        `cl_ms` is the time to the next AP start, the others are as in `beat_biomarkers`. A cell without complete beats
+        has no rows but all columns.
 
     Raises:
         ValueError: an unknown `apd_from`, or a level outside (0, 100).
 
-    Source: reference biomarkers.json; the AP starts between which a beat lies are those of docs/decisions/0011.
+    Source: reference biomarkers.json; docs/decisions/0011 for the AP starts that delimit a beat.
     """
     _check_apds(apd_from, apd_percent)
     cubics = trace.cubics()
@@ -74,7 +74,7 @@ def beat_biomarkers(
     Args:
         trace: the trace.
         start_ms: the AP start.
-        end_ms: the end of the beat. If it precedes the diastolic minimum, MDP, amplitude and APDs are those of the
+        end_ms: the end of the beat. If it precedes the diastolic minimum, MDP, amplitude and APDs describe the
             truncated beat.
         since_ms: where the search for the preceding diastolic minimum begins: the previous AP start if there is one.
         apd_from: "upstroke" or "peak".

@@ -51,7 +51,7 @@ class _Replacement:
 
     Attributes:
         timed: the variables that depend on time alone, with their original equations.
-        smooth: those of the timed variables that are not piecewise constant.
+        smooth: the timed variables that are not piecewise constant.
         inputs: the input that replaces each expression.
         levels: the level of each input as a function of time.
     """

@@ -58,7 +58,7 @@ def remove_singularities(
 
 
 class _Rewritten(NamedTuple):
-    """A rewritten expression, the points at which it is still singular, and those of its removed singularities."""
+    """A rewritten expression, the points at which it is still singular, and the points of removed singularities."""
 
     expression: myokit.Expression
     singular_at: Points = frozenset()
