@@ -1,16 +1,40 @@
-"""What networks of several members are checked against: their dense layers in NumPy, and each member by itself."""
+"""Networks of several members for tests: cases, training vectors, and their dense layers in NumPy."""
 
 import numpy as np
 import torch
 
+from cardioemu.common.registration import NODE_COUNT
+from cardioemu.models import MLP, Coordinate, Decoder
 
-def batch(cells, inputs, samples):
-    return torch.rand(cells, inputs, dtype=torch.float64), 20 * torch.randn(cells, samples, dtype=torch.float64) - 60
+SIZES = {"samples": 37, "inputs": 3, "width": 6, "blocks": 1}
+TIMES = {"begin_ms": -5.0, "interval_ms": 0.5}
+CASES = {
+    "samples": (MLP, SIZES | TIMES),
+    "components": (MLP, SIZES | TIMES | {"target": "components", "components": 4}),
+    "registered": (MLP, SIZES | TIMES | {"target": "registered", "components": 4}),
+    "decoder": (Decoder, SIZES | {"channels": 8, "layers": 2}),
+    "coordinate": (Coordinate, SIZES | TIMES | {"shortest_ms": 4.0, "points": 8}),
+}
 
 
-def fitted(network):
-    """In double precision, with a normaliser of its own."""
-    network.double().fit_target([batch(9, 1, network.target.size)[1]])
+def scales_of(cells):
+    return 2 * torch.rand(cells, 3, dtype=torch.float64)
+
+
+def training_vectors(case, count):
+    """Random windows, or registered cycles that beat steadily."""
+    if case != "registered":
+        return 5 * torch.randn(count, 37, dtype=torch.float64) @ torch.randn(37, 37, dtype=torch.float64) - 60
+    landmarks = torch.tensor([90.0, 160.0, 400.0]).log() + 0.1 * torch.rand(count, 3)
+    parts = [torch.randn(count, NODE_COUNT), landmarks, torch.zeros(count, 3), torch.rand(count, 1)]
+    return torch.cat(parts, 1).double()
+
+
+def fitted(case, **changes):
+    """A network in double precision, its representation fitted to training vectors."""
+    make, settings = CASES[case]
+    network = make(**settings | changes).double()
+    network.fit_target(training_vectors(case, 20).split(7))
     return network
 
 
@@ -18,50 +42,13 @@ def silu(x):
     return x / (1 + np.exp(-x))
 
 
-def dense(x, layer):
-    return x @ layer.weight[0].numpy(force=True) + layer.bias[0].numpy(force=True)
+def dense(x, layer, member=0):
+    return x @ layer.weight[member].numpy(force=True) + layer.bias[member].numpy(force=True)
 
 
-def residual(x, trunk):
-    """The definition, of one row; `x` are the inputs about 0."""
-    x = dense(x, trunk.first)
+def residual(x, trunk, member=0):
+    """The definition of the residual network of a member; `x` is its input, zero for the control."""
+    x = dense(x, trunk.first, member)
     for block in trunk.blocks:
-        x = x + dense(silu(dense(silu(x), block.first)), block.second)
-    return dense(silu(x), trunk.last)
-
-
-def assert_members_are_networks_of_their_own(together, alone, scales, windows):
-    """Compares a network of several members with networks `alone`, into which it puts a member each."""
-    buffers, fires = dict(together.named_buffers()), torch.ones_like(scales[:, 0])
-    for number, network in enumerate(alone):
-        state = together.state_dict().items()
-        network.load_state_dict({k: v if k in buffers else v.chunk(len(alone))[number] for k, v in state})
-
-    def error(network):
-        torch.manual_seed(1)
-        return network.loss(scales, windows) + network.firing_loss(scales, fires)
-
-    for ask in (error, lambda network: network(scales), lambda network: network.firing_logit(scales)):
-        expected = torch.stack([ask(network) for network in alone]).mean(0)
-        torch.testing.assert_close(ask(together), expected, rtol=1e-12, atol=1e-12)
-    for network in (together, *alone):
-        error(network).backward()
-    own = [dict(network.named_parameters()) for network in alone]
-    for name, parameter in together.named_parameters():
-        expected = torch.cat([each[name].grad for each in own]) / len(alone)
-        torch.testing.assert_close(parameter.grad, expected, rtol=1e-10, atol=1e-12)
-        assert parameter.grad.abs().max() > 0
-
-
-def lowered(network):
-    """By which factor sixty steps lower the error of all samples of windows that are sums of two."""
-    scales = 2 * torch.rand(24, 2)
-    windows = 40 * torch.sin(torch.linspace(0, 6, network.target.size)) * scales[:, :1] + 20 * scales[:, 1:] - 50
-    network.fit_target([windows])
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
-    before = (network(scales) - windows).square().mean().item()
-    for _ in range(60):
-        optimizer.zero_grad()
-        network.loss(scales, windows).backward()
-        optimizer.step()
-    return before / (network(scales) - windows).square().mean().item()
+        x = x + dense(silu(dense(silu(x), block.first, member)), block.second, member)
+    return dense(silu(x), trunk.last, member)

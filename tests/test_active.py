@@ -13,7 +13,7 @@ from torch import nn
 from cardioemu import UserError, load_emulator
 from cardioemu.emulator import Emulator
 from cardioemu.simulation import design
-from cardioemu.training.active_learning import DESIGN, ActiveLearning, grow_design
+from cardioemu.training.active_learning import DESIGN_FILE, ActiveLearning, grow_design
 
 SCALED = ["a", "b"]
 
@@ -88,8 +88,8 @@ def test_an_emulator_without_members():
 @pytest.mark.parametrize(
     ("begin", "sentence"),
     [
-        (60, "active.cells: got 60, but the design begins with 60; give more, or a smaller design"),
-        (4, "active.candidates: got 50, of which 56 are to be chosen; give more"),
+        (60, "active.cells: got 60, but the first design already has 60; increase it, or use a smaller design"),
+        (4, "active.candidates: got 50, but 56 of them are to be selected; increase it"),
     ],
 )
 def test_sizes_that_cannot_be(begin, sentence):
@@ -108,7 +108,7 @@ def test_rounds_are_trained_on_all_cells_so_far(tmp_path):
     path = grow_design(active(rounds=2), scales, SCALED, tmp_path, train)
     assert trained == [(20, "rounds/1"), (40, "rounds/2")]
     table = pd.read_parquet(path)
-    assert path == tmp_path / DESIGN
+    assert path == tmp_path / DESIGN_FILE
     assert list(table) == SCALED
     assert len(table) == 60
     np.testing.assert_array_equal(table.to_numpy()[:20], scales)
@@ -123,6 +123,7 @@ OWN = (
 )
 
 
+@pytest.mark.long
 def test_one_command_and_its_resumption(tmp_path):
     told = run_inside(*OWN, cwd=tmp_path)
     assert "64 cells, 64 distinct, 48 of them copied from another campaign; " in told.stderr
@@ -133,7 +134,7 @@ def test_one_command_and_its_resumption(tmp_path):
     whole = emulator.specification.design
     assert (len(first), len(whole)) == (48, 64)
     assert (whole[:48] == first).all()
-    np.testing.assert_array_equal(pd.read_parquet(folder / DESIGN), whole)
+    np.testing.assert_array_equal(pd.read_parquet(folder / DESIGN_FILE), whole)
 
     # Killed while the last emulator was trained: the round stays as it was.
     metrics, round_file = metrics_of(folder), folder / "rounds" / "1" / "metrics.json"
@@ -157,7 +158,7 @@ def test_epochs_that_are_not_validated(tmp_path):
     told = run_inside(*OWN, "active.max_epochs=3", cwd=tmp_path, check=False)
     assert told.returncode == 2
     assert told.stderr == (
-        "active.max_epochs: got 3, allowed are multiples of trainer.validate_every, which is 2; the last epoch is to "
-        "be validated\n"
+        "active.max_epochs: got 3; allowed are multiples of trainer.validate_every=2, so that the last epoch is "
+        "validated\n"
     )
     assert not [*tmp_path.iterdir()]

@@ -61,7 +61,7 @@ def test_every_option_builds(name, group, option, tmp_path, monkeypatch):
     if group == "trainer" and option != "cpu" and not torch.cuda.is_available():
         why_not = "^trainer.accelerator: got 'gpu'; no CUDA device is visible"
     if option == "beat":  # which the networks there are cannot learn
-        why_not = "^windowing.length_ms: got cycle, but model has no output for the length of a cycle"
+        why_not = "^windowing.length_ms: got cycle, but a network predicts windows of a fixed length"
     if why_not:
         with pytest.raises(UserError, match=why_not):
             build(config, JOBS[name])
@@ -102,7 +102,7 @@ def test_beat_is_one_steady_cycle_and_needs_a_network_that_knows_how_long():
     rule = WindowRule(**{key: value for key, value in resolved_dict(config)["windowing"].items() if key != "_target_"})
     assert rule.one_cycle
     assert (rule.samples, rule.count, rule.offset_ms, rule.settle_ms, rule.choose) == (10000, 1, 0, 20000, "last")
-    with pytest.raises(UserError, match=r"^windowing.length_ms: got cycle, but model has no output for the length of"):
+    with pytest.raises(UserError, match=r"^windowing.length_ms: got cycle, but a network predicts windows of a fixed"):
         build(config, TrainSettings)
 
 
@@ -204,11 +204,11 @@ def test_a_mistake_of_a_run_or_a_sweep(argument, before, empty):
         (["model._target_=cardioemu.models.SedLSTM"], None),
         (["simulator.model=nowhere.mmt"], None),
         (["milestones=[4,6]", "trainer.validate_every=4", "trainer.max_epochs=8"],
-         "milestones: got 6, allowed are multiples of trainer.validate_every, which is 4; what was not validated "
-         "cannot be tested"),
+         "milestones: got 6; allowed are multiples of trainer.validate_every=4, because only validated epochs are "
+         "tested"),
         (["simulator.duration_ms=2900", "windowing.length_ms=2000"],
-         "simulator.duration_ms: got 2900, but a window of 2000 ms after settling for 1000 ms needs at least 2949.8; "
-         "simulate longer or cut shorter windows"),
+         "simulator.duration_ms: got 2900, but a window of 2000 ms after windowing.settle_ms=1000 needs at least "
+         "2949.8; increase it, or shorten the windows"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_one_sentence(arguments, sentence, empty, capsys):
@@ -264,7 +264,7 @@ def test_launchers_can_be_chosen_and_change_no_setting(empty):
     [
         ("evaluate.py", [], "checkpoint: got null; set checkpoint=RUN_FOLDER/best.ckpt or compare=[A,B]"),
         ("train.py", ["simulator.duration_ms=1000"], "simulator.duration_ms: got 1000, but a window of 500 ms after "
-         "settling for 1000 ms needs at least 1449.95; simulate longer or cut shorter windows"),
+         "windowing.settle_ms=1000 needs at least 1449.95; increase it, or shorten the windows"),
         ("train.py", ["resume=nowhere"], "resume: got nowhere, which is not a run folder (it has no config.yaml)"),
         ("train.py", ["-m", "resume=nowhere"], "resume: a sweep cannot be resumed as one; resume its runs one by one"),
         ("evaluate.py", ["checkpoint=no.ckpt"], "checkpoint: there is no file no.ckpt; give the best.ckpt or last.ckpt "

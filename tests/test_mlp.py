@@ -1,13 +1,13 @@
-"""The dense networks and their targets, against NumPy and against networks of one member."""
+"""Dense networks and the representations that they predict, against NumPy."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from member_networks import residual
 
 from cardioemu.common.registration import NODE_COUNT
-from cardioemu.models import MLP
 from cardioemu.models.layers.ensemble import EnsembleMLP
 from cardioemu.models.layers.firing_head import FiringHead
 from cardioemu.models.networks.target_network import make_target
@@ -15,7 +15,6 @@ from cardioemu.models.targets import principal_components as pca
 from cardioemu.models.targets.principal_components import PrincipalComponents, principal_components
 
 torch.set_num_threads(1)
-SIZES = {"samples": 9, "begin_ms": -3.0, "interval_ms": 1.0, "inputs": 3, "components": 4, "width": 6, "blocks": 2}
 TARGETS = ("samples", "components", "registered")
 
 
@@ -24,49 +23,14 @@ def _seed():
     torch.manual_seed(0)
 
 
-def rows(count=20, target="samples"):
-    """Random windows, or registered cycles that beat steadily."""
-    if target != "registered":
-        return 30 * torch.randn(count, 9) @ torch.randn(9, 9) - 60
-    landmarks = torch.tensor([90.0, 160.0, 400.0]).log() + 0.1 * torch.rand(count, 3)
-    return torch.cat([torch.randn(count, NODE_COUNT), landmarks, torch.zeros(count, 3), torch.rand(count, 1)], 1)
-
-
-def numpy_trunk(trunk, member, scales):
-    """One member, layer by layer."""
-
-    def layer(linear, x):
-        return x @ linear.weight[member].detach().numpy() + linear.bias[member].detach().numpy()
-
-    def silu(x):
-        return x / (1 + np.exp(-x))
-
-    x = layer(trunk.first, scales - 1)
-    for block in trunk.blocks:
-        x = x + layer(block.second, silu(layer(block.first, silu(x))))
-    return layer(trunk.last, silu(x))
-
-
-def member_of(network, number):
-    """A network of one member out of one of several."""
-    alone = MLP(**SIZES | {"target": network.kind}).double()
-    state = network.state_dict()
-    parameters = [name for name, _ in network.named_parameters()]
-    alone.load_state_dict(state | {name: state[name][number : number + 1] for name in parameters})
-    return alone
-
-
-def ensemble(target, members=2):
-    network = MLP(**SIZES, target=target, members=members).double()
-    network.fit_target(rows(target=target).double().split(7))
-    network.kind = target
-    return network
+def windows_of(count):
+    return 30 * torch.randn(count, 9, dtype=torch.float64) @ torch.randn(9, 9, dtype=torch.float64) - 60
 
 
 def test_trunk_equals_the_definition():
     trunk = EnsembleMLP(members=3, inputs=3, outputs=5, width=4, blocks=2).double()
     scales = torch.rand(6, 3, dtype=torch.float64) * 2
-    expected = [numpy_trunk(trunk, member, scales.numpy()) for member in range(3)]
+    expected = [residual(scales.numpy() - 1, trunk, member) for member in range(3)]
     np.testing.assert_allclose(trunk(scales).detach(), expected, rtol=1e-12, atol=1e-14)
 
 
@@ -79,51 +43,6 @@ def test_layers_start_as_those_of_torch():
             assert 0.95 * limit < parameter.abs().max() <= limit
             assert parameter.std().item() == pytest.approx(like.std().item(), rel=0.15)
     assert not torch.equal(trunk.first.weight[0], trunk.first.weight[1])
-
-
-@pytest.mark.parametrize("target", TARGETS)
-def test_an_ensemble_says_the_mean_of_what_its_members_say(target):
-    network, scales = ensemble(target), torch.rand(5, 3, dtype=torch.float64) * 2
-    alone = [member_of(network, number) for number in (0, 1)]
-    numbers = torch.stack([one.trunk(scales)[0] for one in alone]).mean(0)
-    torch.testing.assert_close(network(scales), network.target(numbers), rtol=1e-10, atol=1e-10)
-    if target != "registered":  # the others are linear: the mean window is the window of the mean numbers
-        torch.testing.assert_close(network(scales), torch.stack([one(scales) for one in alone]).mean(0))
-    logits = torch.stack([one.firing_logit(scales) for one in alone])
-    torch.testing.assert_close(network.firing_logit(scales), logits.mean(0))
-
-
-@pytest.mark.parametrize("target", TARGETS)
-def test_members_are_trained_each_for_itself(target):
-    network, scales = ensemble(target), torch.rand(5, 3, dtype=torch.float64) * 2
-    alone, wanted = [member_of(network, number) for number in (0, 1)], rows(5, target).double()
-    fires = torch.tensor([1.0, 0, 0, 1, 1], dtype=torch.float64)
-    for name, labels in (("loss", wanted), ("firing_loss", fires)):
-        together, each = getattr(network, name)(scales, labels), [getattr(one, name)(scales, labels) for one in alone]
-        torch.testing.assert_close(together, (each[0] + each[1]) / 2)
-        together.backward()
-        each[1].backward()
-    gradients = {name: parameter.grad for name, parameter in alone[1].named_parameters()}
-    for name, parameter in network.named_parameters():
-        torch.testing.assert_close(parameter.grad[1:], gradients[name] / 2)
-
-
-@pytest.mark.parametrize("target", TARGETS[:2])
-def test_error_is_that_of_the_windows(target):
-    network, scales, windows = ensemble(target, 1), torch.rand(5, 3, dtype=torch.float64), rows(5).double()
-    if target == "components":  # what no component can say is no error of the numbers
-        basis = network.target.basis
-        windows = network.target.mean_mV + (windows - network.target.mean_mV) @ basis.T @ basis
-    expected = (network(scales) - windows).square().mean(1).sum()
-    torch.testing.assert_close(network.loss(scales, windows), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_what_a_network_is_trained_on_hangs_on_its_target():
-    trained_on = {target: MLP(**SIZES, target=target).trained_on for target in TARGETS}
-    assert trained_on == {"samples": "windows", "components": "windows", "registered": "cycles"}
-    scales = torch.rand(2, 3)
-    assert MLP(**SIZES).cycle_length_ms(scales) is None
-    assert ensemble("registered").float().cycle_length_ms(scales).shape == (2,)
 
 
 def smooth_rows(scales, target):
@@ -155,20 +74,10 @@ def test_latents_make_their_windows_and_weigh_as_in_the_squared_error(target):
     torch.testing.assert_close(error, representation.weights(), rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_all_at_once_is_what_is_said_one_after_the_other(target):
-    network, scales = ensemble(target).float(), torch.rand(3, 3)
-    told = network.outputs(scales)
-    torch.testing.assert_close(told.voltage_mV, network(scales))
-    torch.testing.assert_close(told.firing_logit, network.firing_logit(scales))
-    expected = network.cycle_length_ms(scales)
-    assert told.cycle_length_ms is None if expected is None else torch.equal(told.cycle_length_ms, expected)
-
-
 def test_firing_loss_by_hand():
     head = FiringHead(members=2, inputs=3, width=4, blocks=1).double()
     scales, fires = torch.rand(4, 3, dtype=torch.float64) * 2, torch.tensor([1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
-    logits = np.array([numpy_trunk(head.trunk, member, scales.numpy())[:, 0] for member in (0, 1)])
+    logits = np.array([residual(scales.numpy() - 1, head.trunk, member)[:, 0] for member in (0, 1)])
     chance = 1 / (1 + np.exp(-logits))
     expected = -np.log(np.where(fires.numpy() == 1, chance, 1 - chance)).mean(0).sum()
     assert head.loss(scales, fires).item() == pytest.approx(expected, rel=1e-12)
@@ -179,7 +88,7 @@ def test_firing_loss_by_hand():
 
 @pytest.mark.parametrize(("count", "components"), [(40, 4), (40, 9), (3, 5)])
 def test_components_are_those_of_numpy(count, components):
-    data = rows(count).double()
+    data = windows_of(count)
     mean, basis, spread = principal_components(data.split(7), components)
     centred = data.numpy() - data.numpy().mean(0)
     _, values, vectors = np.linalg.svd(centred, full_matrices=False)
@@ -197,14 +106,14 @@ def test_components_are_those_of_numpy(count, components):
 
 
 def test_components_of_some_columns_of_the_first_rows(monkeypatch):
-    monkeypatch.setattr(pca, "MOST_ROWS", 10)
-    data = rows(30)
+    monkeypatch.setattr(pca, "MAX_VECTORS", 10)
+    data = windows_of(30).float()
     found = principal_components(data.split(4), 2, slice(3, 8))
     for one, other in zip(found, principal_components([data[:10, 3:8]], 2), strict=True):
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize(("batches", "said"), [([], "has no rows"), ([torch.full((2, 9), math.nan)], "not finite")])
+@pytest.mark.parametrize(("batches", "said"), [([], "has no vectors"), ([torch.full((2, 9), math.nan)], "not finite")])
 def test_components_of_nothing_are_refused(batches, said):
     with pytest.raises(ValueError, match=said):
         PrincipalComponents(9, 2).fit(batches)

@@ -105,7 +105,7 @@ REHEARSAL = MemoryUse(network=4 * GB, building=9 * GB, gradients=2 * GB, optimiz
 
 def test_the_table_by_hand():
     found = Preflight(REHEARSAL, False, {"host": 20 * GB, "GPU": 0, "disk": 15 * GB}, program=GB)
-    later = preflight.LATER
+    later = preflight.LATER_BYTES
     assert found.required == {
         "host": 11 * GB + later,
         "GPU": 0,
@@ -113,15 +113,15 @@ def test_the_table_by_hand():
     }  # best and its copy, and three of the others
     assert found.insufficient == ["disk"]
     assert found.window_budget == {"GPU": 0, "host": (20 * GB - 11 * GB - later) // 2}
-    holding = replace(found, held={"host": 2 * GB})
+    holding = replace(found, cached_windows={"host": 2 * GB})
     assert holding.required["host"] == 13 * GB + later
     assert holding.window_budget == found.window_budget
     lines = [line.split() for line in str(holding).splitlines()]
     assert lines[0] == ["host", "disk"]
     assert ["parameters", "4", "GB"] in lines
-    assert ["windows", "held", "2", "GB"] in lines
+    assert ["cached", "windows", "2", "GB"] in lines
     assert lines[-2] == ["at", "most", "13", "GB", "29", "GB"]
-    assert lines[-1] == ["there", "is", "20", "GB", "15", "GB"]
+    assert lines[-1] == ["available", "20", "GB", "15", "GB"]
     # Where building takes more than all of training, that is the most.
     large = replace(found, memory_use=REHEARSAL._replace(building=30 * GB))
     assert large.required["host"] == 31 * GB + later
@@ -131,13 +131,15 @@ def test_the_table_by_hand():
 
 def test_the_table_of_a_gpu_by_hand():
     found = Preflight(REHEARSAL, True, {"host": 20 * GB, "GPU": 10 * GB, "disk": 50 * GB}, program=GB)
-    found = replace(found, held={"host": 2 * GB})
+    found = replace(found, cached_windows={"host": 2 * GB})
     # The network is built on the host, and trained on the GPU.
-    assert found.required["host"] == 10 * GB + preflight.LATER
-    assert found.required["GPU"] == 10 * GB + preflight.CUDA
+    assert found.required["host"] == 10 * GB + preflight.LATER_BYTES
+    assert found.required["GPU"] == 10 * GB + preflight.CUDA_BYTES
     assert found.insufficient == ["GPU"]
     assert str(found).splitlines()[0].split() == ["host", "GPU", "disk"]
-    assert replace(found, free=found.free | {"GPU": 21 * GB}).window_budget["GPU"] == (11 * GB - preflight.CUDA) // 2
+    assert (
+        replace(found, free=found.free | {"GPU": 21 * GB}).window_budget["GPU"] == (11 * GB - preflight.CUDA_BYTES) // 2
+    )
 
 
 def test_the_table_of_several_processes_by_hand():
@@ -146,7 +148,7 @@ def test_the_table_of_several_processes_by_hand():
     assert four.required == {"host": 4 * one.required["host"], "GPU": 0, "disk": 29 * GB}
     # Sharded, the 9 GB of network, gradients and optimiser state count a quarter each; building does not.
     sharded = replace(four, shards=4, memory_use=REHEARSAL._replace(building=GB))
-    assert sharded.required["host"] == 4 * (GB + preflight.LATER + 9 * GB // 4 + GB)
+    assert sharded.required["host"] == 4 * (GB + preflight.LATER_BYTES + 9 * GB // 4 + GB)
     assert sharded.window_budget["host"] == (50 * GB - sharded.required["host"]) // 2 // 4
 
 
@@ -155,7 +157,7 @@ def job(tmp_path, monkeypatch):
     """A training of about 0.6 GB, on a machine with 1 GB that is free; the test may take more of it away."""
     machine = SimpleNamespace(memory=GB, disk=GB)
     monkeypatch.setattr(preflight, "private_memory", lambda: 0)
-    monkeypatch.setattr(preflight, "LATER", 0)
+    monkeypatch.setattr(preflight, "LATER_BYTES", 0)
     monkeypatch.setattr(preflight, "free_memory", lambda: machine.memory)
     monkeypatch.setattr(preflight, "free_disk", lambda folder: machine.disk)
     trainer = TrainerSettings(max_epochs=1)
@@ -181,25 +183,25 @@ def with_setting(job, name, value):
 def test_what_is_said_to_fit_fits_and_a_tenth_more_does_not(job, batch_size, memory, named):
     job.job, job.machine.memory = replace(job.job, batch_size=batch_size), int(memory * GB)
     sentence = job.job.shortfall_message()
-    assert re.match(r"memory_check: the run takes 0\.\d+ GB of host memory, of which 0\.\d+ GB are there; ", sentence)
-    assert sentence.endswith("would fit (memory_check=warn goes on regardless)")
+    assert re.match(r"memory_check: the run needs 0\.\d+ GB of host memory \(0\.\d+ GB available\); ", sentence)
+    assert sentence.endswith("would fit; memory_check=warn starts it anyway")
     told = dict(re.findall(r"(\w+\.\w+)=([\w-]+)", sentence))
     assert set(told) - {"trainer.precision"} == named
     for name, value in told.items():
-        assert with_setting(job.job, name, value).shortfall_message() is None
+        assert with_setting(job.job, name, value).fits
         if name != "trainer.precision":
-            assert with_setting(job.job, name, 1.1 * int(value)).shortfall_message() is not None
+            assert not with_setting(job.job, name, 1.1 * int(value)).fits
 
 
 def test_where_nothing_would_fit(job):
     job.machine.memory = 1000
-    assert "; no smaller batch or network would fit (" in job.job.shortfall_message()
+    assert "; no smaller batch or network would fit; " in job.job.shortfall_message()
 
 
 def test_a_disk_too_small_for_the_checkpoints(job):
     job.machine.disk = 10**7
     sentence = job.job.shortfall_message()
-    assert " GB of disk for checkpoints, of which 0.01 GB are there; model.hidden=" in sentence
+    assert " GB of disk space for checkpoints (0.01 GB available); model.hidden=" in sentence
     assert "host memory" not in sentence
     assert "data.batch_size" not in sentence
     # The checkpoints of a run that is resumed make room for their successors.
@@ -212,10 +214,10 @@ def test_refuse_or_warn(job, tmp_path, capsys):
         check_before_start(Mock(TrainSettings, memory_check=memory_check), OmegaConf.create(), tmp_path, job.job)
 
     job.machine.memory = 10**8
-    with pytest.raises(UserError, match=r"^memory_check: the run takes"):
+    with pytest.raises(UserError, match=r"^memory_check: the run needs"):
         check("refuse")
     check("warn")
-    assert capsys.readouterr().err.startswith("memory_check: the run takes")
+    assert capsys.readouterr().err.startswith("memory_check: the run needs")
 
 
 def test_settings_of_the_trainer_that_are_left_out_have_their_defaults(tmp_path):
@@ -237,7 +239,7 @@ def test_a_run_that_cannot_fit_is_refused_before_it_allocates(tmp_path, monkeypa
             time.sleep(0.005)
         sentence = process.stderr.read().splitlines()[-1]
     assert process.returncode == 2
-    assert re.match(r"memory_check: the run takes 1\d{3} GB of host memory, .* model\.hidden=\d+ would fit", sentence)
+    assert re.match(r"memory_check: the run needs 1\d{3} GB of host memory, .* model\.hidden=\d+ would fit", sentence)
     assert peak < GB  # of 800 GB of parameters, nothing
     assert [path.name for path in tmp_path.iterdir()] == []
 

@@ -22,14 +22,14 @@ from cardioemu.tracking import job_key, provenance
 
 SEARCH = ["sweep=lstm", "trials=2"]
 REFUSED = [
-    ("train", ["schedule=step", "schedule.step_size=0"], "schedule: torch does not take these settings ("),
-    ("train", ["schedule=cosine", "schedule.T_max=0"], "schedule: torch does not take these settings ("),
-    ("train", ["schedule=plateau", "schedule.factor=1.5"], "schedule: torch does not take these settings ("),
-    ("train", ["schedule=constant", "schedule.factor=2"], "schedule: torch does not take these settings ("),
+    ("train", ["schedule=step", "schedule.step_size=0"], "schedule: torch refuses these settings ("),
+    ("train", ["schedule=cosine", "schedule.T_max=0"], "schedule: torch refuses these settings ("),
+    ("train", ["schedule=plateau", "schedule.factor=1.5"], "schedule: torch refuses these settings ("),
+    ("train", ["schedule=constant", "schedule.factor=2"], "schedule: torch refuses these settings ("),
     (
         "train",
         ["experiment=active", "trainer.devices=2", "trainer.strategy=ddp"],
-        "active.rounds: got 1, but cells are chosen by one process, and 2 are to train together",
+        "active.rounds: got 1, but active learning runs in one process, not in 2 (trainer.devices times",
     ),
     (
         "train",
@@ -41,10 +41,14 @@ REFUSED = [
         ["model=registered", "windowing.align=none"],
         "windowing: got align=none and start=threshold, but a registered",
     ),
-    ("train", ["active.rounds=1"], "model: active learning needs an ensemble that tells which cells fire; "),
-    ("train", ["experiment=active", "model.members=1"], "model: active learning needs an ensemble that tells which"),
+    ("train", ["active.rounds=1"], "model: active learning needs an ensemble that predicts which cells fire; "),
+    ("train", ["experiment=active", "model.members=1"], "model: active learning needs an ensemble that predicts which"),
     ("train", ["seed=4294967296"], "seed: got 4294967296; it must be less than 4294967296"),
-    ("train", ["smoothing=true", "milestones=[200]"], "milestones: got [200] with smoothing=true, but only a run that"),
+    (
+        "train",
+        ["smoothing=true", "milestones=[200]"],
+        "milestones: got [200] with smoothing=true, but only a finished run",
+    ),
     ("train", ["+model=mlp"], "config: "),
     (
         "train",
@@ -55,10 +59,10 @@ REFUSED = [
     (
         "tune",
         [*SEARCH, "trainer.devices=2", "trainer.strategy=ddp"],
-        "trainer.devices: a search trains each run in one process; give 1 device on 1 node",
+        "trainer.devices: a search trains each run in one process; set trainer.devices=1 and trainer.nodes=1",
     ),
     ("tune", [*SEARCH, "dry_run=true"], "dry_run: a search has none; "),
-    ("tune", [*SEARCH, "resume=somewhere"], "resume: a search goes on by the same command"),
+    ("tune", [*SEARCH, "resume=somewhere"], "resume: leave it out; the same command resumes a search"),
 ]
 
 

@@ -115,9 +115,9 @@ def test_a_single_number_moves_as_adam_has_it():
 
 def test_axes_that_are_too_long_keep_their_basis(monkeypatch):
     gradients = gradients_of((3, 4))
-    monkeypatch.setattr(soap_module, "WIDEST", 2)  # neither axis has one: Adam
+    monkeypatch.setattr(soap_module, "MAX_AXIS", 2)  # neither axis has one: Adam
     np.testing.assert_allclose(run(gradients), numpy_adam(gradients, **SETTINGS), rtol=0, atol=1e-12)
-    monkeypatch.setattr(soap_module, "WIDEST", 3)  # only that of 3: rotations of the other one do something else
+    monkeypatch.setattr(soap_module, "MAX_AXIS", 3)  # only that of 3: rotations of the other one do something else
     U, V = rotation(3, 1), rotation(4, 2)
     np.testing.assert_allclose(run(U @ gradients), U @ run(gradients), rtol=0, atol=1e-9)
     assert np.abs(run(gradients @ V.T) - run(gradients) @ V.T).max() > 0.01

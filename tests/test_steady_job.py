@@ -113,7 +113,7 @@ def error_message(result):
 def test_the_last_epoch_must_be_validated(steady, tmp_path):
     result = run_inside(*job(steady, "trainer.max_epochs=5"), cwd=tmp_path, check=False)
     assert error_message(result).startswith(
-        "trainer.max_epochs: got 5, allowed are multiples of trainer.validate_every"
+        "trainer.max_epochs: got 5; allowed are multiples of trainer.validate_every"
     )
     assert not list(tmp_path.glob("runs/*/*/*.ckpt"))
 

@@ -42,7 +42,7 @@ def test_a_failing_job_of_a_sweep(job, tmp_path):
     swept = ("windowing.count=9,1", "model.hidden=8,200000")
     result = run_inside("-m", *arguments, "trainer.max_epochs=1", *swept, cwd=tmp_path, check=False)
     assert result.returncode == 2
-    windows, memory = "data: the train split has no cell with windows", "memory_check: the run takes "
+    windows, memory = "data: the train split has no cell with windows", "memory_check: the run needs "
     assert f"job 0 failed: {windows}" in result.stderr
     assert f"job 1 failed: {memory}" in result.stderr
     assert result.stderr.splitlines()[-1].startswith(windows)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
+from torch._subclasses.fake_tensor import FakeTensor
 
 ScaleBatch = Float[torch.Tensor, "batch scaled"]
 """Input of every network."""
@@ -19,10 +20,10 @@ VoltageBatch = Float[torch.Tensor, "batch samples"]
 WindowBatch = Float[torch.Tensor, "batch windows samples"]
 """All windows of each cell of a batch, in mV."""
 
-RowBatch = Float[torch.Tensor, "batch numbers"]
+VectorBatch = Float[torch.Tensor, "batch numbers"]
 """Training vectors, one per scale vector: windows in mV, or registered cycles."""
 
-RowBatches = Iterable[Float[torch.Tensor, "_ numbers"]]
+VectorBatches = Iterable[Float[torch.Tensor, "_ numbers"]]
 """Training vectors in batches."""
 
 MemberWindows = Float[torch.Tensor, "members batch samples"]
@@ -33,3 +34,8 @@ MemberCells = Float[torch.Tensor, "members batch"]
 
 CellBatch = Float[torch.Tensor, "batch"]
 """One number per scale vector."""
+
+
+def is_fake(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor has a shape but no values, as all tensors have while the preflight measures memory."""
+    return isinstance(tensor, FakeTensor)

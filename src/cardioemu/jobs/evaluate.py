@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from cardioemu import load_emulator
 from cardioemu.common.errors import UserError
+from cardioemu.common.metric_names import METRICS_FILE
 from cardioemu.comparison.baselines import BASELINES
 from cardioemu.comparison.lineage import (
     cell_model_name,
@@ -201,7 +202,7 @@ def write_results(
         "Evaluation", description, sections, "\n".join(f"{key}: {value}" for key, value in origin.items())
     )
     texts = {
-        "metrics.json": json.dumps(result.flat_metrics, indent=2),
+        METRICS_FILE: json.dumps(result.flat_metrics, indent=2),
         "cells.csv": result.table.to_csv(index=False, float_format="%.7g"),
         REPORT: page,
     }

@@ -12,13 +12,13 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from cardioemu.common.errors import UserError
+from cardioemu.common.metric_names import METRICS_FILE, TEST_METRIC, VALIDATION_METRIC
 from cardioemu.config.build import build, resolved_dict
 from cardioemu.config.launch import launch
 from cardioemu.config.run_config import check_same_run, save_run_config, with_overrides
 from cardioemu.emulator import Emulator, load_emulator
 from cardioemu.evaluation import format_test_summary
 from cardioemu.jobs.train_steps import (
-    METRICS,
     make_trainer,
     prepare_data,
     prepare_module,
@@ -31,7 +31,7 @@ from cardioemu.runtime.machine import rank
 from cardioemu.runtime.progress import log_message
 from cardioemu.settings.train import TrainSettings
 from cardioemu.simulation import designs
-from cardioemu.sweeps.parent_run import TEST_METRIC, sweep_run
+from cardioemu.sweeps.parent_run import sweep_run
 from cardioemu.tracking import job_key
 from cardioemu.training import (
     BEST,
@@ -90,7 +90,7 @@ def train(
         best = trainer.checkpoint_callback
         assert isinstance(best, ModelCheckpoint)
         assert best.best_model_score is not None
-        tested = {"val/rmse_mV_best": float(best.best_model_score)}
+        tested = {f"{VALIDATION_METRIC}_best": float(best.best_model_score)}
         test_metrics, errors = test_best_network(settings, data, folder, run)
         tested |= test_metrics
         run.metrics(tested, trainer.current_epoch)
@@ -134,7 +134,7 @@ def run_active_learning(settings: TrainSettings, config: DictConfig, folder: Pat
 
 def train_round(settings: TrainSettings, config: DictConfig, design: Path, folder: Path) -> Emulator:
     """Train the emulator that selects the next cells, or load the one trained before."""
-    if not (folder / METRICS).exists():
+    if not (folder / METRICS_FILE).exists():
         epochs = settings.active.max_epochs
         changes = {
             "active.rounds": 0,

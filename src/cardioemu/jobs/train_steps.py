@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from matplotlib.figure import Figure
 
+from cardioemu.common.metric_names import METRICS_FILE
 from cardioemu.comparison.measure import plot_examples
 from cardioemu.data import TEST, WindowDataModule
 from cardioemu.emulator import Emulator, load_emulator
@@ -31,8 +32,6 @@ from cardioemu.training import (
 )
 from cardioemu.windowing import CycleRule, build_window_set
 
-METRICS = "metrics.json"
-
 
 def prepare_data(settings: TrainSettings, memory: TrainingJob, run: Run) -> WindowDataModule:
     """Simulate, cut windows and split them, or open what was made before; print and record what there is."""
@@ -45,7 +44,7 @@ def prepare_data(settings: TrainSettings, memory: TrainingJob, run: Run) -> Wind
     data = WindowDataModule(windows, settings.data, cycles)
     preflight = replace(memory, batch_size=data.largest_batch).preflight()
     data.memory_budget = preflight.window_budget
-    print(replace(preflight, held=data.cached_bytes))
+    print(replace(preflight, cached_windows=data.cached_bytes))
     describe_data(data, traces, run)
     return data
 
@@ -142,8 +141,8 @@ def measure_firing(emulator: Emulator, data: WindowDataModule) -> dict[str, floa
 
 def record_results(metrics: dict[str, float], folder: Path, run: Run, register: str | None) -> None:
     """Write the final metrics, and record them, the config and the model."""
-    with atomic_write(folder / METRICS) as file:
+    with atomic_write(folder / METRICS_FILE) as file:
         file.write_text(json.dumps(metrics, indent=2), encoding="utf-8")
-    for name in ("config.yaml", METRICS):
+    for name in ("config.yaml", METRICS_FILE):
         run.file(folder / name)
     run.model(folder / BEST, register)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from optuna.trial import Trial
 
 from cardioemu.common.errors import UserError
+from cardioemu.common.metric_names import VALIDATION_METRIC
 from cardioemu.common.text import plural
 from cardioemu.config.build import build
 from cardioemu.config.compose import compose_config, validate_command_line
@@ -28,7 +29,7 @@ from cardioemu.runtime.progress import log_message, progress_bar
 from cardioemu.settings.train import TrainSettings
 from cardioemu.settings.tune import TuneSettings
 from cardioemu.sweeps.parent_run import format_table, summarise_sweep, sweep_folder
-from cardioemu.sweeps.search import VALIDATION_METRIC, Search, SearchSpace, Value, report_epoch, trial_overrides
+from cardioemu.sweeps.search import Search, SearchSpace, Value, report_epoch, trial_overrides
 from cardioemu.tracking import Run, parent_reference
 from cardioemu.training import PruningCallback
 

@@ -1,4 +1,4 @@
-"""Networks from scale vectors to windows: bare torch modules that know nothing of data, training or tracking."""
+"""Networks that predict windows from scale vectors: torch modules, independent of data, training and tracking."""
 
 from cardioemu.models.layers.gaussian_filter import gaussian_filter1d
 from cardioemu.models.layers.keras import LSTM, Dense

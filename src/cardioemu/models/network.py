@@ -1,6 +1,7 @@
-"""What training, emulator and evaluation ask of any network."""
+"""The interface of a network: what training, emulator and evaluation ask of it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -10,15 +11,15 @@ from cardioemu.common.tensors import (
     CellBatch,
     MemberCells,
     MemberWindows,
-    RowBatch,
-    RowBatches,
     ScaleBatch,
+    VectorBatch,
+    VectorBatches,
     VoltageBatch,
 )
 
 
 class NetworkOutput(NamedTuple):
-    """All that a network says of some cells, as `forward`, `firing_logit` and `cycle_length_ms` say it."""
+    """All outputs of a network for some cells, as `forward`, `firing_logit` and `cycle_length_ms` return them."""
 
     voltage_mV: VoltageBatch
     firing_logit: CellBatch | None
@@ -26,63 +27,67 @@ class NetworkOutput(NamedTuple):
 
 
 class Network(nn.Module, ABC):
-    """From scale vectors to windows; every network may tell more, and leaves out what it cannot tell.
+    """Windows from scale vectors. A network without one of the other outputs returns None for it.
 
     Attributes:
-        trained_on: what its training rows are: "windows", or registered "cycles" (`cardioemu.windowing.CycleRule`).
+        trained_on: kind of its training vectors: "windows", or registered "cycles" (`cardioemu.windowing.CycleRule`).
+        size_argument: argument of the constructor that sets the width of the layers, and so the memory of the network.
+        equivalent_arguments: arguments of the constructor that save memory without changing the outputs.
     """
 
     trained_on: ClassVar[Literal["windows", "cycles"]] = "windows"
+    size_argument: ClassVar[str | None] = None
+    equivalent_arguments: ClassVar[Mapping[str, object]] = {}
 
     @abstractmethod
     def forward(self, scales: ScaleBatch) -> VoltageBatch:
         """Return the window of each scale vector in mV."""
 
     @abstractmethod
-    def fit_target(self, batches: RowBatches) -> None:
-        """Fit what turns the network's numbers into mV to the rows of the training part."""
+    def fit_target(self, batches: VectorBatches) -> None:
+        """Fit the transformation between the network's outputs and mV to the vectors of the training split."""
 
-    def loss(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
-        """Return the squared error of each row that training lowers, summed over the batch: here in mV^2."""
-        return nn.functional.mse_loss(self(scales), rows, reduction="sum") / rows.shape[1]
+    def loss(self, scales: ScaleBatch, vectors: VectorBatch) -> torch.Tensor:
+        """Return the loss of each training vector, summed over the batch: by default the squared error in mV^2."""
+        return nn.functional.mse_loss(self(scales), vectors, reduction="sum") / vectors.shape[1]
 
     @property
     def predicts_firing(self) -> bool:
-        """Whether it says which cells fire."""
+        """Whether it predicts which cells fire."""
         return hasattr(self, "firing")
 
     @property
     def has_uncertainty(self) -> bool:
-        """Whether it says how unsure it is of a cell (`disagreement`)."""
+        """Whether it estimates its own uncertainty (`epistemic_std`)."""
         return type(self).epistemic_std is not Network.epistemic_std
 
     def firing_loss(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor | None:
-        """Return the cross entropy of what is said of the firing of cells, summed; None where nothing is said."""
+        """Return the cross entropy of the predicted firing of each cell, summed over the batch."""
         return None
 
     def firing_logit(self, scales: ScaleBatch) -> CellBatch | None:
-        """Return the logarithm of the odds that each cell fires (batch,); None where the network cannot tell."""
+        """Return the logarithm of the odds that each cell fires (batch,)."""
         return None
 
     def outputs(self, scales: ScaleBatch) -> NetworkOutput:
-        """Return all of it at once, which may take less than one after the other."""
+        """Return all outputs together, which may take less time than one after the other."""
         return NetworkOutput(self(scales), self.firing_logit(scales), self.cycle_length_ms(scales))
 
     def member_windows(self, scales: ScaleBatch) -> MemberWindows | None:
-        """Return the window of each member of an ensemble (members, batch, samples) in mV; None where it is none."""
+        """Return the window of each member of an ensemble (members, batch, samples) in mV."""
         return None
 
     def member_cycle_lengths_ms(self, scales: ScaleBatch) -> MemberCells | None:
-        """Return the cycle length by each member (members, batch); None without members, or such an output."""
+        """Return the cycle length by each member of an ensemble (members, batch)."""
         return None
 
     def epistemic_std(self, scales: ScaleBatch) -> CellBatch | None:
-        """Return how far the members of an ensemble are from their mean (batch,), in the root of what training lowers.
+        """Return the root mean square distance of an ensemble's members from their mean (batch,).
 
-        None of a network that is no ensemble.
+        Its square has the unit of the loss.
         """
         return None
 
     def cycle_length_ms(self, scales: ScaleBatch) -> CellBatch | None:
-        """Return the time from AP start to AP start of each cell (batch,); None where the network cannot tell."""
+        """Return the time from AP start to AP start of each cell (batch,)."""
         return None

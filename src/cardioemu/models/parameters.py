@@ -1,4 +1,4 @@
-"""How many parameters a network has, layer by layer."""
+"""Number of parameters of a network, layer by layer."""
 
 import pandas as pd
 from torch import nn
@@ -7,7 +7,7 @@ from torch import nn
 def parameter_table(network: nn.Module) -> pd.DataFrame:
     """Return the parameters of each layer, and their total in the last row.
 
-    Reads only shapes, so it works for a network on the meta device. A parameter shared by two layers counts once.
+    Only shapes are read, so the network may be on the meta device. A parameter shared by two layers counts once.
 
     Args:
         network: Any torch module.
@@ -18,10 +18,10 @@ def parameter_table(network: nn.Module) -> pd.DataFrame:
     """
     shapes: dict[str, list[str]] = {}
     counts: dict[str, int] = {}
-    for name, parameter in network.named_parameters():
-        path, _, own = name.rpartition(".")
-        layer = path or type(network).__name__
-        shapes.setdefault(layer, []).append(f"{own} {' x '.join(str(size) for size in parameter.shape)}".rstrip())
+    for path, parameter in network.named_parameters():
+        layer, _, name = path.rpartition(".")
+        layer = layer or type(network).__name__
+        shapes.setdefault(layer, []).append(f"{name} {' x '.join(str(size) for size in parameter.shape)}".rstrip())
         counts[layer] = counts.get(layer, 0) + parameter.numel()
     return pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""What `tune.py` is told."""
+"""Settings of the tune job."""
 
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -11,7 +11,7 @@ from cardioemu.sweeps.search import Dimension
 
 @dataclass(frozen=True, config=PARTS)
 class TuneSettings(TrainSettings):
-    """What `tune.py` is told: a training, and what to vary of it."""
+    """Settings of the tune job: those of a training, and of the search."""
 
     sweep: dict[str, Dimension]
     trials: PositiveInt
@@ -21,8 +21,10 @@ class TuneSettings(TrainSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.trainer.processes > 1:
-            raise UserError("trainer.devices: a search trains each run in one process; give 1 device on 1 node")
+            raise UserError(
+                "trainer.devices: a search trains each run in one process; set trainer.devices=1 and trainer.nodes=1"
+            )
         if self.dry_run:
-            raise UserError("dry_run: a search has none; python train.py dry_run=true says what one training takes")
+            raise UserError("dry_run: a search has none; cardioemu train dry_run=true shows what one training needs")
         if self.resume:
-            raise UserError("resume: a search goes on by the same command")
+            raise UserError("resume: leave it out; the same command resumes a search")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from cardioemu.common.errors import UserError
+from cardioemu.common.metric_names import TEST_METRIC
 from cardioemu.config.overrides import fixed_addresses, quote_value, sweep_overrides
 from cardioemu.evaluation import plot_sweep
 from cardioemu.runtime.files import atomic_write, content_key
@@ -14,7 +15,6 @@ from cardioemu.runtime.locks import folder_lock
 from cardioemu.runtime.progress import log_message
 from cardioemu.tracking import SWEEPS, Run, Tracking, parent_reference
 
-TEST_METRIC = "test/rmse_mV_mean"
 TABLE, FIGURE = "runs.csv", "errors.png"
 
 

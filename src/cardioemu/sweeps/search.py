@@ -16,13 +16,13 @@ from pydantic import ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr
 from pydantic.dataclasses import dataclass
 
 from cardioemu.common.errors import TrialPruned, UserError
+from cardioemu.common.metric_names import VALIDATION_METRIC
 from cardioemu.runtime.machine import process_exists, process_identity
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 logging.getLogger("optuna").propagate = False
 warnings.filterwarnings("ignore", "The reported value is ignored because this `step`")
 
-VALIDATION_METRIC = "val/rmse_mV"
 OWNER, FAILURE = "process", "failure"
 Number = StrictInt | StrictFloat
 Value = str | bool | int | float

@@ -6,9 +6,10 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from cardioemu.common.metric_names import TEST_METRIC, VALIDATION_METRIC
 from cardioemu.tracking.recorder import PARENT
 
-COLUMNS = ("val/rmse_mV_best", "test/rmse_mV_mean", "test/rmse_mV_median", "test/rmse_mV_p95", "test/rmse_mV_max")
+COLUMNS = (f"{VALIDATION_METRIC}_best", TEST_METRIC, "test/rmse_mV_median", "test/rmse_mV_p95", "test/rmse_mV_max")
 
 
 def tabulate_child_runs(client: MlflowClient, experiment_id: str, parent_id: str) -> pd.DataFrame:

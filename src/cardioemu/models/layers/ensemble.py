@@ -1,4 +1,4 @@
-"""Layers of several networks side by side: an ensemble that is trained in one run, every product one batched product.
+"""Layers of an ensemble that is trained in one run: each product of all members is one batched matrix product.
 
 Source: deep ensembles, Lakshminarayanan, Pritzel and Blundell 2017.
 """
@@ -12,12 +12,12 @@ Features = Float[torch.Tensor, "members batch features"]
 
 
 class Linear(nn.Module):
-    """A linear layer of each member, started as `torch.nn.Linear` starts one.
+    """A linear layer for each member, initialised like `torch.nn.Linear`.
 
     Args:
-        members: How many networks.
-        inputs: Values in.
-        outputs: Values out.
+        members: Number of networks.
+        inputs: Width of the input.
+        outputs: Width of the output.
     """
 
     def __init__(self, members: PositiveInt, inputs: PositiveInt, outputs: PositiveInt) -> None:
@@ -28,16 +28,16 @@ class Linear(nn.Module):
             nn.init.uniform_(parameter, -(inputs**-0.5), inputs**-0.5)
 
     def forward(self, x: Features) -> Float[torch.Tensor, "members batch outputs"]:
-        """Return what each member makes of its own inputs."""
+        """Return the output of each member for its own input."""
         return torch.baddbmm(self.bias, x, self.weight)
 
 
 class ResidualBlock(nn.Module):
-    """x + B(silu(A(silu(x)))) of each member.
+    """x + B(silu(A(silu(x)))) for each member.
 
     Args:
-        members: How many networks.
-        width: Of all layers.
+        members: Number of networks.
+        width: Width of all layers.
     """
 
     def __init__(self, members: PositiveInt, width: PositiveInt) -> None:
@@ -45,19 +45,19 @@ class ResidualBlock(nn.Module):
         self.first, self.second = Linear(members, width, width), Linear(members, width, width)
 
     def forward(self, x: Features) -> Features:
-        """Return the sum of the input and what two layers make of it."""
+        """Return the sum of the input and the output of two layers."""
         return x + self.second(nn.functional.silu(self.first(nn.functional.silu(x))))
 
 
 class EnsembleMLP(nn.Module):
-    """Scale vectors to numbers: a residual network of each member.
+    """A dense residual network for each member.
 
     Args:
-        members: How many networks.
-        inputs: Scaled conductances.
-        outputs: Numbers.
-        width: Of the layers between.
-        blocks: How many residual blocks of two layers each.
+        members: Number of networks.
+        inputs: Number of scaled conductances.
+        outputs: Width of the output.
+        width: Width of the layers between.
+        blocks: Number of residual blocks, of two layers each.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class EnsembleMLP(nn.Module):
         self.last = Linear(members, width, outputs)
 
     def forward(self, scales: Float[torch.Tensor, "batch inputs"]) -> Features:
-        """Return the numbers of each scale vector, by member: (members, batch, outputs); the control lies at zero."""
+        """Return the output of each member (members, batch, outputs); its input is zero for the control."""
         x = self.first((scales - 1).expand(self.members, -1, -1))
         output: torch.Tensor = self.last(nn.functional.silu(self.blocks(x)))
         return output

@@ -1,4 +1,4 @@
-"""Whether a cell fires."""
+"""Classification of cells: which of them fire."""
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt
@@ -11,15 +11,16 @@ WIDTH, BLOCKS = 64, 2
 
 
 class FiringHead(nn.Module):
-    """The logarithm of the odds that a cell fires, by networks of their own, averaged over the members.
+    """The logarithm of the odds that a cell fires: the mean over an ensemble of separate networks.
 
-    `temperature` divides it: what training makes too sure is calibrated on other cells (Guo et al. 2017).
+    The mean is divided by `temperature`, which calibration sets: training alone gives probabilities too close to 0 and
+    1 (Guo et al. 2017).
 
     Args:
-        members: How many networks.
-        inputs: Scaled conductances.
-        width: Of their layers.
-        blocks: Residual blocks.
+        members: Number of networks.
+        inputs: Number of scaled conductances.
+        width: Width of the layers.
+        blocks: Number of residual blocks.
     """
 
     temperature: torch.Tensor
@@ -40,7 +41,7 @@ class FiringHead(nn.Module):
         return self.trunk(scales).mean(0).squeeze(-1) / self.temperature
 
     def loss(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor:
-        """Return the cross entropy of each cell, averaged over the members and summed over the batch."""
+        """Return the cross entropy of each cell without calibration, averaged over members and summed over cells."""
         logit = self.trunk(scales).squeeze(-1)
-        of_each = nn.functional.binary_cross_entropy_with_logits(logit, fires.expand_as(logit), reduction="none")
-        return of_each.mean(0).sum()
+        loss = nn.functional.binary_cross_entropy_with_logits(logit, fires.expand_as(logit), reduction="none")
+        return loss.mean(0).sum()

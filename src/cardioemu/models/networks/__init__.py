@@ -1,1 +1,1 @@
-"""Networks from scale vectors to windows."""
+"""Networks that predict windows from scale vectors."""

@@ -1,4 +1,4 @@
-"""Transposed convolutions from scales to the window."""
+"""Windows by transposed convolutions."""
 
 from itertools import pairwise
 
@@ -13,27 +13,29 @@ from cardioemu.models.networks.target_network import TargetNetwork
 from cardioemu.models.targets.normaliser import Normaliser
 
 STRIDE, KERNEL, PADDING = 4, 8, 2
-"""Every layer makes 4 points of one, and each of these of the two nearest: a kernel that is no multiple of the stride
-makes some of more points than others, and the pattern shows in the window (Odena, Dumoulin and Olah 2016)."""
+"""Every layer turns 1 point into 4, and each new point depends on the two nearest old ones. With a kernel that is no
+multiple of the stride some depend on more, and the pattern shows in the window (Odena, Dumoulin and Olah 2016)."""
 
 
 class Decoder(TargetNetwork):
-    """Dense layers make a short map of features, transposed convolutions the window of it; a head tells who fires.
+    """Dense layers predict a short feature map, from which transposed convolutions make the window.
 
-    From layer to layer the map gets four times the points and half the channels, so all layers take about as long, and
-    weights are shared along the window: most of its points cost no weight of their own.
+    Each layer has four times as many points and half as many channels as the one before, so that all layers take about
+    the same time. The weights are shared along the window. A separate network predicts whether the cell fires.
 
     Source: the decoder is the generator of Radford, Metz and Chintala 2015, in one dimension.
 
     Args:
-        samples: Points of one window.
-        inputs: Scaled conductances.
-        channels: Of the first map.
-        layers: Transposed convolutions; the first map has `samples / 4 ** layers` points, rounded up.
-        width: Of the dense layers.
-        blocks: Residual blocks of two dense layers each.
-        members: Networks of the ensemble.
+        samples: Samples of one window.
+        inputs: Number of scaled conductances.
+        channels: Number of channels of the first feature map.
+        layers: Number of transposed convolutions; the first map has `samples / 4 ** layers` points, rounded up.
+        width: Width of the dense layers.
+        blocks: Number of residual blocks, of two dense layers each.
+        members: Number of networks in the ensemble.
     """
+
+    size_argument = "width"
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class Decoder(TargetNetwork):
         self.layers = nn.Sequential()
         for before, after in pairwise(widths):
             self.layers.append(nn.SiLU())
-            # A member is a group: torch then starts each as it would start it alone.
+            # Each member is a group, which torch initialises like a network alone.
             self.layers.append(
                 nn.ConvTranspose1d(members * before, members * after, KERNEL, STRIDE, PADDING, groups=members)
             )
@@ -61,8 +63,8 @@ class Decoder(TargetNetwork):
         self.firing = FiringHead(members, inputs)
 
     def member_latents(self, scales: ScaleBatch) -> Features:
-        """Return what the normaliser turns into the members' windows."""
+        """Return each member's normalised window."""
         channels, length = self.first_map
         features = self.trunk(scales).transpose(0, 1).reshape(len(scales), channels, length)
-        surplus: torch.Tensor = self.layers(features)
-        return surplus[..., : self.target.size].transpose(0, 1)
+        window: torch.Tensor = self.layers(features)
+        return window[..., : self.target.size].transpose(0, 1)

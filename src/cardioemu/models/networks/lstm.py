@@ -1,39 +1,39 @@
-"""The seed's network and its followers: LSTM layers on a sequence of length 1, then linear dense layers."""
+"""The published LSTM and its two successors: LSTM layers on a sequence of length 1, then linear dense layers."""
 
-from collections.abc import Iterable
+from typing import ClassVar
 
-import torch
-from jaxtyping import Float
 from pydantic import PositiveInt
 from torch import nn
 
-from cardioemu.common.tensors import ScaleBatch, VoltageBatch
+from cardioemu.common.tensors import ScaleBatch, VectorBatches, VoltageBatch
 from cardioemu.models.layers.keras import LSTM, DeadWeights, Dense
 from cardioemu.models.network import Network
 from cardioemu.models.targets.normaliser import Normaliser
 
 
 class LSTMNetwork(Network):
-    """LSTM(inputs -> hidden) and more LSTM layers, dense layers, and Dense(hidden -> samples): one window per cell.
+    """LSTM(inputs -> hidden), more LSTM layers, dense layers, and Dense(hidden -> samples): one window per cell.
 
-    With `hidden=12000, samples=10000`, one LSTM layer and two dense layers it has the seed's 840 310 000 parameters. Of
-    the later LSTM2 and LSTM3 only the numbers of layers are published; that all are `hidden` wide, and all dense layers
-    linear as the seed's, is ours.
+    With `hidden=12000, samples=10000`, one LSTM layer and two dense layers it has the 840 310 000 parameters of the
+    published LSTM. For its successors LSTM2 and LSTM3 only the numbers of layers are published; here all layers have
+    the width `hidden`, and all dense layers are linear as in the published LSTM.
 
-    The sequence has length 1, so part of the LSTM layers is dead: `LSTM` says which.
+    The sequence has length 1, so some weights of the LSTM layers are dead, see `LSTM`.
 
-    Source: decoded from the seed's layer sizes and parameter count.
+    Source: inferred from the published layer sizes and parameter count.
 
     Args:
-        samples: Points of one window.
-        inputs: Scaled conductances.
-        hidden: Width of every layer but the last.
-        lstm_layers: How many LSTM layers.
-        dense_layers: How many dense layers, the last included.
+        samples: Samples of one window.
+        inputs: Number of scaled conductances.
+        hidden: Width of every layer except the last.
+        lstm_layers: Number of LSTM layers.
+        dense_layers: Number of dense layers, including the last.
         dead_weights: "hold" the weights that cannot learn, or "drop" them: the same network in less memory.
-        normalise: Put a `Normaliser` on the output; without it this is the bare seed, whose last layer gives mV.
+        normalise: Whether a `Normaliser` follows the last layer; without it the last layer predicts mV, as published.
     """
 
+    size_argument = "hidden"
+    equivalent_arguments: ClassVar = {"dead_weights": "drop"}
     normaliser: Normaliser | nn.Identity
 
     def __init__(
@@ -51,7 +51,7 @@ class LSTMNetwork(Network):
         self.lstm = nn.ModuleList(LSTM(width, hidden, dead_weights) for width in widths)
         for layer in self.lstm:
             if layer.recurrent_kernel is not None:
-                # Said rather than left to be found: training in several processes waits for every expected gradient.
+                # Training in several processes would wait for its gradient, which never comes.
                 layer.recurrent_kernel.requires_grad_(False)
         self.dense = nn.ModuleList(Dense(hidden, hidden) for _ in range(dense_layers - 1))
         self.readout = Dense(hidden, samples)
@@ -73,14 +73,7 @@ class LSTMNetwork(Network):
             state = layer(state)
         return self.normaliser(self.readout(state))
 
-    def fit_target(self, batches: Iterable[Float[torch.Tensor, "_ samples"]]) -> None:
-        """Fit the normaliser to the training part; does nothing without one.
-
-        Args:
-            batches: as `Normaliser.fit` takes them.
-
-        Raises:
-            ValueError: As `Normaliser.fit`.
-        """
+    def fit_target(self, batches: VectorBatches) -> None:
+        """Fit the normaliser, if there is one, as in `Normaliser.fit`."""
         if isinstance(self.normaliser, Normaliser):
             self.normaliser.fit(batches)

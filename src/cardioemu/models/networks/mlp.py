@@ -1,4 +1,4 @@
-"""Dense residual networks from scales to any representation of the window."""
+"""Dense residual networks that predict any representation of the window."""
 
 from pydantic import NonNegativeInt, PositiveInt
 
@@ -9,20 +9,21 @@ from cardioemu.models.networks.target_network import TargetName, TargetNetwork, 
 
 
 class MLP(TargetNetwork):
-    """A residual network predicts the numbers that a window is made of, and another one whether the cell fires.
+    """A residual network predicts the latents of the window, and a separate one whether the cell fires.
 
     Args:
-        samples: Points of one window.
-        begin_ms: Time of the first point, 0 being the AP start.
-        interval_ms: Time from one to the next.
-        inputs: Scaled conductances.
-        target: What the numbers are: the "samples" themselves, principal "components" of the windows, or those of the
-            "registered" cycle with its landmarks.
-        components: Principal components; "samples" has none.
-        width: Of the layers.
-        blocks: Residual blocks of two layers each.
-        members: Networks of the ensemble.
+        samples: Samples of one window.
+        begin_ms: Time of the first sample; 0 is the AP start.
+        interval_ms: Time between samples.
+        inputs: Number of scaled conductances.
+        target: Representation whose latents are predicted, see `make_target`.
+        components: Number of principal components, if the representation has them.
+        width: Width of the layers.
+        blocks: Number of residual blocks, of two layers each.
+        members: Number of networks in the ensemble.
     """
+
+    size_argument = "width"
 
     def __init__(
         self,
@@ -42,5 +43,5 @@ class MLP(TargetNetwork):
         self.firing = FiringHead(members, inputs)
 
     def member_latents(self, scales: ScaleBatch) -> Features:
-        """Return the numbers of each member."""
+        """Return each member's latents."""
         return self.trunk(scales)

@@ -1,4 +1,4 @@
-"""Networks that predict the numbers of a target."""
+"""Networks that predict the latents of a representation."""
 
 from abc import abstractmethod
 from typing import Literal
@@ -9,9 +9,9 @@ from cardioemu.common.tensors import (
     CellBatch,
     MemberCells,
     MemberWindows,
-    RowBatch,
-    RowBatches,
     ScaleBatch,
+    VectorBatch,
+    VectorBatches,
     VoltageBatch,
 )
 from cardioemu.models.layers.ensemble import Features
@@ -26,15 +26,15 @@ TargetName = Literal["samples", "components", "registered"]
 
 
 def make_target(name: TargetName, samples: int, begin_ms: float, interval_ms: float, components: int) -> Representation:
-    """Make what windows are represented by.
+    """Make a representation of windows.
 
     Args:
-        name: The "samples" themselves, principal "components" of the windows, or those of the "registered" cycle with
-            its landmarks.
-        samples: Points of one window.
-        begin_ms: Time of the first point, 0 being the AP start.
-        interval_ms: Time from one to the next.
-        components: Principal components; "samples" has none.
+        name: "samples" of the window, "components" (principal components of the windows), or "registered" (principal
+            components of the registered cycle, and its landmarks).
+        samples: Samples of one window.
+        begin_ms: Time of the first sample; 0 is the AP start.
+        interval_ms: Time between samples.
+        components: Number of principal components, if the representation has them.
     """
     if name == "registered":
         return RegisteredCycle(samples, begin_ms, interval_ms, components)
@@ -42,11 +42,11 @@ def make_target(name: TargetName, samples: int, begin_ms: float, interval_ms: fl
 
 
 class TargetNetwork(Network):
-    """A network that predicts the numbers a window is made of, and beside them whether the cell fires.
+    """A network that predicts the latents of the window, and whether the cell fires.
 
     Attributes:
-        target: what the numbers are.
-        firing: says whether a cell fires.
+        target: the representation.
+        firing: the classifier of cells that fire.
     """
 
     target: Representation
@@ -54,34 +54,34 @@ class TargetNetwork(Network):
 
     @abstractmethod
     def member_latents(self, scales: ScaleBatch) -> Features:
-        """Return the numbers of each scale vector by each member (members, batch, size), of which there may be one."""
+        """Return each member's latents (members, batch, size); there may be a single member."""
 
     def latents(self, scales: ScaleBatch) -> Latents:
-        """Return the mean of the members' numbers."""
+        """Return the mean of the members' latents."""
         return self.member_latents(scales).mean(0)
 
     @property
     def trained_on(self) -> Literal["windows", "cycles"]:  # type: ignore[override]
-        """What its training rows are, which hangs on the target."""
+        """Kind of its training vectors: that of the representation."""
         return self.target.trained_on
 
-    def fit_target(self, batches: RowBatches) -> None:
-        """Fit the representation to the rows of the training part."""
+    def fit_target(self, batches: VectorBatches) -> None:
+        """Fit the representation to the vectors of the training split."""
         self.target.fit(batches)
 
     def forward(self, scales: ScaleBatch) -> VoltageBatch:
-        """Return the window of each scale vector in mV, made from its numbers."""
+        """Return the window of each scale vector in mV, made from its latents."""
         window: torch.Tensor = self.target(self.latents(scales))
         return window
 
     def outputs(self, scales: ScaleBatch) -> NetworkOutput:
-        """Return all of it, the window and the cycle length from the same numbers."""
-        numbers = self.latents(scales)
-        return NetworkOutput(self.target(numbers), self.firing_logit(scales), self.target.cycle_length_ms(numbers))
+        """Return all outputs; the window and the cycle length are made from the same latents."""
+        latents = self.latents(scales)
+        return NetworkOutput(self.target(latents), self.firing_logit(scales), self.target.cycle_length_ms(latents))
 
-    def loss(self, scales: ScaleBatch, rows: RowBatch) -> torch.Tensor:
-        """Return the target's squared error of each row, averaged over the members and summed over the batch."""
-        return self.target.squared_error(self.member_latents(scales), rows).mean(0).sum()
+    def loss(self, scales: ScaleBatch, vectors: VectorBatch) -> torch.Tensor:
+        """Return the squared error of each vector's latents, averaged over the members and summed over the batch."""
+        return self.target.squared_error(self.member_latents(scales), vectors).mean(0).sum()
 
     def firing_loss(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor:
         """Return the cross entropy of each cell, averaged over the members and summed over the batch."""
@@ -93,28 +93,28 @@ class TargetNetwork(Network):
         return logit
 
     def cycle_length_ms(self, scales: ScaleBatch) -> CellBatch | None:
-        """Return the cycle length, where the target has it."""
+        """Return the cycle length, if the representation has one."""
         return self.target.cycle_length_ms(self.latents(scales))
 
     def member_windows(self, scales: ScaleBatch) -> MemberWindows | None:
-        """Return the window that each member's own numbers make."""
-        numbers = self.member_latents(scales)
-        return torch.stack([self.target(each) for each in numbers]) if len(numbers) > 1 else None
+        """Return the window made from each member's latents."""
+        latents = self.member_latents(scales)
+        return torch.stack([self.target(member) for member in latents]) if len(latents) > 1 else None
 
     def member_cycle_lengths_ms(self, scales: ScaleBatch) -> MemberCells | None:
-        """Return the cycle length of each member's own numbers, where the target has it."""
-        found = [self.target.cycle_length_ms(numbers) for numbers in self.member_latents(scales)]
-        lengths_ms = [each for each in found if each is not None]
+        """Return the cycle length from each member's latents, if the representation has one."""
+        by_member = [self.target.cycle_length_ms(latents) for latents in self.member_latents(scales)]
+        lengths_ms = [each for each in by_member if each is not None]
         return torch.stack(lengths_ms) if len(lengths_ms) > 1 else None
 
     @property
     def has_uncertainty(self) -> bool:
-        """Whether there are members that could disagree."""
+        """Whether there are several members."""
         return self.firing.trunk.members > 1
 
     def epistemic_std(self, scales: ScaleBatch) -> CellBatch | None:
-        """Return how far the members' numbers are from their mean, in the root of the squared error."""
+        """Return the root mean square distance of the members' latents from their mean; its square is a loss."""
         if not self.has_uncertainty:
             return None
-        numbers = self.member_latents(scales)
-        return ((numbers - numbers.mean(0)) * self.target.weights()).square().sum(-1).mean(0).sqrt()
+        latents = self.member_latents(scales)
+        return ((latents - latents.mean(0)) * self.target.weights()).square().sum(-1).mean(0).sqrt()

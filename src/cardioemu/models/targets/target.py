@@ -1,4 +1,4 @@
-"""Representations of what is predicted: from few numbers to a window."""
+"""Representations of a window by latents: the variables that a network predicts."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from cardioemu.common.tensors import CellBatch, RowBatch, RowBatches, VoltageBatch
+from cardioemu.common.tensors import CellBatch, VectorBatch, VectorBatches, VoltageBatch
 
 Latents = Float[torch.Tensor, "batch size"]
 MemberLatents = Float[torch.Tensor, "*members batch size"]
@@ -16,36 +16,36 @@ Errors = Float[torch.Tensor, "*members batch"]
 
 
 class Representation(nn.Module, ABC):
-    """Turns a network's numbers into windows, and rows to train on into such numbers.
+    """Windows from latents, and latents from training vectors.
 
     Attributes:
-        trained_on: as of `Network`.
-        size: how many numbers make a window.
+        trained_on: kind of the training vectors, see `Network`.
+        size: number of latents.
     """
 
     trained_on: ClassVar[Literal["windows", "cycles"]] = "windows"
     size: int
 
     @abstractmethod
-    def fit(self, batches: RowBatches) -> None:
-        """Fit the representation to the rows of the training part."""
+    def fit(self, batches: VectorBatches) -> None:
+        """Fit the representation to the vectors of the training split."""
 
     @abstractmethod
-    def forward(self, numbers: Latents) -> VoltageBatch:
-        """Return the windows (batch, samples) in mV that numbers (batch, size) make."""
+    def forward(self, latents: Latents) -> VoltageBatch:
+        """Return the windows (batch, samples) in mV of latents (batch, size)."""
 
     @abstractmethod
-    def encode(self, rows: RowBatch) -> Latents:
-        """Return the numbers (batch, size) that rows to train on have."""
+    def encode(self, vectors: VectorBatch) -> Latents:
+        """Return the latents (batch, size) of training vectors."""
 
     @abstractmethod
-    def squared_error(self, numbers: MemberLatents, rows: RowBatch) -> Errors:
-        """Return how far numbers (*members, batch, size) are from those of the rows, squared (*members, batch)."""
+    def squared_error(self, latents: MemberLatents, vectors: VectorBatch) -> Errors:
+        """Return the squared distance (*members, batch) of latents (*members, batch, size) from those of vectors."""
 
     @abstractmethod
     def weights(self) -> Weights:
-        """Return what errors of the numbers (size,) are multiplied by before `squared_error` squares and adds them."""
+        """Return the weights (size,) of the errors of the latents, before `squared_error` squares and adds them."""
 
-    def cycle_length_ms(self, numbers: Latents) -> CellBatch | None:
-        """Return the cycle length (batch,) that numbers say; None where they do not."""
+    def cycle_length_ms(self, latents: Latents) -> CellBatch | None:
+        """Return the cycle length (batch,) from latents; None if the representation has none."""
         return None

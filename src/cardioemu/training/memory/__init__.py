@@ -1,1 +1,1 @@
-"""What memory a training takes."""
+"""Memory that a training needs."""

@@ -1,4 +1,4 @@
-"""What training takes of memory, found by going through its steps with tensors that have shapes but no memory."""
+"""Memory that a training needs, measured by running its steps with fake tensors, which have shapes but no memory."""
 
 import weakref
 from collections.abc import Callable, Iterable
@@ -14,19 +14,18 @@ from cardioemu.models import Network
 from cardioemu.training.module import cell_rmse_mV
 from cardioemu.windowing import CycleRule
 
-STEPS = 2  # in the first the optimiser makes its state, the second is like all others
+STEPS = 2  # in the first step the optimiser allocates its state; the second is like all others
 
 
 class MemoryUse(NamedTuple):
-    """Bytes that the parts of training take.
+    """Memory of a training in bytes.
 
     Attributes:
         network: parameters and buffers.
-        building: the most while the network is built and initialised, the network included.
-        gradients: of the parameters that get one.
-        optimizer: what it keeps from step to step.
-        working: the most beside these three in a step or in validation: the batch, activations, what the optimiser
-            makes in between.
+        building: peak while the network is built and initialised, including the network.
+        gradients: gradients of all parameters that have one.
+        optimizer: state of the optimiser.
+        working: peak of everything else in a step or in validation: batch, activations, temporaries of the optimiser.
     """
 
     network: int
@@ -37,7 +36,7 @@ class MemoryUse(NamedTuple):
 
     @property
     def training(self) -> int:
-        """The most in a step."""
+        """Peak in a training step."""
         return self.network + self.gradients + self.optimizer + self.working
 
 
@@ -52,70 +51,72 @@ def measure_memory(
     windows: int,
     mixed: bool,
 ) -> MemoryUse:
-    """Builds a network, takes two training steps and validates, in fractions of a second whatever its size.
+    """Build a network, take two training steps and validate, with fake tensors: less than a second for any size.
 
     Args:
-        make_network: builds the network, initialised.
-        make_optimizer: makes the optimiser of its parameters.
-        inputs: scaled conductances.
-        points: of a window.
-        batch_size: windows of a training batch.
-        cells: cells of a validation batch.
-        windows: of each of these cells.
-        mixed: whether forward passes are in bfloat16 where that is accurate enough.
+        make_network: builds and initialises the network.
+        make_optimizer: factory of the optimiser.
+        inputs: number of scaled conductances.
+        output_samples: samples of a window.
+        batch_size: windows in a training batch.
+        cells: cells in a validation batch.
+        windows: windows of each of these cells.
+        mixed: whether forward passes use bfloat16 (torch.autocast).
     """
-    with FakeTensorMode(), _Live() as live:
+    with FakeTensorMode(), _LiveMemory() as live:
         network = make_network()
-        building, of_network = live.most, live.now
+        building, network_bytes = live.peak, live.now
         optimizer = make_optimizer(network.parameters())
-        numbers = CycleRule().output_samples if network.trained_on == "cycles" else output_samples
+        vector_size = CycleRule().output_samples if network.trained_on == "cycles" else output_samples
         for _ in range(STEPS):
-            live.most = live.now
-            batch = torch.empty(batch_size, inputs), torch.empty(batch_size, numbers)
-            with _arithmetic(mixed):
+            live.peak = live.now
+            batch = torch.empty(batch_size, inputs), torch.empty(batch_size, vector_size)
+            with _autocast(mixed):
                 loss = network.loss(*batch)
-                if (of_firing := network.firing_loss(batch[0], batch[1][:, 0])) is not None:
-                    loss = loss + of_firing
+                if (firing_loss := network.firing_loss(batch[0], batch[1][:, 0])) is not None:
+                    loss = loss + firing_loss
             optimizer.zero_grad()
             loss.backward()
-            del loss, of_firing
+            del loss, firing_loss
             optimizer.step()
             del batch
-        kept, most = live.now, live.most
+        persistent, peak = live.now, live.peak
         gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
-        live.most = live.now
-        with torch.no_grad(), _arithmetic(mixed):
+        live.peak = live.now
+        with torch.no_grad(), _autocast(mixed):
             cell_rmse_mV(network, torch.empty(cells, inputs), torch.empty(cells, windows, output_samples))
-        most = max(most, live.most)
-    return MemoryUse(of_network, building, gradients, kept - of_network - gradients, most - kept)
+        peak = max(peak, live.peak)
+    return MemoryUse(
+        network_bytes, building, gradients, persistent - network_bytes - gradients, working=peak - persistent
+    )
 
 
-def _arithmetic(mixed: bool) -> AbstractContextManager[Any]:
+def _autocast(mixed: bool) -> AbstractContextManager[Any]:
     return torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext()
 
 
-class _Live(TorchDispatchMode):
-    """Counts the bytes of the storages that are alive, and the most there were."""
+class _LiveMemory(TorchDispatchMode):
+    """Bytes of all live storages, and their peak."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.most = 0
-        self._known: set[int] = set()
+        self.now = self.peak = 0
+        self._counted: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):
                 self._count(tensor.untyped_storage())
-        self.most = max(self.most, self.now)
+        self.peak = max(self.peak, self.now)
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
-        if storage._cdata not in self._known:
-            self._known.add(storage._cdata)
+        if storage._cdata not in self._counted:
+            self._counted.add(storage._cdata)
             self.now += storage.nbytes()
             weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
 
     def _forget(self, key: int, nbytes: int) -> None:
-        self._known.discard(key)
+        self._counted.discard(key)
         self.now -= nbytes

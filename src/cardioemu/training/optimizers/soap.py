@@ -1,4 +1,4 @@
-"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner, for smooth regression to many digits."""
+"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner, for accurate regression of smooth functions."""
 
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
@@ -8,26 +8,26 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
-SMALLEST = 1e-8
-WIDEST = 1024  # longer axes keep their basis: its product would take more than the step
+EPSILON = 1e-8
+MAX_AXIS = 1024  # longer axes are not rotated: the product with their basis would take longer than the step
 
 
 class SOAP(torch.optim.Optimizer):
-    """Adam along the eigenvectors of the averaged G G' and G' G of each gradient matrix G.
+    """Adam along the eigenvectors of the averages of G G' and G' G for each gradient matrix G.
 
-    The last two axes of a parameter are its matrix; those before count matrices of their own, as those of the members
-    of an ensemble. A vector is a matrix of one row. An axis of length 1, or above 1 024, keeps its basis.
+    The matrices are the last two axes of a parameter; the axes before number separate matrices, such as those of the
+    members of an ensemble. A vector is a matrix with one row. An axis of length 1, or above 1 024, is not rotated.
 
-    Source: Vyas et al., SOAP: improving and stabilizing Shampoo using Adam, 2024, algorithm 3; the bases follow by one
-    step of power iteration every few steps, as there. The mean gradient is kept in the basis, and turned with it.
+    Source: Vyas et al., SOAP: improving and stabilizing Shampoo using Adam, 2024, algorithm 3, including the update of
+    the bases by one step of power iteration. The mean gradient is stored in the basis, and rotated with it.
 
     Args:
-        params: Of a network.
+        params: Parameters of a network.
         lr: Learning rate.
         beta1: Decay of the mean gradient.
         beta2: Decay of the mean square and of the preconditioner.
-        every: Steps between two changes of the bases.
-        warmup: Steps in which the learning rate rises from 0.
+        every: Steps from one update of the bases to the next.
+        warmup: Steps in which the learning rate rises linearly from 0.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class SOAP(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take a step; a parameter without a gradient stays."""
+        """Update all parameters that have a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -68,16 +68,16 @@ class SOAP(torch.optim.Optimizer):
         for side, pair in pairs.items():
             state[side].baddbmm_(*pair, beta=beta2, alpha=1 - beta2)
         if step % group["every"] == 0:
-            mean = _rotated_back(state["mean"], state)
+            mean = _rotate_back(state["mean"], state)
             for side in pairs:
                 state[f"{side}_basis"] = torch.linalg.qr(state[side] @ state[f"{side}_basis"]).Q
-            state["mean"] = _rotated(mean, state)
-        rotated = _rotated(gradient, state)
+            state["mean"] = _rotate(mean, state)
+        rotated = _rotate(gradient, state)
         state["mean"].lerp_(rotated, 1 - beta1)
         state["square"].lerp_(rotated.square(), 1 - beta2)
-        direction = state["mean"] / (state["square"] / (1 - beta2**step)).sqrt_().add_(SMALLEST)
+        direction = state["mean"] / (state["square"] / (1 - beta2**step)).sqrt_().add_(EPSILON)
         warm = min(1.0, step / group["warmup"]) if group["warmup"] else 1.0
-        change = _rotated_back(direction, state).reshape(parameter.shape)
+        change = _rotate_back(direction, state).reshape(parameter.shape)
         parameter.add_(change, alpha=-group["lr"] * warm / (1 - beta1**step))
 
 
@@ -87,17 +87,17 @@ def _matrices(gradient: torch.Tensor) -> torch.Tensor:
 
 
 def _pairs(gradient: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """What is multiplied to the products of a gradient with itself over either axis, of the axes that have a basis."""
+    """Return the factors of G G' ("left") and G' G ("right"), for the axes that are rotated."""
     pairs = {"left": (gradient, gradient.mT), "right": (gradient.mT, gradient)}
     lengths = dict(zip(pairs, gradient.shape[-2:], strict=True))
-    return {side: pair for side, pair in pairs.items() if 1 < lengths[side] <= WIDEST}
+    return {side: pair for side, pair in pairs.items() if 1 < lengths[side] <= MAX_AXIS}
 
 
-def _rotated(matrix: torch.Tensor, state: dict[str, Any]) -> torch.Tensor:
+def _rotate(matrix: torch.Tensor, state: dict[str, Any]) -> torch.Tensor:
     matrix = state["left_basis"].mT @ matrix if "left" in state else matrix
     return matrix @ state["right_basis"] if "right" in state else matrix
 
 
-def _rotated_back(matrix: torch.Tensor, state: dict[str, Any]) -> torch.Tensor:
+def _rotate_back(matrix: torch.Tensor, state: dict[str, Any]) -> torch.Tensor:
     matrix = state["left_basis"] @ matrix if "left" in state else matrix
     return matrix @ state["right_basis"].mT if "right" in state else matrix
