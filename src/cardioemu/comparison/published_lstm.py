@@ -7,8 +7,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from cardioemu import emulator as checkpoint
 from cardioemu.data import WindowDataModule
+from cardioemu.emulator import VERSION as CHECKPOINT_VERSION
 from cardioemu.emulator import Emulator, Specification, load_emulator
 from cardioemu.models import LSTMNetwork
 from cardioemu.runtime.files import content_key
@@ -19,7 +19,7 @@ from cardioemu.training.optimizers.rmsprop import KerasRMSprop
 from cardioemu.training.trainer import TrainerSettings, fit
 
 # Increase it when the same windows give another network.
-VERSION = 2
+LSTM_VERSION = 2
 # As in the main job.
 HIDDEN, BATCH_SIZE, STEPS, LEARNING_RATE = 256, 32, 12_000, 0.001
 FINISHED = "network.ckpt"
@@ -49,7 +49,7 @@ def train_published_lstm(
     data = WindowDataModule(data.windows, replace(data.rule, batch_size=BATCH_SIZE))
     windows, split = data.windows.key, asdict(data.rule)
     # The key keeps the network's earlier name, so that stored networks are found.
-    version = f"seed network {VERSION}.{checkpoint.VERSION}"
+    version = f"seed network {LSTM_VERSION}.{CHECKPOINT_VERSION}"
     network_folder = folder / content_key(version, windows=windows, split=split)
     sizes = {name: specification.network_arguments[name] for name in ("samples", "inputs")}
     own_specification = replace(
