@@ -69,7 +69,9 @@ def of_same_beat(cuts: Sequence[ExtractedWindows]) -> bool:
     """Tells whether a cell and its moved copies all have a window, and of the same beat."""
     if any(found.windows is None for found in cuts):
         return False
-    begin_ms, length_ms = np.array([(found.positions.begin_ms[0], found.positions.cycle_length_ms[0]) for found in cuts]).T
+    begin_ms, length_ms = np.array(
+        [(found.positions.begin_ms[0], found.positions.cycle_length_ms[0]) for found in cuts]
+    ).T
     return bool(np.ptp(begin_ms) < length_ms.min() / 2)
 
 

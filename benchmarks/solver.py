@@ -176,7 +176,7 @@ def compare(subject: Subject) -> None:
         )
     ratios = [rate[f"rodas, {on}"] / rate[f"cvodes, {on}"] for on in ("one thread", "all cores")]
     print(
-        f"ratio: {ratios[0]:.1f} with one thread, {ratios[1]:.1f} with {available_cores()} cores (CVODES in one process each)"
+        f"ratio: {ratios[0]:.1f} with one thread, {ratios[1]:.1f} with {available_cores()} cores (CVODES: one process each)"
     )
 
 

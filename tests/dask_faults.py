@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 from small_campaign import DURATION, MANY, files_of, oscillator, run
 
@@ -49,11 +50,8 @@ def counted(pickled, version, task):
             file.write(f"{len(scales)}\n")
         return simulate(cell, scales, *args, **kwargs)
 
-    shard_work.simulate = counting
-    try:
+    with patch.object(shard_work, "simulate", counting):
         return SIMULATE_SHARD(pickled, version, task)
-    finally:
-        shard_work.simulate = simulate
 
 
 def dies(pickled, version, task):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from small_cells import small_cell
@@ -39,6 +40,12 @@ def run(cell, folder, scales=SCALES, **changes):
     return campaign(spec_of(cell, folder, scales, **changes))
 
 
+def run_in_small_shards(*args, **kwargs):
+    """Its trace store, in shards of two cells, for fixtures of a module."""
+    with patch.object(plan, "CELL_MS_PER_SHARD", 2 * DURATION):
+        return run(*args, **kwargs)
+
+
 def files_of(folder):
     """Name -> bytes of every shard of the only campaign below a folder."""
     return {path.name: path.read_bytes() for path in folder.glob("*/*.parquet")}
@@ -68,9 +75,8 @@ def main(folder, log):
 
 def start(folder, log, **kwargs):
     """Start this file as a program; return when its campaign is about to begin."""
-    from tiny_job import (
-        environment,
-    )  # here, because it imports everything: seconds for this program and for Dask workers
+    # Imported here, because it imports everything: seconds for this program and for Dask workers.
+    from tiny_job import environment
 
     process = subprocess.Popen(
         [sys.executable, __file__, str(folder), str(log)],

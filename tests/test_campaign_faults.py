@@ -2,11 +2,12 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from small_campaign import SCALES, files_of, run
+from small_campaign import SCALES, files_of, run, run_in_small_shards
 
 from cardioemu.common.errors import UserError
 from cardioemu.simulation import TraceStore
@@ -22,9 +23,14 @@ def rerun(cell, tmp_path):
     return lambda: run(cell, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def finished(cell, tmp_path_factory):
+    return run_in_small_shards(cell, tmp_path_factory.mktemp("finished"))
+
+
 @pytest.fixture
-def store(rerun):
-    return rerun()
+def store(finished, tmp_path):
+    return TraceStore(shutil.copytree(finished.folder, tmp_path / finished.folder.name))
 
 
 def flip(path):

@@ -4,14 +4,13 @@ import os
 import re
 import subprocess
 import sys
-import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from dask_faults import CELLS, assert_same
+from psutil import process_iter
 from pydantic import ValidationError
-from small_campaign import run
+from small_campaign import run, wait_for
 
 from cardioemu.common.errors import UserError
 from cardioemu.config.compose import validate_command_line
@@ -33,6 +32,7 @@ def executor_of(*overrides):
 
 def test_two_ways_to_use_dask():
     assert executor_of("campaign=dask") == executor_of("campaign.executor=dask") == Executor(executor="dask")
+    assert Executor().job_script() is Executor(executor="dask").job_script() is None  # no jobs
 
 
 SETTINGS = ("cores=16", "memory=64 GB", "walltime='04:30:00'", "queue=gpu", "local_directory=/scratch")
@@ -65,11 +65,6 @@ def test_the_script_of_a_job(system):
     (worker,) = (line for line in script if "dask_worker" in line)
     for part in ("--nthreads 1 ", "--nworkers 16 ", "--local-directory /scratch", "--dashboard-address 127.0.0.1:0"):
         assert part in worker
-
-
-def test_no_jobs_no_script():
-    assert Executor().job_script() is None
-    assert Executor(executor="dask").job_script() is None
 
 
 @pytest.mark.program
@@ -196,18 +191,7 @@ def test_a_campaign_through_slurm(cell, commands, tmp_path, capfd):
     assert "Traceback" not in err
     (log,) = tmp_path.glob("bin/sbatch.*.log")
     assert "Start worker at" in log.read_text()
-    end = time.monotonic() + 20
-    while any(str(tmp_path) in line for line in running_commands()):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
-def running_commands():
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            yield (process / "cmdline").read_text()
-        except OSError:
-            continue
+    wait_for(lambda: not any(str(tmp_path) in " ".join(p.info["cmdline"] or []) for p in process_iter(["cmdline"])), 20)
 
 
 @pytest.mark.cluster

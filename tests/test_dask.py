@@ -31,9 +31,9 @@ def quick(monkeypatch, small_shards):
     monkeypatch.setattr(workers, "POLL_S", 0.2)
 
 
-@pytest.fixture
-def by_local(cell, small_shards, tmp_path_factory):
-    return small_campaign.run(cell, tmp_path_factory.mktemp("local"), CELLS)
+@pytest.fixture(scope="module")
+def by_local(cell, tmp_path_factory):
+    return small_campaign.run_in_small_shards(cell, tmp_path_factory.mktemp("local"), CELLS)
 
 
 def run(cell, folder, executor=TWO, scales=CELLS):

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny_job import ROOT, TINY
+from tiny_job import TINY
 
 from cardioemu import UserError
 from cardioemu.config.build import build, resolved_dict

@@ -24,7 +24,7 @@ def test_simulator_sets_parameters_states_and_pacing(tmp_path):
     ).cell()
     (trace,) = simulate(cell, [], 1.0, rtol=1e-8)
     assert trace.voltage_mV(1.0) == pytest.approx(15 - 17 * np.exp(-1), rel=1e-6)
-    with pytest.raises(ValueError, match="the model has no constant 'm.b'"):
+    with pytest.raises(ValueError, match=r"the model has no constant 'm\.b'"):
         CellSettings(**facts | {"parameters": {"m.b": 1.0}})
     with pytest.raises(ValueError, match=r"give pacing\.period_ms"):
         CellSettings(**facts, pacing={"amplitude": 2.0})

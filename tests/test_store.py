@@ -8,11 +8,10 @@ from itertools import islice
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from small_campaign import DURATION, FAILING, SCALES, run
+from small_campaign import DURATION, FAILING, SCALES, run, run_in_small_shards
 
 from cardioemu.evaluation import biomarkers
 from cardioemu.simulation import TraceStore, design, load_cell, simulate
-from cardioemu.simulation.campaigns import plan
 from cardioemu.simulation.solvers import rodas
 from cardioemu.simulation.store import shards
 
@@ -22,9 +21,7 @@ STEPS = ("step_time_ms", "step_voltage_mV", "step_dvdt_mV_per_ms")
 
 @pytest.fixture(scope="module")
 def store(cell, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as context:
-        context.setattr(plan, "CELL_MS_PER_SHARD", 2 * DURATION)
-        return run(cell, tmp_path_factory.mktemp("traces"), record=RECORD)
+    return run_in_small_shards(cell, tmp_path_factory.mktemp("traces"), record=RECORD)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,8 @@ NOT_IN_KEY = ("tracking", "campaign", "data_dir", "runs_dir", "resume", "memory_
 def command() -> str:
     """Return the command line of this process, quoted for a shell."""
     program, *arguments = sys.argv
-    return f"{program if program.startswith('cardioemu ') else shlex.join(['python', program])} {shlex.join(arguments)}".rstrip()
+    words = program.split(" ") if program.startswith("cardioemu ") else ["python", program]
+    return shlex.join([*words, *arguments])
 
 
 @cache
