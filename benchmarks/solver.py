@@ -175,9 +175,7 @@ def compare(subject: Subject) -> None:
             f" {rate[f'{solver}, all cores']:10.1f} {steps[solver] / cell_s / 1000:9.3f} {compiled_s:10.1f}"
         )
     ratios = [rate[f"rodas, {on}"] / rate[f"cvodes, {on}"] for on in ("one thread", "all cores")]
-    print(
-        f"ratio: {ratios[0]:.1f} with one thread, {ratios[1]:.1f} with {available_cores()} cores (CVODES: one process each)"
-    )
+    print(f"ratio: {ratios[0]:.1f} with one thread, {ratios[1]:.1f} with {available_cores()} cores")
 
 
 def main() -> None:
