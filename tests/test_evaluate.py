@@ -2,12 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_job import client, evaluate, metrics_of, own_metrics, run_inside, run_of
+from tiny_job import client, evaluate, metrics_of, own_metrics, run_inside, run_of, shown
 
 from cardioemu import load_emulator
 from cardioemu.data import TEST, TRAIN
@@ -98,7 +99,9 @@ def test_files_of_an_evaluation(evaluation):
 def test_the_same_is_recorded_in_mlflow(evaluation):
     run = run_of(evaluation.folder, evaluation.cwd)
     assert run.info.status == "FINISHED"
-    assert own_metrics(run) == pytest.approx(evaluation.metrics)
+    assert own_metrics(run) == pytest.approx(shown(evaluation.metrics))
+    assert run.info.run_name == f"evaluate {Path(run.data.params['checkpoint']).parent.name}"
+    assert "| emulator | " in run.data.tags["mlflow.note.content"]
     assert [item.dataset.name for item in run.inputs.dataset_inputs] == ["traces"]
     found = client(evaluation.cwd)
     names = {item.path for item in found.list_artifacts(run.info.run_id)}

@@ -17,7 +17,7 @@ from cardioemu.tracking.registry import uris
 from cardioemu.tracking.registry.log_model import log_emulator
 from cardioemu.tracking.registry.uris import resolve_checkpoint
 
-FORMS = "of MLflow's models allowed are runs:/RUN_ID/emulator, models:/NAME@champion"
+FORMS = "allowed URIs of models are runs:/RUN_ID/emulator, models:/NAME@champion"
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +139,12 @@ def test_registering_moves_the_champion(book, tmp_path):
         ("models:tiny@champion", FORMS),
         ("runs:/0123/emulator", "Run with id=0123 not found"),
         ("runs:/it's/emulator", "Invalid value"),
-        ("runs:/{run}/network", "that run has no finished model network; give a run that has ended"),
+        ("runs:/{run}/network", "that run has no complete model network; use a run that has ended"),
         ("models:/huge@champion", "Registered Model with name=huge not found"),
         ("models:/tiny@best", "Registered model alias best not found"),
         ("models:/tiny/99", "version=99) not found"),
         ("models:/m-0123", "'m-0123' not found"),
-        ("models:/other/1", "a model of another program"),
+        ("models:/other/1", "which is not an emulator"),
         ("models:/gone/1", "No such artifact: 'MLmodel'"),
     ],
 )
@@ -175,12 +175,12 @@ def _register_foreign(book, name, folder):
 def test_where_mlflow_looks(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    with pytest.raises(UserError, match=r"there is no database .*mlflow.db; go to the folder that holds it"):
+    with pytest.raises(UserError, match=r"the database .*mlflow.db does not exist; change to its folder"):
         load_emulator("models:/tiny@champion")
     assert not list(tmp_path.iterdir())  # nor is there one now
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(UserError, match=r"which http://127\.0\.0\.1:1 does not give") as error:
+    with pytest.raises(UserError, match=r"which cannot be loaded from http://127\.0\.0\.1:1 ") as error:
         load_emulator("models:/tiny@champion")
     assert "secret" not in str(error.value)
 
@@ -188,7 +188,7 @@ def test_where_mlflow_looks(monkeypatch, tmp_path):
 def test_evaluate_takes_a_uri(tmp_path):
     result = run_inside("checkpoint=models:/huge@champion", cwd=tmp_path, check=False, script="evaluate.py")
     assert result.returncode == 2
-    assert result.stderr.startswith("checkpoint: got models:/huge@champion, which sqlite:///")
+    assert result.stderr.startswith("checkpoint: got models:/huge@champion, which cannot be loaded from sqlite:///")
     assert result.stderr.count("\n") == 1
 
 

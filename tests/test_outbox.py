@@ -10,7 +10,7 @@ from cardioemu.tracking.outbox import Outbox, pending_folders
 
 def keep(folder, count):
     for number in range(count):
-        Outbox(folder).keep("metrics", {"step": number})
+        Outbox(folder).append("metrics", {"step": number})
 
 
 def test_calls_are_sent_once_and_in_their_order(tmp_path):
@@ -37,7 +37,7 @@ def test_what_fails_goes_on_waiting(tmp_path):
     with pytest.raises(ConnectionError):
         Outbox(tmp_path).sync(perform)
     assert len(Outbox(tmp_path)) == 4
-    Outbox(tmp_path).keep("metrics", {"step": 7})
+    Outbox(tmp_path).append("metrics", {"step": 7})
     came_back = True
     Outbox(tmp_path).sync(perform)
     assert sent == [*range(8)]
@@ -51,7 +51,7 @@ def test_a_line_that_a_kill_cut_off_is_no_call_and_harms_no_other(seed, tmp_path
     cut = random.Random(seed).randrange(len(text))
     path.write_bytes(text[:cut])
     whole = text[:cut].count(b"\n") + (text[cut : cut + 1] == b"\n")  # only its newline may lack
-    Outbox(tmp_path).keep("end", {"status": "KILLED"})
+    Outbox(tmp_path).append("end", {"status": "KILLED"})
     sent = []
     Outbox(tmp_path).sync(lambda call, arguments: sent.append((call, arguments)))
     assert sent == [*(("metrics", {"step": number}) for number in range(whole)), ("end", {"status": "KILLED"})]
@@ -64,8 +64,8 @@ def test_files_of_the_outbox_go_with_their_calls_and_others_stay(tmp_path):
     for name in ("a.png", "b.png"):
         box.folder.mkdir(exist_ok=True)
         (box.folder / name).write_text(name)
-        box.keep("image", {"path": f"unsent/{name}"})
-    box.keep("file", {"path": "figures/test.png"})
+        box.append("image", {"path": f"unsent/{name}"})
+    box.append("file", {"path": "figures/test.png"})
     seen = []
     box.sync(lambda _, arguments: seen.append((tmp_path / arguments["path"]).read_text()))
     assert seen == ["a.png", "b.png", "kept"]

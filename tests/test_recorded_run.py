@@ -45,11 +45,11 @@ def test_what_fails_waits_and_all_behind_it(recorded, tmp_path, capsys, monkeypa
     for step in range(3):
         run.metrics({"a": 1.0}, step)
     recorded.up = True
-    run.image(Figure(), "prediction", 3)  # too early for another try
+    run.image(Figure(), "predictions", 3)  # too early for another try
     assert recorded.calls == [("begin", None)]
     assert len(run.outbox) == 4
-    said = f"(connection refused); it waits in {tmp_path / 'unsent'} and is sent later\n"
-    assert capsys.readouterr().err == f"tracking: MLflow does not take what the run records {said}"
+    kept = f"its records are kept in {tmp_path / 'unsent'} and sent later\n"
+    assert capsys.readouterr().err == f"tracking: MLflow cannot record the run (connection refused); {kept}"
     clock = iter([1e9])
     monkeypatch.setattr("cardioemu.tracking.run.time.monotonic", lambda: next(clock))
     run.metrics({"a": 1.0}, 4)
@@ -63,7 +63,7 @@ def test_what_still_waits_at_the_end_is_told(recorded, tmp_path, capsys):
     recorded.up = False
     run.metrics({"a": 1.0})
     run.end("FINISHED")
-    assert "tracking: 2 records of the run wait in " in capsys.readouterr().err
+    assert "tracking: 2 records pending in " in capsys.readouterr().err
     recorded.up = True
     Run(recorded).sync()
     assert [call for call, _ in recorded.calls] == ["begin", "metrics", "end"]
@@ -76,7 +76,7 @@ def test_a_run_that_cannot_begin(recorded):
 
 
 def test_an_offline_run_is_sent_at_its_end(recorded):
-    run = Run(recorded, offline=True)
+    run = Run(recorded, deferred=True)
     run.begin({})
     run.metrics({"a": 1.0})
     assert recorded.calls == []
@@ -97,9 +97,9 @@ def test_two_threads(recorded, tmp_path):
     thread.start()
     try:
         for step in range(30):
-            run.image(Figure(figsize=(1, 1)), "prediction", step)
+            run.image(Figure(figsize=(1, 1)), "predictions", step)
             recorded.up = step % 7 != 3
-            run._next_try = 0.0
+            run._next_attempt = 0.0
         recorded.up = True
     finally:
         ended.set()
@@ -111,7 +111,7 @@ def test_two_threads(recorded, tmp_path):
 
 def test_what_a_live_run_keeps_is_not_sent_beside_it(tmp_path):
     runs = Sqlite(database=tmp_path / "mlflow.db", artifacts=tmp_path / "artifacts", experiment="e")
-    Outbox(tmp_path / "run").keep("begin", {"tags": {}, "time_ms": 0})
+    Outbox(tmp_path / "run").append("begin", {"tags": {}, "time_ms": 0})
     with folder_lock(tmp_path / "run", "trained", "runs_dir"):
         with pytest.raises(UserError, match=r"^runs_dir: \S+/run is in use by process \d+ on "):
             runs.sync(tmp_path / "run")
@@ -143,7 +143,8 @@ def test_more_params_tags_and_metrics_than_mlflow_takes_at_once(tmp_path):
     tracking = Sqlite(experiment="many", database=tmp_path / "mlflow.db", artifacts=tmp_path)
     numbers = {f"name.{i}": float(i) for i in range(1500)}
     texts = {name: str(number) for name, number in numbers.items()}
-    with tracking.run("many", numbers, tmp_path) as run:
+    with tracking.run("many", {}, tmp_path) as run:
+        run.params(numbers)
         run.metrics(numbers)
         Recorder(tracking.connect, tmp_path).tags(texts)
     data = tracking.connect()[0].get_run((tmp_path / "mlflow_run_id").read_text()).data

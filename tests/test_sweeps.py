@@ -5,10 +5,10 @@ import re
 
 import pandas as pd
 import pytest
-from tiny_job import TINY, client, metrics_of, own_metrics, run_cli, run_inside, runs, share_data
+from tiny_job import TINY, client, metrics_of, own_metrics, run_cli, run_inside, runs, share_data, shown
 
 from cardioemu.config.overrides import parallel_jobs
-from cardioemu.tracking.child_runs import parse_run_name
+from cardioemu.tracking.params import parse_run_name, select_params
 
 pytestmark = pytest.mark.xdist_group("sweeps")  # one sweep for several
 
@@ -27,7 +27,7 @@ def test_a_sweep(tmp_path):
         assert child.info.run_id == (folder / str(i) / "mlflow_run_id").read_text()
         assert child.info.run_name == f"trainer.max_epochs={i + 1}"
         assert child.data.params["trainer.max_epochs"] == str(i + 1)
-        assert own_metrics(child) == pytest.approx(metrics_of(folder / str(i)))
+        assert own_metrics(child) == pytest.approx(shown(metrics_of(folder / str(i))))
         history = client(tmp_path).get_metric_history(child.info.run_id, "train/loss")
         assert len(history) == i + 1
     assert len(list(tmp_path.glob("data/traces/*/*.parquet"))) == 1
@@ -197,6 +197,24 @@ def test_one_long_run_gives_the_same_curve(job, tmp_path):
 )
 def test_names_of_runs_are_settings(name, expected):
     assert parse_run_name(name) == expected
+
+
+def test_params_are_what_people_filter_by():
+    """A fixed few, and all that the command line, a sweep or a preset changed, but not where a job runs."""
+    model = {"_target_": "cardioemu.models.MLP", "_partial_": True, "width": 8, "depth": 2}
+    config = {
+        "model": model,
+        "seed": 0,
+        "data": {"batch_size": 32, "test": 0.1},
+        "data_dir": "data",
+        "smoothing": False,
+    }
+    assert select_params(config, [], "") == {"model": "MLP", "model.width": 8, "seed": 0}
+    command = ["-m", "experiment=steady", "model=mlp", "data.batch_size=16,32", "+smoothing=true", "data_dir=elsewhere"]
+    assert select_params(config, [*command, "trials=9", "--no=1"], "data.batch_size=32") == {
+        **{"model": "mlp", "model.width": 8, "seed": 0},
+        **{"experiment": "steady", "data.batch_size": 32, "smoothing": False},
+    }
 
 
 @pytest.mark.parametrize(

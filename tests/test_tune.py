@@ -83,7 +83,7 @@ def test_how_trials_end(tmp_path):
     with study.record_trial(trial):
         for epoch in range(4):
             if epoch == 2:  # the warm-up is over, and more than half did better by then
-                with pytest.raises(TrialPruned, match="given up after epoch 3"):
+                with pytest.raises(TrialPruned, match="pruned after epoch 3"):
                     report_epoch(trial, 4.5, epoch)
                 raise TrialPruned
             report_epoch(trial, 4.5, epoch)
@@ -144,7 +144,7 @@ def test_a_search_that_is_killed_and_resumed(job, begin, tmp_path):
     assert {child.info.status for child in children} <= {"FINISHED", "KILLED"}
     for child in children:
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert (child.info.status == "KILLED") == ("given up after epoch" in child.data.tags.get("stopped", ""))
+        assert (child.info.status == "KILLED") == ("pruned after epoch" in child.data.tags.get("stopped", ""))
     best = min((c for c in children if c.info.status == "FINISHED"), key=lambda c: c.data.metrics["val/rmse_mV_best"])
     line = result.stdout.splitlines()[-1]
     assert f"best of 8 trials: {json.loads(number(folder, best))}, val/rmse_mV " in result.stdout

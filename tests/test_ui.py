@@ -14,16 +14,19 @@ import pytest
 from browsing import CHROMIUM, chromium, new_page, pictures
 from mlflow_server import free_port, wait_until_up
 from playwright.sync_api import expect
-from tiny_job import ROOT, client, environment, run_cli, runs, share_data
+from tiny_job import ROOT, client, environment, run_inside, runs, share_data
 
 HIDDEN, EPOCHS = (8, 16), (2, 3)
+SETTINGS = ("trainer.max_epochs", "model.hidden")
 SWEPT = ("trainer.max_epochs=2,3", "model.hidden=8,16")
 PARENT = f"sweep {' '.join(SWEPT)}"
 CHILDREN = [f"model.hidden={hidden},trainer.max_epochs={epochs}" for epochs in EPOCHS for hidden in HIDDEN]
 # MLflow opens its assistant beside the first page that a browser sees, over a third of the table.
 NO_ASSISTANT = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
-# What a chart shows: steps and values by the name of the run.
+METRICS = ("val/rmse_mV_best", "test/rmse_mV_mean", "test/rmse_mV_median", "test/rmse_mV_p95", "test/rmse_mV_max")
+# What a chart shows by the name of the run: steps and values of a curve, or the value of a bar.
 DRAWN = "plot => Object.fromEntries(plot.data.map(line => [line.name, line.x.map((step, i) => [step, line.y[i]])]))"
+BARS = "plot => Object.fromEntries(plot.data[0].y.map((name, i) => [name, plot.data[0].x[i]]))"
 NUMBERED = "cells => cells.map(cell => [cell.closest('[role=row]').getAttribute('row-index'), cell.innerText])"
 
 pytestmark = [
@@ -38,9 +41,9 @@ def sweep(job, tmp_path_factory):
     """A sweep of four runs: its folder, its runs, and the address it printed."""
     cwd = tmp_path_factory.mktemp("swept")
     tiny = [override for override in share_data(job, cwd) if not override.startswith("model.hidden=")]
-    result = run_cli("-m", *tiny, *SWEPT, "evaluation.every_epochs=1", cwd=cwd)
+    result = run_inside("-m", *tiny, *SWEPT, "evaluation.every_epochs=1", cwd=cwd)
     parent, *children = runs(cwd)
-    (address,) = set(re.findall(r"^compare runs make ui, then (\S+)$", result.stdout, re.M))
+    (address,) = set(re.findall(r"^compare runs cardioemu ui, then (\S+)$", result.stdout, re.M))
     return SimpleNamespace(cwd=cwd, parent=parent, children=children, address=address)
 
 
@@ -94,25 +97,17 @@ def column(page, name):
 
 
 def by_row(page, name):
-    """The texts of a column by the number of their row; columns that stay when others scroll have rows of their own."""
-    expect(column(page, name)).to_have_count(1 + len(CHILDREN))
-    return {row: text.splitlines()[-1] for row, text in column(page, name).evaluate_all(NUMBERED)}
+    """The texts of a column from top to bottom."""
+    expect(column(page, name)).to_have_count(len(CHILDREN))
+    return [text for _, text in sorted(column(page, name).evaluate_all(NUMBERED), key=lambda cell: int(cell[0]))]
 
 
 def run_names(page):
     return page.locator('[role=gridcell] a[href*="/runs/"]')
 
 
-def unfold(page):
-    """Shows the runs below the sweep."""
-    expect(run_names(page)).to_have_text([PARENT])
-    page.get_by_role("gridcell", name=PARENT).get_by_role("button").click()
-    expect(run_names(page)).to_have_count(1 + len(CHILDREN))
-
-
-def widen(page, name):
-    """Makes a column as wide as what stands in it, with a double click, as in a spreadsheet."""
-    page.locator(f'.ag-header-cell[col-id="{name}"] .ag-header-cell-resize').dblclick()
+def run_page(address, run, tab=""):
+    return f"{address.partition('#')[0]}#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}{tab}"
 
 
 def test_it_listens_to_this_machine_only(address):
@@ -121,39 +116,50 @@ def test_it_listens_to_this_machine_only(address):
 
 
 def test_table_of_runs(sweep, address, page, picture):
+    """Settings and errors of a sweep's runs without a click, the best run first."""
+    page.set_viewport_size({"width": 1600, "height": 900})
     page.goto(address)
-    unfold(page)
-    assert sorted(run_names(page).all_inner_texts()) == sorted([PARENT, *CHILDREN])
+    expect(run_names(page)).to_have_count(len(CHILDREN))
+    columns = {**{f"params.`{name}`": name for name in SETTINGS}, **{f"metrics.`{name}`": name for name in METRICS}}
+    for column, name in columns.items():
+        header = page.locator(f'.ag-header-cell[col-id="{column}"]')
+        expect(header).to_have_text(name)
+        expect(header).to_be_in_viewport(ratio=1)
+    picture("runs")
+    best_first = sorted(sweep.children, key=lambda run: run.data.metrics["test/rmse_mV_mean"])
+    assert [text.splitlines()[-1] for text in run_names(page).all_inner_texts()] == [
+        r.info.run_name for r in best_first
+    ]
+    for name in SETTINGS:
+        assert by_row(page, f"params.`{name}`") == [run.data.params[name] for run in best_first]
+    for name in METRICS:
+        shown = [float(text) for text in by_row(page, f"metrics.`{name}`")]
+        assert shown == pytest.approx([run.data.metrics[name] for run in best_first])
 
-    page.get_by_role("button", name="Toggle sidebar").click()
-    widen(page, "attributes.`Run Name`")
-    widen(page, "attributes.`Dataset`")
-    params = sweep.children[0].data.params
+
+def test_datasets_of_the_runs(sweep, address, page, picture):
+    page.goto(address)
+    choose_columns(page, "Dataset", *METRICS, *SETTINGS)
     datasets = column(page, "attributes.`Dataset`")
+    expect(datasets).to_have_count(len(CHILDREN))
+    page.locator('.ag-header-cell[col-id="attributes.`Dataset`"] .ag-header-cell-resize').dblclick()
     expect(datasets.get_by_role("button", name="+1")).to_have_count(0)
-    for name in ("traces", "windows"):
-        expect(datasets.get_by_role("button", name=f"{name} ({params[f'{name}.key']})")).to_have_count(len(CHILDREN))
+    for item in sweep.children[0].inputs.dataset_inputs:
+        button = datasets.get_by_role("button", name=f"{item.dataset.name} ({item.dataset.digest})")
+        expect(button).to_have_count(len(CHILDREN))
     picture("datasets")
 
 
-def test_columns_of_the_table(sweep, address, page, picture):
-    page.set_viewport_size({"width": 1400, "height": 500})
-    page.goto(address)
-    unfold(page)
-    page.get_by_role("button", name="Toggle sidebar").click()
-    metrics, params = ("val/rmse_mV", "test/rmse_mV_mean"), ("model.hidden", "trainer.max_epochs")
-    choose_columns(page, "Dataset", "Source", "Models", *metrics, *params)
-    shown = [*(f"metrics.`{name}`" for name in metrics), *(f"params.`{name}`" for name in params)]
-    for name in ("attributes.`Run Name`", *shown):
-        widen(page, name)
-    rows = {name: row for row, name in by_row(page, "attributes.`Run Name`").items()}
-    for run in sweep.children:
-        row = rows[run.info.run_name]
-        for name in metrics:
-            assert float(by_row(page, f"metrics.`{name}`")[row]) == pytest.approx(run.data.metrics[name])
-        for name in params:
-            assert by_row(page, f"params.`{name}`")[row] == run.data.params[name]
-    picture("columns")
+def test_table_of_all_runs(sweep, address, page):
+    """Runs of a sweep are folded into its row, and its settings are columns."""
+    page.goto(address.replace(f"viewStateShareKey={sweep.parent.info.run_id}", "viewStateShareKey=runs"))
+    expect(run_names(page)).to_have_text([PARENT])
+    page.get_by_role("gridcell", name=PARENT).get_by_role("button").click()
+    expect(run_names(page)).to_have_count(1 + len(CHILDREN))
+    assert sorted(run_names(page).all_inner_texts()) == sorted([PARENT, *CHILDREN])
+    for name in ("params.`model.hidden`", "params.`trainer.max_epochs`", "metrics.`val/rmse_mV_best`"):
+        expect(page.locator(f'.ag-header-cell[col-id="{name}"]')).to_be_in_viewport()
+    expect(page.get_by_test_id("saved-views-trigger")).to_have_text("settings and errors")
 
 
 def choose_columns(page, *names):
@@ -166,7 +172,7 @@ def choose_columns(page, *names):
 
 def test_comparison(sweep, address, page, picture):
     page.goto(address)
-    unfold(page)
+    expect(run_names(page)).to_have_count(len(CHILDREN))
     for name in CHILDREN:
         row = page.get_by_role("row").filter(has=page.get_by_role("link", name=name, exact=True))
         row.get_by_role("checkbox").click()
@@ -194,17 +200,20 @@ def compared_metric(page, name):
 
 
 def test_charts(sweep, address, page, picture):
+    """Curves of many points, and single values as bars."""
     page.set_viewport_size({"width": 1400, "height": 1130})
     page.goto(f"{address}&compareRunsMode=CHART")
-    unfold(page)
-    page.get_by_role("button", name="Toggle sidebar").click()
-    move_divider(page, 165)
-    page.get_by_placeholder("Search metric charts").fill("/rmse_mV(_max|_mean|_p95|_best|$)")
-    for name in ("test/rmse_mV_mean", "val/rmse_mV", "val/rmse_mV_best"):
-        expected = {run.info.run_name: history(sweep, run, name) for run in sweep.children}
-        expect(chart(page, name).locator(".scatterlayer .trace")).to_have_count(2 * len(CHILDREN))  # as is, and smooth
-        assert chart(page, name).locator(".js-plotly-plot").evaluate(DRAWN) == expected
-    picture("ui")
+    expect(run_names(page)).to_have_count(len(CHILDREN))
+    page.get_by_placeholder("Search metric charts").fill("/rmse_mV(_mean|_best|$)")
+    lines = chart(page, "val/rmse_mV").locator(".scatterlayer .trace")
+    expect(lines).to_have_count(2 * len(CHILDREN))  # as is, and smooth
+    drawn = chart(page, "val/rmse_mV").locator(".js-plotly-plot").evaluate(DRAWN)
+    assert drawn == {run.info.run_name: history(sweep, run, "val/rmse_mV") for run in sweep.children}
+    for name in ("test/rmse_mV_mean", "val/rmse_mV_best"):
+        expect(chart(page, name).locator(".barlayer .point")).to_have_count(len(CHILDREN))
+        found = chart(page, name).locator(".js-plotly-plot").evaluate(BARS)
+        assert found == {run.info.run_id: run.data.metrics[name] for run in sweep.children}
+    picture("charts")
 
 
 def chart(page, name):
@@ -215,42 +224,54 @@ def history(sweep, run, name):
     return [[metric.step, metric.value] for metric in client(sweep.cwd).get_metric_history(run.info.run_id, name)]
 
 
-def move_divider(page, right_px):
-    """Moves what divides the table of runs from the charts."""
-    box = page.locator('[data-component-id="mlflow.experiment_page.table_resizer.collapse"]').bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] - 100
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + right_px, y, steps=5)
-    page.mouse.up()
-
-
-def test_images_of_a_run(sweep, address, page, picture):
+def test_page_of_a_run(sweep, address, page, picture):
+    """The errors of its test, few params, then the error epoch by epoch next to a large picture of predictions."""
     run = sweep.children[-1]
-    page.goto(address)
-    unfold(page)
-    page.get_by_role("link", name=run.info.run_name, exact=True).click()
-    page.get_by_role("tab", name="Model metrics").click()
-    page.get_by_placeholder("Search metric charts").fill("prediction")
-    card = chart(page, "prediction")
+    page.goto(run_page(address, run))
+    summary = page.get_by_role("table").filter(has_text="RMSE mean (mV)").get_by_role("row")
+    expect(summary.last).to_contain_text(f"test{run.data.metrics['test/rmse_mV_mean']:.3g}")
+    expect(summary.last).to_be_in_viewport()
+    expect(page.get_by_text(f"Parameters ({len(run.data.params)})")).to_be_visible()
+    assert len(run.data.params) < 15
+    picture("run")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="predictions and charts").click()
+    opened.value.close()
+
+    page.goto(run_page(address, run, "/model-metrics"))
+    curve, card = chart(page, "Overview/val_rmse_mV"), chart(page, "Overview/predictions")
+    expect(curve.locator(".scatterlayer .trace").first).to_be_in_viewport()
     slider, image = card.get_by_role("slider"), card.locator("img")
     expect(slider).to_have_attribute("aria-valuemax", str(max(EPOCHS) - 1))
     for step in range(max(EPOCHS)):
         expect(slider).to_have_attribute("aria-valuenow", str(step))
         expect(card.get_by_role("spinbutton")).to_have_value(str(step))
-        expect(image).to_have_attribute("src", re.compile(rf"prediction%2Bstep%2B{step}%2B.*{run.info.run_id}"))
+        expect(image).to_have_attribute("src", re.compile(rf"predictions%2Bstep%2B{step}%2B.*{run.info.run_id}"))
         expect(image).to_have_js_property("complete", True)
-        assert image.evaluate("image => image.naturalWidth") > 100
+        assert image.evaluate("image => image.naturalWidth") > 500
+        assert image.bounding_box()["width"] > 300
+        expect(image).to_be_in_viewport(ratio=0.3)
         if step == 1:
-            image.scroll_into_view_if_needed()
-            picture("prediction")
+            picture("predictions")
         slider.press("ArrowRight")
 
 
+def test_page_of_the_sweep(sweep, address, page, picture):
+    """Its best runs, and links to all of them and to the figure of their errors."""
+    page.goto(run_page(address, sweep.parent))
+    best = min(sweep.children, key=lambda run: run.data.metrics["test/rmse_mV_mean"])
+    rows = page.get_by_role("table").filter(has_text="RMSE mean (mV)").get_by_role("row")
+    expect(rows).to_have_count(3)
+    for name in SETTINGS:
+        expect(rows.nth(1)).to_contain_text(best.data.params[name])
+    expect(rows.nth(1)).to_contain_text(f"{best.data.metrics['test/rmse_mV_mean']:.3g}")
+    expect(page.get_by_role("link", name="all runs")).to_have_attribute("href", f"#{address.partition('#')[2]}")
+    expect(page.get_by_role("link", name="figure of the errors")).to_be_in_viewport()
+    picture("sweep")
+
+
 def test_files_of_the_sweep(sweep, address, page, picture):
-    page.goto(address)
-    page.get_by_role("link", name=PARENT, exact=True).click()
-    page.get_by_role("tab", name="Artifacts").click()
+    page.goto(run_page(address, sweep.parent, "/artifacts"))
     page.get_by_role("listitem").filter(has_text="runs.csv").click()
     rows = page.get_by_role("table").get_by_role("row")
     expect(rows).to_have_count(1 + len(CHILDREN))

@@ -48,6 +48,12 @@ TINY = (
 RULE = WindowRule(length_ms=500.0, samples=200, count=3, offset_ms=50.0, settle_ms=500.0)
 SPLIT = SplitRule(validation=0.15, test=0.15, duplicates="keep", batch_size=8, seed=0)
 SCALED = ["ICaL", "IK1", "IKr", "IKur", "INa"]
+# What MLflow shows of a test; metrics.json has more.
+SUMMARY = {
+    *("rmse_mV_mean", "rmse_mV_median", "rmse_mV_p95", "rmse_mV_max", "fires_accuracy", "cl_mape_percent"),
+    *("apd50_mape_percent", "apd75_mape_percent", "apd90_mape_percent"),
+}
+CURVES = {"train/loss", "train/firing_loss", "val/rmse_mV", "val/rmse_mV_best"}
 SIZES = {"samples": 200, "inputs": 5, "hidden": 8}
 
 
@@ -124,8 +130,13 @@ def metrics_of(folder):
 
 
 def own_metrics(run):
-    """What a run in MLflow says of itself, not of its machine."""
-    return {name: value for name, value in run.data.metrics.items() if not name.startswith("system/")}
+    """What a run in MLflow says of itself, not of its machine; a chart at the top of its page has a copy of a curve."""
+    return {name: value for name, value in run.data.metrics.items() if not name.startswith(("system/", "Overview/"))}
+
+
+def shown(metrics):
+    """The metrics that MLflow has, of all metrics of a run or an evaluation."""
+    return {name: v for name, v in metrics.items() if name in CURVES or name.rpartition("/")[2] in SUMMARY}
 
 
 def run_of(folder, cwd):

@@ -1,6 +1,7 @@
 """Measure emulators on cells they have never seen: `cardioemu evaluate checkpoint=RUN_FOLDER/best.ckpt`."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from cardioemu.comparison.measure import (
 )
 from cardioemu.config.build import resolved_dict
 from cardioemu.config.launch import launch
-from cardioemu.config.run_config import save_run_config
+from cardioemu.config.run_config import CONFIG, save_run_config
 from cardioemu.data import TRAIN, WindowDataModule
 from cardioemu.emulator import Emulator
 from cardioemu.evaluation import EvaluationResult, Section, error_table, render_html, report_sections
@@ -39,7 +40,7 @@ from cardioemu.runtime.files import atomic_write
 from cardioemu.runtime.locks import folder_lock
 from cardioemu.settings.evaluate import EvaluateSettings
 from cardioemu.simulation import CampaignSpec, Cell, TraceStore, campaign
-from cardioemu.tracking import Run, provenance
+from cardioemu.tracking import Run, format_summary, provenance
 from cardioemu.windowing import WindowRule, WindowSet, build_window_set
 
 REPORT = "report.html"
@@ -77,9 +78,10 @@ def evaluate(settings: EvaluateSettings, config: DictConfig, folder: Path) -> di
 
     with (
         folder_lock(folder, "evaluated", "runs_dir"),
-        settings.tracking.run(folder.name, resolved_dict(config), folder) as run,
+        settings.tracking.run(run_name(settings), resolved_dict(config), folder) as run,
     ):
         save_run_config(config, folder)
+        run.file(folder / CONFIG)
         run.dataset("traces", store.key, str(store.folder), {"cells": len(cells), "cells.windowed": len(rows)})
         candidates = make_candidates(settings, emulators, windows, training)
         result = measure(candidates, cells, rows, training.windows.scales[training.cell_indices[TRAIN]])
@@ -89,6 +91,16 @@ def evaluate(settings: EvaluateSettings, config: DictConfig, folder: Path) -> di
     print(f"\n{error_table(result.metrics).to_string(index=False)}")
     print(f"\nreport       {folder / REPORT}\ncompare runs {settings.tracking.ui_location(run)}")
     return result.flat_metrics
+
+
+def run_name(settings: EvaluateSettings) -> str:
+    """Return a name that says what is evaluated: names given by the user, run folders without their date, or URIs."""
+    names = []
+    for name, path in settings.checkpoints.items():
+        parts = [part for part in Path(path).parent.parts[-2:] if not re.fullmatch(r"\d{4}-\d\d-\d\d", part)]
+        is_given = isinstance(settings.compare, dict) and name in settings.compare
+        names.append(name if is_given else path if ":" in path else "/".join(parts) or path)
+    return f"evaluate {', '.join(names)}"
 
 
 def load_emulators(settings: EvaluateSettings) -> dict[str, Emulator]:
@@ -216,5 +228,8 @@ def write_results(
             path = folder / "figures" / f"{section.name}.png"
             section.figure.savefig(path)
             run.file(path, "figures")
-    run.file(folder / "config.yaml")
-    run.metrics(result.flat_metrics)
+            if section.name.startswith("examples-"):
+                run.image(section.figure, section.name.removeprefix("examples-"), 0)
+    run.summary(result.flat_metrics)
+    pages = {"report": f"artifacts/{REPORT}", "predictions and charts": "model-metrics"}
+    run.describe(format_summary(result.flat_metrics), pages)

@@ -15,7 +15,7 @@ from cardioemu.common.errors import UserError
 from cardioemu.common.metric_names import METRICS_FILE, TEST_METRIC, VALIDATION_METRIC
 from cardioemu.config.build import build, resolved_dict
 from cardioemu.config.launch import launch
-from cardioemu.config.run_config import check_same_run, save_run_config, with_overrides
+from cardioemu.config.run_config import CONFIG, check_same_run, save_run_config, with_overrides
 from cardioemu.emulator import Emulator, load_emulator
 from cardioemu.evaluation import format_test_summary
 from cardioemu.jobs.train_steps import (
@@ -80,6 +80,7 @@ def train(
         if settings.in_sweep:  # a job that is refused is recorded as a failed run
             check_before_start(settings, config, folder, memory)
         save_run_config(config, folder)
+        run.file(folder / CONFIG)
         data = prepare_data(settings, memory, run)
         module, checkpoint = prepare_module(settings, data, folder)
         epochs = EpochMetrics(run.metrics)
@@ -93,7 +94,7 @@ def train(
         tested = {f"{VALIDATION_METRIC}_best": float(best.best_model_score)}
         test_metrics, errors = test_best_network(settings, data, folder, run)
         tested |= test_metrics
-        run.metrics(tested, trainer.current_epoch)
+        run.summary(tested, trainer.current_epoch if checkpoint else 0)
         metrics = epochs.last | tested
         record_results(metrics, folder, run, settings.tracking.register)
     print(f"\n{format_test_summary(errors, metrics)}")

@@ -20,7 +20,7 @@ from cardioemu.evaluation import cell_errors, summarise_errors
 from cardioemu.runtime.files import atomic_write
 from cardioemu.settings.train import TrainSettings
 from cardioemu.simulation import TraceStore
-from cardioemu.tracking import Run
+from cardioemu.tracking import Run, format_summary
 from cardioemu.training import (
     BEST,
     EmulatorModule,
@@ -58,7 +58,6 @@ def describe_data(data: WindowDataModule, traces: TraceStore, run: Run) -> None:
         print(f"{data.unregistered} cells with windows have no cycle that can be registered, and are not trained on")
     counts = {f"cells.{outcome.replace(' ', '_')}": count for outcome, count in outcomes.items()}
     splits = {f"cells.{split}": len(cells) for split, cells in data.cell_indices.items()}
-    run.params({"traces.key": traces.key, "windows.key": windows.key} | counts | splits)
     run.dataset("traces", traces.key, str(traces.folder), {"cells": sum(outcomes.values())})
     run.dataset("windows", windows.key, str(windows.folder), counts | splits | {"windows.per_cell": windows.count})
 
@@ -88,13 +87,13 @@ def make_trainer(
     """Make the trainer, with prediction figures and tests at milestones."""
 
     def log_figure(figure: Figure, epoch: int) -> None:
-        run.image(figure, "prediction", epoch)
+        run.image(figure, "predictions", epoch)
 
     def test_milestone() -> dict[str, float]:
         return summarise_errors(measure_test_cells(load_emulator(folder / BEST), data))
 
     figures = settings.evaluation(data, settings.windowing.time_ms, log_figure)
-    milestones = Milestones(settings.milestones, test_milestone, run.metrics)
+    milestones = Milestones(settings.milestones, test_milestone, run.summary)
     first, *others = callbacks
     return settings.trainer.make_trainer(folder, [first, figures, milestones, *others])
 
@@ -140,9 +139,10 @@ def measure_firing(emulator: Emulator, data: WindowDataModule) -> dict[str, floa
 
 
 def record_results(metrics: dict[str, float], folder: Path, run: Run, register: str | None) -> None:
-    """Write the final metrics, and record them, the config and the model."""
+    """Write the final metrics, and record them and the model."""
     with atomic_write(folder / METRICS_FILE) as file:
         file.write_text(json.dumps(metrics, indent=2), encoding="utf-8")
-    for name in ("config.yaml", METRICS_FILE):
-        run.file(folder / name)
+    run.file(folder / METRICS_FILE)
+    pages = {"predictions and charts": "model-metrics", "figure of test cells": "artifacts/figures/test.png"}
+    run.describe(format_summary(metrics), pages)
     run.model(folder / BEST, register)

@@ -28,7 +28,7 @@ from cardioemu.runtime.machine import available_cores
 from cardioemu.runtime.progress import log_message, progress_bar
 from cardioemu.settings.train import TrainSettings
 from cardioemu.settings.tune import TuneSettings
-from cardioemu.sweeps.parent_run import format_table, summarise_sweep, sweep_folder
+from cardioemu.sweeps.parent_run import format_runs, summarise_sweep, sweep_folder
 from cardioemu.sweeps.search import Search, SearchSpace, Value, report_epoch, trial_overrides
 from cardioemu.tracking import Run, parent_reference
 from cardioemu.training import PruningCallback
@@ -52,6 +52,7 @@ def tune(settings: TuneSettings, config: DictConfig, folder: Path) -> None:
     folder = sweep_folder(settings.runs_dir, settings.tracking, facts)
     title = f"search {' '.join(settings.sweep)}"
     with folder_lock(folder, "searched", "runs_dir"), settings.tracking.run(title, {"sweep": title}, folder) as parent:
+        parent.view(list(settings.sweep))
         search = Search(folder, settings.sweep, settings.seed, settings.warmup_epochs)
         try:
             run_workers(
@@ -59,7 +60,7 @@ def tune(settings: TuneSettings, config: DictConfig, folder: Path) -> None:
             )
         finally:
             if (table := summarise_sweep(settings.tracking, parent)) is not None:
-                print(format_table(table, folder))
+                print(format_runs(table, folder))
             record_best(search, overrides, parent)
 
 

@@ -1,4 +1,4 @@
-"""What `sync.py` is told."""
+"""Settings of the job `sync`."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from cardioemu.tracking import Tracking
 
 @dataclass(frozen=True, config=PARTS)
 class SyncSettings:
-    """What `sync.py` is told."""
+    """Settings of the job `sync`."""
 
     tracking: Tracking
     runs_dir: Path

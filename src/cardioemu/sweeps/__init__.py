@@ -1,1 +1,1 @@
-"""The run that the runs of a sweep or a search belong to."""
+"""Parent runs of sweeps and searches, and the study of a search."""

@@ -1,4 +1,4 @@
-"""A search for good settings: an Optuna study in a folder, on which any number of processes work."""
+"""A search for good settings: an Optuna study in a folder, used by any number of processes."""
 
 import logging
 import warnings
@@ -30,13 +30,13 @@ Value = str | bool | int | float
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Dimension:
-    """What one setting may be: one of some choices, or a number between two others, whole if both are.
+    """Values that one setting may have: a choice, or a number between two limits, an integer if both limits are.
 
     Attributes:
         choices: numbers, names of options, true or false.
-        low: smallest number.
-        high: largest number.
-        log: whether to look as closely at a tenth as at ten times as much.
+        low: lower limit.
+        high: upper limit.
+        log: whether to sample on a logarithmic scale.
     """
 
     choices: list[StrictStr | StrictBool | Number] | None = None
@@ -58,7 +58,7 @@ class Dimension:
         return f"choices {self.choices}, low {self.low}, high {self.high}, log {self.log}"
 
     def suggest(self, trial: Trial, address: str) -> Value:
-        """Has Optuna choose."""
+        """Return the value that Optuna suggests."""
         if self.choices:
             value = trial.suggest_categorical(address, self.choices)
             assert value is not None
@@ -71,7 +71,7 @@ class Dimension:
 
     @property
     def extremes(self) -> Sequence[Value | None]:
-        """All choices, or both ends."""
+        """All choices, or both limits."""
         return self.choices or [self.low, self.high]
 
 
@@ -79,32 +79,32 @@ SearchSpace = Mapping[str, Dimension]
 
 
 class Search:
-    """A study in a folder: what has been tried, what is being tried by whom, what to try next.
+    """A study in a folder: finished trials, running trials with their processes, and the next trial.
 
     Args:
         folder: of the study; trial N has the run folder `trial-N` in it.
-        space: what is searched, by address.
+        space: dimensions by address.
         seed: of the sampler (TPE).
-        warmup_epochs: before which no trial is given up.
+        warmup_epochs: epochs before which no trial is pruned.
     """
 
     def __init__(self, folder: Path, space: SearchSpace, seed: int, warmup_epochs: int) -> None:
         self.folder, self.space, self.seed = folder, space, seed
         self.pruner = optuna.pruners.MedianPruner(n_warmup_steps=warmup_epochs)
-        # Absolute: of a lock that a kill has left, Optuna looks at the age of what it points to.
+        # Absolute, since Optuna looks up the age of a lock that a killed process left by the path in it.
         self.storage = JournalStorage(JournalFileBackend(str((folder / "study.log").absolute())))
         with self._alone():
             self._study()
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials, in their order."""
+        """Return all trials in their order."""
         return self._study().get_trials(deepcopy=False)
 
     def next_trial(self, trials: int) -> tuple[Trial, dict[str, Value]] | None:
-        """Takes a trial that a process left when it died, or else a new one while there are fewer than `trials`.
+        """Claim a trial of a dead process, or else a new trial while there are fewer than `trials`.
 
         Returns:
-            The trial and its settings by address; None when nothing is left to do.
+            The trial and its settings by address; None if no trial is left.
         """
         with self._alone():
             study = self._study()
@@ -117,24 +117,24 @@ class Search:
             else:
                 return None
             trial.set_user_attr(OWNER, process_identity())
-            return trial, {address: part.suggest(trial, address) for address, part in self.space.items()}
+            return trial, {address: dimension.suggest(trial, address) for address, dimension in self.space.items()}
 
     @contextmanager
     def record_trial(self, trial: Trial) -> Iterator[dict[str, float]]:
-        """Ends a trial as complete, with the error that the block put into the yielded mapping, given up, or failed."""
-        found: dict[str, float] = {}
+        """End a trial: complete, with the metric that the block puts into the yielded mapping, pruned, or failed."""
+        metrics: dict[str, float] = {}
         try:
-            yield found
+            yield metrics
         except TrialPruned:
             self._study().tell(trial, state=TrialState.PRUNED)
         except Exception as error:
             trial.set_user_attr(FAILURE, str(error))
             self._study().tell(trial, state=TrialState.FAIL)
         else:
-            self._study().tell(trial, found[VALIDATION_METRIC])
+            self._study().tell(trial, metrics[VALIDATION_METRIC])
 
     def best(self) -> FrozenTrial | None:
-        """The trial with the least error, None before one is complete."""
+        """Return the trial with the lowest error, None before a trial is complete."""
         complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
         return min(complete, key=lambda trial: trial.value or 0.0, default=None)
 
@@ -142,8 +142,8 @@ class Search:
         return FileLock(self.folder / ".study.lock")
 
     def _study(self) -> optuna.Study:
-        # Seeded anew by what is there already: one process gives the same trials whether it was interrupted or not,
-        # and several do not all begin alike.
+        # Seeded by the number of trials: one process suggests the same trials whether it was interrupted or not, and
+        # several processes do not start with the same trial.
         study = optuna.create_study(storage=self.storage, study_name="study", load_if_exists=True, pruner=self.pruner)
         began = len(study.get_trials(deepcopy=False))
         study.sampler = optuna.samplers.TPESampler(seed=crc32(f"{self.seed} {began}".encode()), constant_liar=True)
@@ -151,16 +151,16 @@ class Search:
 
 
 def report_epoch(trial: Trial, error: float, epoch: int) -> None:
-    """Tells the study of an epoch's error.
+    """Report the error of an epoch to the study.
 
     Raises:
-        Stopped: other trials did better by then.
+        TrialPruned: half of the other trials had a lower error at that epoch.
     """
     trial.report(error, epoch)
     if trial.should_prune():
-        raise TrialPruned(f"given up after epoch {epoch + 1}: half of the other trials did better by then")
+        raise TrialPruned(f"pruned after epoch {epoch + 1}: half of the other trials had a lower error at that epoch")
 
 
 def trial_overrides(trial: Mapping[str, object]) -> Sequence[str]:
-    """Writes the settings of a trial as overrides."""
+    """Return the settings of a trial as overrides."""
     return [f"{address}={str(value).lower() if isinstance(value, bool) else value}" for address, value in trial.items()]

@@ -1,4 +1,4 @@
-"""What runs are recorded in: a database file of one's own, or a team's server."""
+"""Where runs are recorded: a local database file, or a team's server."""
 
 import logging
 import re
@@ -17,11 +17,11 @@ from cardioemu.tracking.tracking import Tracking
 
 @dataclass(frozen=True, kw_only=True)
 class Sqlite(Tracking):
-    """A database file of one's own.
+    """A local database file.
 
     Attributes:
         database: SQLite file of all runs.
-        artifacts: folder of figures, configs and the like.
+        artifacts: folder of their artifacts: figures, configs, tables.
     """
 
     database: Path
@@ -29,50 +29,48 @@ class Sqlite(Tracking):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if re.search(r"\w\w:/", self.database.as_posix()):  # what it says may be a password
+        if re.search(r"\w\w:/", self.database.as_posix()):  # not repeated in the message: it may hold a password
             raise UserError(
-                "tracking.database: got an address; allowed is the path of an SQLite file, for a server "
+                "tracking.database: got an address; allowed is the path of an SQLite file; for a server set "
                 "tracking=server tracking.uri=http://HOST:PORT"
             )
 
     @property
     def store(self) -> str:
-        """What `mlflow ui --backend-store-uri` takes."""
+        """Argument of `mlflow ui --backend-store-uri`."""
         return f"sqlite:///{self.database.resolve()}"
 
     def ui_location(self, run: Run) -> str:
-        """Says that the UI is to be started, and its page."""
-        return f"make ui, then http://127.0.0.1:5000/{run.page}"
+        """Return the command that starts the user interface, and the page."""
+        return f"cardioemu ui, then http://127.0.0.1:5000/{self._page(run)}"
 
     def connect(self) -> tuple[MlflowClient, str]:
-        """Opens the database, made with its experiment when it is not there.
-
-        Two processes on a fresh SQLite file would both set it up and fail, hence the lock.
+        """Open the database; create it with its experiment if needed.
 
         Raises:
-            UserError: it cannot be opened or made.
+            UserError: it cannot be opened or created.
         """
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         try:
             self.database.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{self.database}.lock"):
+            with FileLock(f"{self.database}.lock"):  # two processes that set up one file would both fail
                 client = MlflowClient(self.store)
                 return client, self._experiment(client, self.artifacts.resolve().as_uri())
         except FAILURES as error:
             raise UserError(
-                f"tracking.database: {self.database} cannot be opened or made ({first_line(error)}); "
-                "give the path of a MLflow SQLite file, or of a new one in a folder that can be written"
+                f"tracking.database: got {self.database}, which cannot be opened or created ({first_line(error)}); "
+                "allowed is an SQLite file of MLflow, or a new file in a writable folder"
             ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Server(Tracking):
-    """A team's MLflow server; user and password, or a token, come from the environment as MLflow reads them.
+    """A team's MLflow server; MLflow reads user and password, or a token, from the environment.
 
     Attributes:
         uri: address of the server, http:// or https://.
-        offline: whether a run is kept on disk until it ends, so that it may begin without the server.
+        offline: whether a run is kept on disk until it ends, so that it can begin without the server.
     """
 
     uri: str
@@ -88,40 +86,40 @@ class Server(Tracking):
             )
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(
-                f"tracking.uri: got {self.uri!r}; allowed is http://HOST:PORT or https://HOST:PORT, here or in "
+                f"tracking.uri: got {self.uri!r}; allowed is http://HOST:PORT or https://HOST:PORT; set it here or in "
                 "MLFLOW_TRACKING_URI"
             )
 
     @property
     def store(self) -> str:
-        """The server's address."""
+        """Address of the server."""
         return self.uri
 
     @property
-    def waits(self) -> bool:
-        """Whether the run is sent when it ends."""
+    def deferred(self) -> bool:
+        """Whether nothing is sent before a run ends."""
         return self.offline
 
     def ui_location(self, run: Run) -> str:
-        """Gives the server's page, once the run is there."""
+        """Return the page of the server."""
         if run.id is None:
-            return f"{self.uri}, once python sync.py has sent the run"
+            return f"{self.uri}, after cardioemu sync has sent the run"
         try:
-            return f"{self.uri}/{run.page}"
-        except UserError:  # it has gone away since
+            return f"{self.uri}/{self._page(run)}"
+        except UserError:  # the server cannot be reached any more
             return self.uri
 
     def connect(self) -> tuple[MlflowClient, str]:
-        """Asks the server for the experiment.
+        """Open the experiment on the server.
 
         Raises:
-            UserError: it does not answer, or refuses.
+            UserError: the server does not answer, or refuses.
         """
         try:
             client = MlflowClient(self.store)
             return client, self._experiment(client, None)
         except FAILURES as error:
             raise UserError(
-                f"tracking.uri: the MLflow server at {self.uri} does not answer ({first_line(error)}); start "
-                "it, or set tracking.offline=true and send the run later"
+                f"tracking.uri: the MLflow server at {self.uri} does not answer ({first_line(error)}); start it, or "
+                "set tracking.offline=true and send the run later"
             ) from error

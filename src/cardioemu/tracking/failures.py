@@ -1,4 +1,4 @@
-"""What MLflow fails with when a server, a database or a disk does not do its part."""
+"""Exceptions that MLflow raises when a server, a database or a disk fails."""
 
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException

@@ -18,7 +18,7 @@ from cardioemu.runtime.files import content_key
 from cardioemu.runtime.machine import available_cores
 
 PACKAGE = Path(__file__).parent.parent
-# Where a job runs and what it may take change nothing of what comes out.
+# Settings that change where a job runs and what it may use, not its results.
 NOT_IN_KEY = ("tracking", "campaign", "data_dir", "runs_dir", "resume", "memory_check", "dry_run")
 
 
@@ -31,7 +31,7 @@ def command() -> str:
 
 @cache
 def code_digest() -> str:
-    """Returns the hash of the package's sources."""
+    """Return the hash of the package's sources."""
     digest = hashlib.sha256()
     for path in sorted(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".c", ".h", ".mmt")):
         digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
@@ -51,9 +51,9 @@ def job_key(config: Mapping[str, Any], **contents: object) -> str:
 
 @cache
 def git_state() -> tuple[dict[str, str], str]:
-    """Returns tags with the commit of this code and whether its tree is changed, and the diff.
+    """Return tags with the commit of this code and whether its work tree differs from it, and the diff.
 
-    All are empty where the code does not lie in a repository.
+    Outside a repository all are empty.
     """
     commit = _git("rev-parse", "HEAD")
     if not commit:
@@ -61,7 +61,7 @@ def git_state() -> tuple[dict[str, str], str]:
     diff = _git("diff", "HEAD")
     untracked = _git("ls-files", "--others", "--exclude-standard", ":/")
     changed = str(bool(diff or untracked)).lower()
-    # By the first of these names the UI knows it, too.
+    # The user interface shows the first of these.
     return {"mlflow.source.git.commit": commit, "git.commit": commit, "git.changed": changed}, diff
 
 
@@ -75,7 +75,7 @@ def _git(*arguments: str) -> str:
 
 
 def machine() -> dict[str, str]:
-    """Returns tags of the machine, the user and the interpreter."""
+    """Return tags of the machine, the user and the interpreter."""
     return {
         "mlflow.source.name": Path(sys.argv[0]).name,
         "mlflow.source.type": "LOCAL",
@@ -91,10 +91,10 @@ def machine() -> dict[str, str]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a user that the machine does not know
+    except (KeyError, OSError):  # the machine does not know the user
         return ""
 
 
 def packages() -> str:
-    """Returns the installed packages, one `name==version` a line."""
+    """Return the installed packages, one `name==version` per line."""
     return "\n".join(sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}, key=str.lower))

@@ -1,4 +1,4 @@
-"""The calls of a run on MLflow; each takes plain values only, so that it can wait on disk."""
+"""The calls of a run on MLflow; each takes plain values only, so that it can be stored on disk."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -9,13 +9,17 @@ from matplotlib.image import imread
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.tracking import client as mlflow_client
 
 from cardioemu.common.errors import UserError
 from cardioemu.runtime.files import atomic_write
 from cardioemu.tracking.registry.log_model import log_emulator
+from cardioemu.tracking.views import page, save_views
 
 RUN_ID = "mlflow_run_id"
-PARENT = "mlflow.parentRunId"
+PARENT, DESCRIPTION = "mlflow.parentRunId", "mlflow.note.content"
+# A run's page shows thumbnails of 256 pixels, too small to see an AP. Full-size thumbnails fill their card.
+mlflow_client.compress_image_size = lambda image, max_size=None: image
 UNSENT_PARENT = "unsent:"  # and the folder of a parent that has no id yet
 
 
@@ -24,7 +28,7 @@ class Recorder:
 
     Args:
         connect: returns a client and the experiment's id.
-        folder: the run folder, which remembers the run's id; paths in calls are relative to it.
+        folder: the run folder, which holds the run's id; paths in calls are relative to it.
     """
 
     def __init__(self, connect: Callable[[], tuple[MlflowClient, str]], folder: Path) -> None:
@@ -41,12 +45,12 @@ class Recorder:
 
     @property
     def experiment_id(self) -> str:
-        """Of the experiment that the run belongs to."""
+        """Id of the run's experiment."""
         return self._connection[1]
 
     @property
     def run_id(self) -> str | None:
-        """The run's id, None before it has begun on MLflow."""
+        """Id of the run, None before MLflow has it."""
         path = self.folder / RUN_ID
         return path.read_text(encoding="utf-8").strip() if path.exists() else None
 
@@ -56,14 +60,14 @@ class Recorder:
         return self.run_id
 
     def perform(self, call: str, arguments: Mapping[str, Any]) -> None:
-        """Performs one call by its name."""
+        """Perform one call by its name."""
         getattr(self, call)(**arguments)
 
     def begin(self, tags: dict[str, str], time_ms: int) -> None:
-        """Makes the run, or takes the one up that the folder remembers.
+        """Create the run, or resume the one whose id the folder holds.
 
         Raises:
-            UserError: it remembers one that is not there.
+            UserError: MLflow has no run of that id.
         """
         if tags.get(PARENT, "").startswith(UNSENT_PARENT):
             tags = tags | {PARENT: _sent_parent(Path(tags[PARENT].removeprefix(UNSENT_PARENT)))}
@@ -73,59 +77,71 @@ class Recorder:
                 file.write_text(run_id, encoding="utf-8")
             return
         try:
-            self.tags(tags)  # its process first: one that is gone would have it ended
+            self.tags(tags)  # before the status: a running run of a dead process would be closed as stale
             self.client.update_run(run_id, status="RUNNING")
         except MlflowException as error:
             if error.get_http_status_code() != 404:
                 raise
             raise UserError(
-                f"tracking: the run {run_id} of {self.folder} is not there; resume where it began, or delete "
-                f"{self.folder / RUN_ID} for a new one"
+                f"tracking: the run {run_id} of {self.folder} does not exist there; resume with the database or server "
+                f"where it started, or delete {self.folder / RUN_ID} for a new run"
             ) from error
 
     def tags(self, values: dict[str, str]) -> None:
-        """Sets tags."""
+        """Set tags."""
         self.client.log_batch(self._run, tags=[RunTag(*item) for item in values.items()])
 
     def params(self, values: dict[str, str]) -> None:
-        """Records params; one cannot be written twice: a resumed run keeps those it began with."""
+        """Record params; those that the run has keep their values, since MLflow allows no change."""
         known = self.client.get_run(self._run).data.params
         params = [Param(*item) for item in values.items() if item[0] not in known]
         self.client.log_batch(self._run, params=params)
 
     def metrics(self, values: dict[str, float], step: int, time_ms: int) -> None:
-        """Records numbers at a step; the same ones at the same time count once."""
+        """Record metrics at a step; the same metric at the same time counts once."""
         self.client.log_batch(self._run, metrics=[Metric(key, v, time_ms, step) for key, v in values.items()])
 
     def image(self, path: str, key: str, step: int, time_ms: int) -> None:
-        """Records a picture as one step of an image with a slider in the UI."""
+        """Record a picture as one step of an image with a slider."""
         image = imread(self.folder / path)[..., :3]
         self.client.log_image(self._run, image, key=key, step=step, timestamp=time_ms)
 
     def file(self, path: str, folder: str | None) -> None:
-        """Records a copy of a file."""
+        """Record a copy of a file."""
         self.client.log_artifact(self._run, str(self.folder / path), folder)
 
     def text(self, text: str, name: str) -> None:
-        """Records a text as a file."""
+        """Record a text as a file."""
         self.client.log_text(self._run, text, name)
 
+    def describe(self, text: str, pages: dict[str, str]) -> None:
+        """Set the description: a text in Markdown and, by title, links to pages of the run or to its view."""
+        run = f"#/experiments/{self.experiment_id}/runs/{self._run}"
+        addresses = {title: f"{run}/{name}?workflowType=machine_learning" for title, name in pages.items() if name}
+        views = {title: page(self.experiment_id, self._run) for title, name in pages.items() if not name}
+        links = " · ".join(f"[{title}]({address})" for title, address in (views | addresses).items())
+        self.tags({DESCRIPTION: f"{text}\n\n{links}"})
+
+    def view(self, settings: list[str]) -> None:
+        """Show the settings of a sweep in the table of runs, and save a view of its runs."""
+        save_views(self.client, self.client.get_experiment(self.experiment_id), settings, self._run)
+
     def dataset(self, name: str, digest: str, source: str, profile: str) -> None:
-        """Records what the run was made from."""
+        """Record what the run was made from."""
         dataset = Dataset(name, digest, source_type="local", source=source, profile=profile)
         self.client.log_inputs(self._run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
     def model(self, path: str, register: str | None) -> None:
-        """Records a checkpoint as a model that can be served."""
+        """Record a checkpoint as a model that can be served."""
         log_emulator(self.client, self._run, self.folder / path, register)
 
     def end(self, status: str, time_ms: int) -> None:
-        """Ends the run."""
+        """End the run."""
         self.client.set_terminated(self._run, status, time_ms)
 
 
 def _sent_parent(folder: Path) -> str:
     path = folder / RUN_ID
     if not path.exists():
-        raise UserError(f"tracking: the sweep of {folder} has not been sent yet, and its runs are sent after it")
+        raise UserError(f"tracking: the runs of the sweep {folder} are sent after it, and it is not sent yet")
     return path.read_text(encoding="utf-8").strip()

@@ -1,4 +1,4 @@
-"""What a run takes of its machine, beside its other curves."""
+"""Use of cores, memory, disk, network and GPUs by a run."""
 
 import threading
 import time
@@ -18,35 +18,35 @@ INTERVAL_S = 10.0
 
 @contextmanager
 def system_metrics(run: Run) -> Iterator[None]:
-    """Records cores, memory, disk, network and GPUs while the block runs: every ten seconds, and once at its end.
+    """Record the use of the machine while the block runs: every ten seconds, and once at its end.
 
-    The measuring is MLflow's. Its thread, though, asks MLflow at every turn whether the run still runs, and ends when
-    it gets no answer; this one hands what it measured to the run, which keeps it.
+    The monitors are MLflow's. MLflow's own thread is not used: it asks the server in each cycle whether the run is
+    active, and stops when it gets no answer.
     """
     monitors = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
-    with suppress(ImportError, RuntimeError):  # no GPU here
+    with suppress(ImportError, RuntimeError):  # no GPU
         monitors.append(GPUMonitor())
-    ended = threading.Event()
+    is_over = threading.Event()
 
-    def watch() -> None:
-        while not ended.wait(INTERVAL_S):
+    def record_repeatedly() -> None:
+        while not is_over.wait(INTERVAL_S):
             _record(run, monitors)
 
-    thread = threading.Thread(target=watch, name="system metrics", daemon=True)
+    thread = threading.Thread(target=record_repeatedly, name="system metrics", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        ended.set()
+        is_over.set()
         thread.join()
         _record(run, monitors)
 
 
 def _record(run: Run, monitors: list[Any]) -> None:
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for monitor in monitors:
         monitor.collect_metrics()
-        found |= {f"system/{name}": value for name, value in monitor.aggregate_metrics().items()}
+        values |= {f"system/{name}": value for name, value in monitor.aggregate_metrics().items()}
         monitor.clear_metrics()
-    # Seconds of the day's clock as steps go on where a resumed run was.
-    run.metrics(found, step=int(time.time()))
+    # Seconds of the clock as steps continue in a resumed run.
+    run.metrics(values, step=int(time.time()))

@@ -164,7 +164,7 @@ class PredictionPlots(Callback):
         predicted = module(torch.tensor(scales, dtype=torch.float32, device=module.device)).float().cpu().numpy()
         errors = rmse_mV(simulated, predicted)
         titles = [cell_title(s, windows.scaled, e) for s, e in zip(scales, errors, strict=True)]
-        return plot_overlay(self.time_ms, simulated, predicted, titles)
+        return plot_overlay(self.time_ms, simulated, predicted, titles, columns=1)  # MLflow shows it as a square
 
 
 class Milestones(Callback):

@@ -27,6 +27,7 @@ def plot_overlay(
     windows: Windows,
     predicted: Predicted,
     titles: Sequence[str],
+    columns: int = 3,
 ) -> Figure:
     """Plot the simulated windows of some cells and, on top, the predicted ones.
 
@@ -35,8 +36,9 @@ def plot_overlay(
         windows: simulated windows (cells, windows, samples), in mV.
         predicted: predicted windows (cells, samples), in mV.
         titles: one title per cell.
+        columns: number of panels in a row.
     """
-    figure, axes = _panels(titles, "time from the AP start (ms)")
+    figure, axes = _panels(titles, "time from the AP start (ms)", columns)
     # A figure cannot show more than one to two thousand samples.
     shown = evenly_spaced(len(time_ms), 2000)
     for axis, cell, emulated in zip(axes, windows, predicted, strict=True):
@@ -109,11 +111,12 @@ def _failure(trace: Trace) -> str:
     return f"{trace.status.split(':')[0]} at {trace.end_ms:.6g} ms"
 
 
-def _panels(titles: Sequence[str], time: str) -> tuple[Figure, list[Axes]]:
-    """Make one panel of V over time per title, three in a row."""
-    columns = min(3, len(titles))
+def _panels(titles: Sequence[str], time: str, columns: int = 3) -> tuple[Figure, list[Axes]]:
+    """Make one panel of V over time per title."""
+    columns = min(columns, len(titles))
     rows = -(-len(titles) // columns)
-    figure = Figure(figsize=(3.6 * columns, 2.4 * rows + 0.4), layout="constrained", dpi=110)
+    width = 3.6 * columns if columns > 1 else max(3.6, 2.4 * rows)
+    figure = Figure(figsize=(width, 2.4 * rows + 0.4), layout="constrained", dpi=110)
     panels = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
     for axis, title in zip(panels, titles, strict=False):
         axis.set_title("\n".join(_wrap(line) for line in title.splitlines()), fontsize=8)

@@ -27,16 +27,16 @@ DIGEST = "checkpoint.sha256"  # tag of a model
 CHAMPION = "champion"  # alias of the version registered last
 PACKAGE = Path(__file__).parent.parent.parent
 
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # it counts files, and ours is one
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # it counts files, and a model has one
 for name in ("mlflow.pyfunc", "mlflow.store.model_registry.abstract_store"):
     logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def log_emulator(client: MlflowClient, run_id: str, checkpoint: Path, register: str | None) -> str:
-    """Records a checkpoint as the model of its run, which `mlflow models serve` can serve.
+    """Record a checkpoint as the model of its run, which `mlflow models serve` can serve.
 
-    It may be called again, after a call that was cut short or for a run that was resumed: the checkpoint that the run
-    holds already is kept, another one becomes a newer model, and `runs:/RUN_ID/emulator` means the newest.
+    It may be called again after an interrupted call or for a resumed run: the same checkpoint is recorded once, another
+    one becomes a newer model, and `runs:/RUN_ID/emulator` refers to the newest.
 
     Args:
         client: of the database or server that holds the run.
@@ -49,7 +49,7 @@ def log_emulator(client: MlflowClient, run_id: str, checkpoint: Path, register: 
 
     Raises:
         UserError: the checkpoint is damaged.
-        MlflowException: MLflow does not take it.
+        MlflowException: MLflow refuses it.
     """
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -68,13 +68,13 @@ def log_emulator(client: MlflowClient, run_id: str, checkpoint: Path, register: 
 
 
 def logged_models(client: MlflowClient, run_id: str, name: str = NAME) -> list[LoggedModel]:
-    """Finds the models of a run, the newest first, unfinished ones too."""
+    """Return the models of a run, unfinished ones included, the newest first."""
     experiment_id = client.get_run(run_id).info.experiment_id
     return list(client.search_logged_models([experiment_id], f"name = '{name}' AND source_run_id = '{run_id}'"))
 
 
 def is_complete(model: LoggedModel) -> bool:
-    """Returns whether a model was logged to its end."""
+    """Return whether a model was logged completely."""
     return bool(model.status == LoggedModelStatus.READY)
 
 
@@ -89,22 +89,22 @@ def _log(client: MlflowClient, run_id: str, checkpoint: Path, digest: str) -> Lo
         client.log_model_artifact(model.model_id, str(checkpoint), inside)
         return client.finalize_logged_model(model.model_id, "READY")
     except BaseException:
-        # MLflow itself takes the newest model for runs:/RUN_ID/emulator, be it whole or not.
+        # MLflow itself resolves runs:/RUN_ID/emulator to the newest model, complete or not.
         with suppress(*FAILURES):
             client.delete_logged_model(model.model_id)
         raise
 
 
 def _save(folder: Path, model: LoggedModel, checkpoint: Path) -> str:
-    """Saves a model without its checkpoint; returns the folder inside the model where that belongs."""
+    """Save a model without its checkpoint; return the folder in the model where the checkpoint belongs."""
     from cardioemu.emulator import load_emulator  # and torch
 
     emulator = load_emulator(checkpoint)
     inputs, samples = len(emulator.specification.scaled), emulator.window.output_samples
     description = Model(model.artifact_location, model.source_run_id, model_id=model.model_id)
     with TemporaryDirectory() as empty:
-        # MLflow would copy the checkpoint into `folder` and from there to where it stays: gigabytes, in /tmp, for
-        # nothing. It gets an empty file of the same name here, and the checkpoint itself afterwards.
+        # MLflow would copy gigabytes of checkpoint to /tmp. It gets an empty file of the same name, and the checkpoint
+        # afterwards.
         stand_in = Path(empty) / checkpoint.name
         stand_in.touch()
         mlflow.pyfunc.save_model(
@@ -112,8 +112,8 @@ def _save(folder: Path, model: LoggedModel, checkpoint: Path) -> str:
             mlflow_model=description,
             python_model=str(Path(__file__).with_name("serving.py")),
             artifacts={CHECKPOINT: str(stand_in)},
-            # The model carries the code that it was trained with, under 1 MB: no package index has cardioemu, so no
-            # requirement could name it, and the model goes on answering as it did when the code here has moved on.
+            # The model contains the code that it was trained with (< 1 MB): cardioemu is on no package index, and the
+            # predictions of the model do not depend on later code.
             code_paths=[str(PACKAGE)],
             pip_requirements=_requirements(),
             signature=ModelSignature(
@@ -130,7 +130,7 @@ def _save(folder: Path, model: LoggedModel, checkpoint: Path) -> str:
 
 
 def _requirements() -> list[str]:
-    """Lists what cardioemu needs to run, in the versions it runs with here, without the tag of a local build."""
+    """Return the requirements of cardioemu in their installed versions, without the tag of a local build."""
     needed = [Requirement(line) for line in requires("cardioemu") or []]
     return [
         f"{need.name}{'[' + ','.join(need.extras) + ']' if need.extras else ''}=={version(need.name).partition('+')[0]}"
@@ -140,21 +140,21 @@ def _requirements() -> list[str]:
 
 
 def _register(client: MlflowClient, model: LoggedModel, name: str) -> None:
-    """Makes a model the champion of a registered name, as a new version unless it is one already."""
+    """Make a model the champion of a registered name, as a new version unless it is a version already."""
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    # By its location: given models:/MODEL_ID, MLflow looks in the global database instead of the client's.
+    # By its location: MLflow looks up models:/MODEL_ID in the global database instead of the client's.
     source, run_id = model.artifact_location, model.source_run_id
-    known = client.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
-    made = next((v for v in known if v.source == source), None)
-    if made is None:
-        made = client.create_model_version(name, source, run_id, model_id=model.model_id)
-    client.set_registered_model_alias(name, CHAMPION, made.version)
-    # The UI shows on a model's page as what it is registered; a server sees to it, a database of one's own does not.
+    versions = client.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
+    version_of_model = next((v for v in versions if v.source == source), None)
+    if version_of_model is None:
+        version_of_model = client.create_model_version(name, source, run_id, model_id=model.model_id)
+    client.set_registered_model_alias(name, CHAMPION, version_of_model.version)
+    # The page of a model shows its registered versions by a tag that a server sets and a local database does not.
     listed = json.loads(client.get_logged_model(model.model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
-    if not any((entry["name"], str(entry["version"])) == (name, str(made.version)) for entry in listed):
-        entry = {"name": name, "version": made.version}
+    if not any((entry["name"], str(entry["version"])) == (name, str(version_of_model.version)) for entry in listed):
+        entry = {"name": name, "version": version_of_model.version}
         client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps([*listed, entry])})

@@ -1,4 +1,4 @@
-"""What MLflow runs of a logged emulator: `mlflow models serve` and `mlflow.pyfunc.load_model` execute this file."""
+"""The emulator as MLflow runs it: `mlflow models serve` and `mlflow.pyfunc.load_model` execute this file."""
 
 from typing import Any
 
@@ -17,17 +17,17 @@ class EmulatorPythonModel(PythonModel):
     emulator: Emulator
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Loads the checkpoint in the model, as tensors and plain values."""
+        """Load the checkpoint of the model, as tensors and plain values."""
         self.emulator = load_emulator(context.artifacts["checkpoint"])
 
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> np.ndarray:
-        """Predicts the window of each scale vector; there are no params.
+        """Predict the window of each scale vector; there are no params.
 
         Raises:
             MlflowException: a scale that `Emulator.predict` refuses. MLflow's server answers with status 400 and this
-                sentence; what any other exception says, no client is told.
+                sentence; the message of any other exception is not sent to the client.
         """
         try:
             return self.emulator.predict(model_input).voltage_mV

@@ -1,4 +1,4 @@
-"""The checkpoint behind the URI of a model of MLflow."""
+"""The checkpoint that the URI of an MLflow model refers to."""
 
 import re
 from collections.abc import Iterator
@@ -24,31 +24,30 @@ FORMS = f"runs:/RUN_ID/{NAME}, models:/NAME@{CHAMPION}, models:/NAME/VERSION and
 
 
 def resolve_checkpoint(uri: str) -> Path:
-    """Finds the checkpoint of a model that `log_emulator` recorded.
+    """Return the checkpoint of a model that `log_emulator` recorded.
 
-    It is looked for where MLflow looks by default: what MLFLOW_TRACKING_URI names, or else mlflow.db in the current
-    folder.
+    As in MLflow, the model is looked up at MLFLOW_TRACKING_URI, or else in mlflow.db of the current folder.
 
     Args:
         uri: runs:/RUN_ID/emulator, models:/NAME@champion, models:/NAME/VERSION or models:/MODEL_ID.
 
     Returns:
-        Its path: the artifact itself where that is a local file, otherwise a copy in the user's cache.
+        Path of the artifact if it is a local file, otherwise of a copy in the user's cache.
 
     Raises:
-        UserError: there is no such model, or it is no emulator.
+        UserError: the model does not exist, or is not an emulator.
     """
     tracking_uri = mlflow.get_tracking_uri()
-    with _told(uri, tracking_uri):
+    with _failures_as_user_error(uri, tracking_uri):
         location = _location(uri, tracking_uri)
         local = is_local_uri(location)
         with TemporaryDirectory() as folder:
-            fetched = mlflow.artifacts.download_artifacts(f"{location}/MLmodel", dst_path=None if local else folder)
-            description = Model.load(fetched)
-        held = description.flavors.get("python_function", {}).get("artifacts", {}).get(CHECKPOINT)
-        if held is None:
-            raise UserError(f"checkpoint: got {uri}, a model of another program; give one of an emulator")
-        source = f"{location}/{held['path']}"
+            downloaded = mlflow.artifacts.download_artifacts(f"{location}/MLmodel", dst_path=None if local else folder)
+            description = Model.load(downloaded)
+        artifact = description.flavors.get("python_function", {}).get("artifacts", {}).get(CHECKPOINT)
+        if artifact is None:
+            raise UserError(f"checkpoint: got {uri}, which is not an emulator; use a model that cardioemu recorded")
+        source = f"{location}/{artifact['path']}"
         if local:
             return Path(mlflow.artifacts.download_artifacts(source))
         key = content_key("model", server=tracking_uri, source=source)
@@ -60,15 +59,15 @@ def resolve_checkpoint(uri: str) -> Path:
 
 
 def _location(uri: str, tracking_uri: str) -> str:
-    """Finds where the artifacts of a model lie."""
+    """Return the location of a model's artifacts."""
     if not FORM.fullmatch(uri):
-        raise UserError(f"checkpoint: got {uri}; of MLflow's models allowed are {FORMS}")
+        raise UserError(f"checkpoint: got {uri}; allowed URIs of models are {FORMS}")
     if tracking_uri.startswith("sqlite:"):
         database = make_url(tracking_uri).database
         if database is None or not Path(database).is_file():  # MLflow would make it, empty
             raise UserError(
-                f"checkpoint: got {uri}, but there is no database {database}; go to the folder that holds it, or set "
-                "MLFLOW_TRACKING_URI to that of the model"
+                f"checkpoint: got {uri}, but the database {database} does not exist; change to its folder, or set "
+                "MLFLOW_TRACKING_URI to the database or server of the model"
             )
     if uri.startswith("models:/"):
         return str(ModelsArtifactRepository.get_underlying_uri(uri))
@@ -76,24 +75,22 @@ def _location(uri: str, tracking_uri: str) -> str:
     model = next(filter(is_complete, logged_models(MlflowClient(), run_id, name)), None)
     if model is None:
         raise UserError(
-            f"checkpoint: got {uri}, but that run has no finished model {name}; give a run that has ended, or the "
-            "best.ckpt of its run folder"
+            f"checkpoint: got {uri}, but that run has no complete model {name}; use a run that has ended, or best.ckpt "
+            "of its run folder"
         )
     return str(model.artifact_location)
 
 
 @contextmanager
-def _told(uri: str, tracking_uri: str) -> Iterator[None]:
-    """Turns what goes wrong on the way to a model into a sentence."""
+def _failures_as_user_error(uri: str, tracking_uri: str) -> Iterator[None]:
     try:
         yield
     except UserError:
         raise
     except (*FAILURES, ValueError) as error:
-        said = first_line(error).rstrip(".")
-        said = re.sub("^[A-Z_]+: ", "", said)  # a server puts its error code in front
+        reason = re.sub("^[A-Z_]+: ", "", first_line(error).rstrip("."))  # without the error code of a server
         sentence = (
-            f"checkpoint: got {uri}, which {tracking_uri} does not give ({said}); give one that is there, or set "
-            "MLFLOW_TRACKING_URI to where it is"
+            f"checkpoint: got {uri}, which cannot be loaded from {tracking_uri} ({reason}); use an existing model, or "
+            "set MLFLOW_TRACKING_URI to the database or server of the model"
         )
         raise UserError(re.sub(r"//[^/@ ]*@", "//", sentence)) from error  # no passwords
