@@ -81,7 +81,7 @@ def test_an_emulator_without_members():
         def epistemic_std(self, scales):
             return None
 
-    with pytest.raises(UserError, match=r"give model\.members=2 or more"):
+    with pytest.raises(UserError, match=r"set model\.members=2 or more"):
         active().select(Alone(), design("sobol", n=8, scaled=SCALED), 4)
 
 

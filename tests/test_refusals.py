@@ -156,5 +156,5 @@ def test_a_design_that_changes_below_a_run(monkeypatch, tmp_path):
     table.to_csv(tmp_path / "cells.csv", index=False)
     keys.append(job_key({}, scales=table.to_numpy()))
     assert len(set(keys)) == 2
-    with pytest.raises(UserError, match=r"^resume: \S+/run was trained on other windows: a file of its design"):
+    with pytest.raises(UserError, match=r"^resume: \S+/run was trained on other windows; its design"):
         train(build(config, TrainSettings), config, tmp_path / "run")
