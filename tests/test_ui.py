@@ -117,7 +117,7 @@ def test_it_listens_to_this_machine_only(address):
 
 def test_table_of_runs(sweep, address, page, picture):
     """Settings and errors of a sweep's runs without a click, the best run first."""
-    page.set_viewport_size({"width": 1600, "height": 900})
+    page.set_viewport_size({"width": 1700, "height": 900})
     page.goto(address)
     expect(run_names(page)).to_have_count(len(CHILDREN))
     columns = {**{f"params.`{name}`": name for name in SETTINGS}, **{f"metrics.`{name}`": name for name in METRICS}}

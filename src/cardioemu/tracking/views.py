@@ -58,5 +58,5 @@ def _state(settings: Iterable[str]) -> dict[str, object]:
     return {
         "selectedColumns": [*titles],
         "columnOrder": [RUN_NAME, "runDateAndNestInfo", *titles],
-        "columnWidths": {RUN_NAME: 170} | {column: 20 + 7 * len(title) for column, title in titles.items()},  # pixels
+        "columnWidths": {RUN_NAME: 170} | {column: 28 + 7 * len(title) for column, title in titles.items()},  # pixels
     }
