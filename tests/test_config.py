@@ -1,8 +1,7 @@
 """The config files all build, and every mistake of a command line is told in sentences before anything is written."""
 
-import importlib.util
 import re
-import sys
+import runpy
 from pydoc import locate
 
 import hydra
@@ -168,7 +167,7 @@ def test_a_mistake_of_a_run_or_a_sweep(argument, before, empty):
         (["~model"], "model: this must be given"),
         (["~data.batch_size"], "data.batch_size: this must be given"),
         (["windowing.interval_ms=0.1"], "windowing: length_ms 500 is not samples x interval_ms = 10000 x 0.1; change "
-         "one of them, or set it to null to let it follow from the other two"),
+         "one of them, or set it to null, so that it follows from the other two"),
         (["windowing.length_ms=circle"],
          "windowing.length_ms: got 'circle'; it must be a length in ms above 0, or cycle"),
         (["memory_check=ignore"], "memory_check: got 'ignore'; it must be 'refuse' or 'warn'"),
@@ -181,13 +180,13 @@ def test_a_mistake_of_a_run_or_a_sweep(argument, before, empty):
         ),
         (
             ["design=sobol", "design.ranges={Ikr: [0, 1]}"],
-            "design.ranges: 'Ikr' is none of the scaled conductances; did you mean IKr?",
+            "design.ranges: 'Ikr' is not a scaled conductance; did you mean IKr?",
         ),
         (["solver.atol={V: 0}"], "solver.atol.V: got 0; it must be greater than 0"),
         (["optimizer.rho=1"], "optimizer.rho: got 1; it must be less than 1"),
         (["data.duplicates=twice"], "data.duplicates: got 'twice'; it must be 'keep' or 'once'"),
-        (["data.validation=0.5", "data.test=0.5"], "data: validation 0.5 and test 0.5 leave nothing to train on; lower "
-         "them"),
+        (["data.validation=0.5", "data.test=0.5"], "data: got validation=0.5 and test=0.5, which leave no cell to "
+         "train on; their sum must be below 1"),
         (["evaluation.every_epochs=0"], "evaluation.every_epochs: got 0; it must be greater than 0"),
         (["evaluation.cells=0"], "evaluation.cells: got 0; it must be greater than 0"),
         (["data.seed=-1"], "data.seed: got -1; it must be greater than or equal to 0"),
@@ -235,7 +234,7 @@ def test_a_sweep_is_checked_as_a_whole(empty):
     (told,) = mistakes("windowing=published_points,foo", sweep=True)
     assert (
         told
-        == "windowing: got 'foo'; it must be one of beat, followup, rule, published_literal, published_points, steady"
+        == "windowing: got 'foo'; it must be one of beat, followup, published_literal, published_points, rule, steady"
     )
 
 
@@ -266,10 +265,12 @@ def test_launchers_can_be_chosen_and_change_no_setting(empty):
         ("train.py", ["simulator.duration_ms=1000"], "simulator.duration_ms: got 1000, but a window of 500 ms after "
          "windowing.settle_ms=1000 needs at least 1449.95; increase it, or shorten the windows"),
         ("train.py", ["resume=nowhere"], "resume: got nowhere, which is not a run folder (it has no config.yaml)"),
-        ("train.py", ["-m", "resume=nowhere"], "resume: a sweep cannot be resumed as one; resume its runs one by one"),
+        ("train.py", ["-m", "resume=nowhere"], "resume: a sweep cannot be resumed; resume its runs one "
+         "by one, or repeat the sweep's command"),
         ("evaluate.py", ["checkpoint=no.ckpt"], "checkpoint: there is no file no.ckpt; give the best.ckpt or last.ckpt "
          "of a run folder"),
-        ("tune.py", ["-m", "seed=1,2"], "tune: a search is no sweep; give its settings under sweep, without -m"),
+        ("tune.py", ["-m", "seed=1,2"], "tune: a search takes no -m; describe what it varies by sweep=NAME, a file "
+         "in conf/sweep/"),
         ("simulate.py", ["solver.rtol=1"], "solver.rtol: got 1; it must be less than or equal to 0.1"),
     ],
 )  # fmt: skip
@@ -283,11 +284,9 @@ def test_help_needs_no_right_config(empty):
     assert OmegaConf.create(shown).model.hidden == 3
 
 
-def test_entry_points_are_named_as_their_config(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT))  # a search trains
-    for name in JOBS:
-        specification = importlib.util.spec_from_file_location(f"entry_{name}", ROOT / f"{name}.py")
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[specification.name] = module
-        specification.loader.exec_module(module)
-        assert callable(getattr(module, name))
+def test_root_scripts_run_the_job_of_their_name(monkeypatch):
+    jobs = []
+    monkeypatch.setattr("cardioemu.__main__.run_job", jobs.append)
+    for name in JOBS.keys() - {"ui"}:
+        runpy.run_path(str(ROOT / f"{name}.py"), run_name="__main__")
+        assert jobs.pop() == name

@@ -1,17 +1,17 @@
 """How a training goes on and ends: resumed, with fewer rates, stopped early, smoothed at the end."""
 
 from functools import partial
-from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
 from scipy import ndimage
 from small_training import assert_same, make_module, training, weights
 from test_checkpoints import flip_a_bit
-from tiny_job import ROOT, metrics_of, run_inside, share_data, whole
+from tiny_job import metrics_of, run_inside, share_data, whole
 from torch import nn
 from torch.optim import lr_scheduler
 
@@ -19,6 +19,7 @@ from cardioemu import load_emulator
 from cardioemu.comparison.lineage import load_training_cell, training_windows
 from cardioemu.data import VALIDATION
 from cardioemu.evaluation import rmse_mV
+from cardioemu.jobs.train_steps import prepare_module
 from cardioemu.models import LSTMNetwork
 from cardioemu.simulation import Executor
 from cardioemu.training import BEST, LAST, KerasRMSprop, choose_smoothing
@@ -201,25 +202,25 @@ def test_smoothing_in_the_main_job(job, tmp_path):
 
 
 def test_a_run_that_is_resumed_is_not_initialised(job, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT))
-    train = import_module("train")
     drawn = []
     monkeypatch.setattr(LSTMNetwork, "fit_target", lambda self, batches: drawn.append("normaliser"))
     emulator = load_emulator(job.folder / BEST)
     settings = SimpleNamespace(
         model=partial(LSTMNetwork, hidden=8),
-        sizes={"samples": emulator.window.output_samples},
+        data_arguments={"samples": emulator.window.output_samples},
         optimizer=KerasRMSprop,
         specification=lambda data: emulator.specification,
         schedule=CONSTANT,
         seed=0,
     )
     data = SimpleNamespace(read_training_vectors=lambda: [])
+    pl.seed_everything(settings.seed, verbose=False)  # as the run does
     before = torch.get_rng_state()
-    module = train.make_module(settings, data, begun=True)
+    module, checkpoint = prepare_module(settings, data, job.folder)
+    assert checkpoint == job.folder / LAST
     assert torch.equal(before, torch.get_rng_state())
     assert drawn == []
     assert not any(value.is_meta for value in module.network.state_dict().values())
-    train.make_module(settings, data, begun=False)
+    assert prepare_module(settings, data, tmp_path)[1] is None
     assert not torch.equal(before, torch.get_rng_state())
     assert drawn == ["normaliser"]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny_job import ROOT, metrics_of, runs
+from tiny_job import ROOT, metrics_of, run_inside, runs
 
 from cardioemu import load_emulator
 from cardioemu.common.old_names import update_config
@@ -50,7 +50,7 @@ def test_predictions(old, network):
             np.testing.assert_allclose(value, numbers([expected[name]])[0], rtol=1e-4, err_msg=name)
 
 
-def test_a_run_is_resumed_on_the_old_traces_and_windows(old, run_inside):
+def test_a_run_is_resumed_on_the_old_traces_and_windows(old):
     made = {path: path.stat().st_mtime_ns for path in (old.folder / "data").rglob("*.[pn]*") if path.is_file()}
     result = run_inside("resume=runs/lstm", "trainer.max_epochs=4", cwd=old.folder)
     assert result.returncode == 0, result.stderr
@@ -60,7 +60,7 @@ def test_a_run_is_resumed_on_the_old_traces_and_windows(old, run_inside):
     assert made == {path: path.stat().st_mtime_ns for path in made}
 
 
-def test_an_evaluation_on_the_old_traces(old, run_inside):
+def test_an_evaluation_on_the_old_traces(old):
     own = ("checkpoint=runs/lstm/best.ckpt", f"traces=data/traces/{old.store}", "hydra.run.dir=evaluation")
     result = run_inside(*own, "published_lstm=false", cwd=old.folder, script="evaluate.py")
     assert result.returncode == 0, result.stderr
@@ -70,7 +70,7 @@ def test_an_evaluation_on_the_old_traces(old, run_inside):
     assert_same_metrics({name: value for name, value in metrics.items() if name not in later}, old.evaluated)
 
 
-def test_records_that_wait_are_sent(old, run_inside):
+def test_records_that_wait_are_sent(old):
     result = run_inside("tracking=sqlite", "runs_dir=runs_unsent", cwd=old.folder, script="sync.py")
     assert result.returncode == 0, result.stderr
     (run,) = runs(old.folder)

@@ -101,7 +101,7 @@ def test_gradients_are_those_of_finite_differences(case, monkeypatch):
 
 @pytest.mark.parametrize(
     ("make", "factor"),
-    [(MLP, 1000), (partial(Decoder, channels=16), 5), (partial(Coordinate, interval_ms=0.1, points=64), 20)],
+    [(MLP, 100), (partial(Decoder, channels=16), 5), (partial(Coordinate, interval_ms=0.1, points=64), 20)],
 )
 def test_it_learns(make, factor):
     network, scales = make(300, inputs=2, width=32), 2 * torch.rand(24, 2)

@@ -14,6 +14,7 @@ def keep(folder, count):
 
 
 def test_calls_are_sent_once_and_in_their_order(tmp_path):
+    tmp_path = tmp_path / "run"
     keep(tmp_path, 5)
     assert len(Outbox(tmp_path)) == 5
     assert pending_folders(tmp_path.parent) == [tmp_path]

@@ -26,7 +26,7 @@ def test_simulator_sets_parameters_states_and_pacing(tmp_path):
     assert trace.voltage_mV(1.0) == pytest.approx(15 - 17 * np.exp(-1), rel=1e-6)
     with pytest.raises(ValueError, match=r"the model has no constant 'm\.b'"):
         CellSettings(**facts | {"parameters": {"m.b": 1.0}})
-    with pytest.raises(ValueError, match=r"give pacing\.period_ms"):
+    with pytest.raises(ValueError, match=r"set pacing\.period_ms"):
         CellSettings(**facts, pacing={"amplitude": 2.0})
     with pytest.raises(ValueError, match="cannot be paced"):
         CellSettings("akwaboah2021", 10.0, pacing={"period_ms": 4.0})

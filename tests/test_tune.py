@@ -183,7 +183,7 @@ def number(folder, run):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("sweep=none",), "sweep: got 'none'; it must be one of networks, lstm"),
+        (("sweep=none",), "sweep: got 'none'; it must be one of lstm, networks"),
         (("trials=0",), r"trials: got 0"),
         (("model=lstm2", "optimizer=adam"), "optimizer: got 'adam'"),
         (("workers=0",), "workers: got 0"),

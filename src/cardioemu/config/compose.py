@@ -17,6 +17,7 @@ from cardioemu.config.build import build
 from cardioemu.config.overrides import expand_sweep, parse, raw_text, unknown_overrides
 
 VERSION_BASE = "1.3"
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError)  # Hydra raises all of them
 CONF = Path(__file__).parent.parent / "conf"
 
 
@@ -58,16 +59,19 @@ def validate_command_line(name: str, overrides: Sequence[str], sweep: bool, sche
     parsed = parse(overrides, sweep)
     try:
         return _build_jobs(name, parsed, sweep, schema)
-    except (HydraException, OmegaConfBaseException) as error:
+    except UserError:
+        raise
+    except COMPOSITION_ERRORS as error:
+        sentences = [f"config: {first_line(error)}"]
+    try:
         with _open_conf():
             unknown = unknown_overrides(CONF, name, parsed)
-        sentences = [*unknown.values()] or [f"config: {first_line(error)}"]
-    try:
         if unknown:  # the other overrides may be wrong too
+            sentences = [*unknown.values()]
             _build_jobs(name, [o for o in parsed if raw_text(o) not in unknown], sweep, schema)
     except UserError as error:
         sentences += str(error).splitlines()
-    except (HydraException, OmegaConfBaseException) as error:
+    except COMPOSITION_ERRORS as error:
         sentences.append(f"config: {first_line(error)}")
     raise UserError("\n".join(dict.fromkeys(sentences)))
 

@@ -69,7 +69,7 @@ def summarise_sweep(tracking: Tracking, parent: Run) -> pd.DataFrame | None:
     with atomic_write(folder / TABLE) as file:
         table.to_csv(file, index=False)
     parent.file(folder / TABLE)
-    parent.metrics({"runs": len(table), "runs.finished": int((table["status"] == "FINISHED").sum())})
+    parent.metrics({"runs": float(len(table)), "runs.finished": float((table["status"] == "FINISHED").sum())})
     settings, text = list(table.columns[1 : list(table.columns).index("status")]), ""
     if TEST_METRIC in table and settings and table[TEST_METRIC].notna().any():
         figure = plot_sweep(table, settings, TEST_METRIC)
