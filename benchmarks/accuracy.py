@@ -24,7 +24,7 @@ RTOL = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 
 def errors(trace: Trace, exact: Trace) -> dict[str, float]:
-    """Returns the errors of one cell; NaN for those of beats where it has none."""
+    """Return the errors of one cell; NaN for those of beats where it has none."""
     rmse_mV = np.sqrt(np.mean((trace.voltage_mV(GRID_MS) - exact.voltage_mV(GRID_MS)) ** 2))
     both = biomarkers(trace).join(biomarkers(exact).add_suffix("_exact"), how="inner")
     apd, cl = (abs(both[name] - both[f"{name}_exact"]) for name in ("apd90_ms", "cl_ms"))
@@ -32,7 +32,7 @@ def errors(trace: Trace, exact: Trace) -> dict[str, float]:
 
 
 def table(cell: Cell, scales: np.ndarray) -> pd.DataFrame:
-    """Returns the errors of all cells at each rtol: median, 95th percentile, largest."""
+    """Return the errors of all cells at each rtol: median, 95th percentile, largest."""
     reference = simulate(cell, scales, DURATION_MS, rtol=1e-10)
     rows = {}
     for rtol in RTOL:
@@ -51,14 +51,14 @@ def table(cell: Cell, scales: np.ndarray) -> pd.DataFrame:
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """Returns a table as Markdown."""
+    """Return a table as Markdown."""
     lines = [["rtol", *frame.columns], ["---"] * (1 + len(frame.columns))]
     lines += [[index, *row] for index, row in zip(frame.index, frame.to_numpy().tolist(), strict=True)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:
-    """Prints a table per model: median / 95th percentile / largest over the cells."""
+    """Print a table per model: median / 95th percentile / largest over the cells."""
     subjects = [(load_cell("akwaboah2021"), np.unique(design("rays"), axis=0)[:CELLS])]
     for path in sys.argv[1:]:
         scaled = labelled(path)

@@ -36,7 +36,7 @@ def windows_of(trace: Trace, **how: object) -> tuple[np.ndarray, np.ndarray]:
 
 
 def apart_mV(time_ms: np.ndarray, windows: np.ndarray) -> float:
-    """Returns the RMS difference of consecutive windows within 2 ms of the upstroke of the first of the two."""
+    """Return the RMS difference of consecutive windows within 2 ms of the upstroke of the first of the two."""
     squares = []
     for first, second in zip(windows.astype(float), windows[1:].astype(float), strict=False):
         upstroke_ms = time_ms[np.gradient(first[time_ms - time_ms[0] < ONE_CYCLE_MS]).argmax()]
@@ -46,7 +46,7 @@ def apart_mV(time_ms: np.ndarray, windows: np.ndarray) -> float:
 
 
 def main(solver: str) -> None:
-    """Prints one row per alignment and one column per interval."""
+    """Print one row per alignment and one column per interval."""
     cell = load_cell("akwaboah2021")
     (trace,) = simulate(cell, np.ones((1, len(cell.scaled))), DURATION_MS, solver=solver, rtol=RTOL)
     table = pd.DataFrame(index=pd.Index(ALIGNMENTS, name="align"))

@@ -22,7 +22,7 @@ CAMPAIGNS = {
 
 
 def measure(overrides: list[str], folder: Path) -> dict[str, str]:
-    """Runs one campaign; what it prints goes to the error stream."""
+    """Run one campaign; what it prints goes to the error stream."""
     begin = time.perf_counter()
     process = subprocess.Popen([sys.executable, str(SIMULATE), *overrides, f"data_dir={folder}"], stdout=sys.stderr)
     _, status, usage = os.wait4(process.pid, 0)
@@ -38,7 +38,7 @@ def measure(overrides: list[str], folder: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Prints one row per campaign."""
+    """Print one row per campaign."""
     rows: dict[str, dict[str, str]] = {}
     for name in sys.argv[1:] or CAMPAIGNS:
         with tempfile.TemporaryDirectory() as folder:

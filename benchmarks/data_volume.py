@@ -29,7 +29,7 @@ NAMES = ("emulator", "nearest_cell", "linear_interpolation", "pca_ridge")
 
 
 def run(script: str, *settings: str, folder: Path) -> tuple[float, float]:
-    """Runs a job; returns its time in s and its peak memory in GB."""
+    """Run a job; return its time in s and its peak memory in GB."""
     begin = time.perf_counter()
     process = subprocess.Popen([sys.executable, str(ROOT / script), *settings], cwd=folder, stdout=sys.stderr)
     _, status, usage = os.wait4(process.pid, 0)
@@ -38,7 +38,7 @@ def run(script: str, *settings: str, folder: Path) -> tuple[float, float]:
 
 
 def measure(cells: int, folder: Path) -> dict[str, float]:
-    """Simulates, trains and evaluates."""
+    """Simulate, train and evaluate."""
     steps = ceil(cells * TRAINING_WINDOWS_PER_CELL / BATCH)
     epochs = max(1, round(STEPS / steps))
     design = ("design=sobol", f"design.n={cells}")
@@ -67,7 +67,7 @@ def curve(rows: dict[int, dict[str, float]]) -> Figure:
 
 
 def main(sizes: list[int]) -> None:
-    """Prints a row per number of cells as it is done."""
+    """Print a row per number of cells as it is done."""
     rows: dict[int, dict[str, float]] = {}
     heads = " | ".join(name if name != "emulator" else "seed network: mean, median, p95 (mV)" for name in NAMES)
     print(f"| cells | epochs | {heads} | time (min) | memory (GB) |\n|{' --- |' * (5 + len(NAMES) - 1)}")

@@ -28,7 +28,7 @@ STEEP_mV_ms, NEAR_MS = 5.0, 3.0  # an upstroke, and what counts as near it
 
 
 def main(checkpoint: str, count: int) -> None:
-    """Compares the gradients of some cells."""
+    """Compare the gradients of some cells."""
     emulator = load_emulator(checkpoint)
     scaled, said = emulator.specification.scaled, emulator.specification.simulator_arguments
     scales = design("sobol", n=20 * count, seed=3, scaled=scaled, low=AROUND, high=2 - AROUND)
@@ -76,7 +76,7 @@ def of_same_beat(cuts: Sequence[ExtractedWindows]) -> bool:
 
 
 def gradients(predict: Callable[[torch.Tensor], torch.Tensor], scales: torch.Tensor) -> np.ndarray:
-    """Derivatives (cells, ..., scaled) of predictions by each scale."""
+    """Differentiate (cells, ..., scaled) of predictions by each scale."""
     axes = torch.eye(scales.shape[1])
     return (
         torch.stack([torch.func.jvp(predict, (scales,), (axis.expand_as(scales),))[1] for axis in axes], -1)

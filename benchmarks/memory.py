@@ -30,7 +30,7 @@ RUNS = {
 
 
 def measured(overrides: tuple[str, ...], folder: Path) -> tuple[float, float]:
-    """Runs train.py in a folder of its own; returns predicted and measured peak in GB."""
+    """Run train.py in a folder of its own; return predicted and measured peak in GB."""
     folder.mkdir()
     command = [sys.executable, str(ROOT / "train.py"), f"data_dir={folder.parent / 'data'}", *overrides]
     peak, said = 0, folder / "said"
@@ -49,7 +49,7 @@ def measured(overrides: tuple[str, ...], folder: Path) -> tuple[float, float]:
 
 
 def anonymous(pid: int) -> int:
-    """Returns the bytes of a process that are its own, 0 once it has ended."""
+    """Return the bytes of a process that are its own, 0 once it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -59,7 +59,7 @@ def anonymous(pid: int) -> int:
 
 
 def main() -> None:
-    """Prints one line per run."""
+    """Print one line per run."""
     print(f"{'run':16}{'predicted GB':>14}{'measured GB':>14}{'ratio':>8}")
     with tempfile.TemporaryDirectory(dir=ROOT) as folder:
         for number, (name, overrides) in enumerate(RUNS.items()):

@@ -45,7 +45,7 @@ Lasting = dict[str, float]  # how long a trace is, and the transient before it
 
 
 def trained(settings: list[str], folder: Path) -> tuple[Path, float | None]:
-    """Runs the main job; returns its best checkpoint and how many seconds it took, None of one that was there."""
+    """Run the main job; return its best checkpoint and how many seconds it took, None of one that was there."""
     if settings and settings[0].endswith(".ckpt"):
         return Path(settings[0]).resolve(), None
     begin = time.perf_counter()
@@ -55,7 +55,7 @@ def trained(settings: list[str], folder: Path) -> tuple[Path, float | None]:
 
 
 def firing_cells(cell: Cell, rule: WindowRule, lasting: Lasting) -> np.ndarray:
-    """Returns 10 000 scale vectors of cells that give all windows, repeated where there are fewer distinct ones."""
+    """Return 10 000 scale vectors of cells that give all windows, repeated where there are fewer distinct ones."""
     scales = design("sobol", n=4096, seed=12345)
     traces = simulate(cell, scales, **lasting)
     fires = np.array([extract_windows(trace, rule).windows is not None for trace in traces])
@@ -63,13 +63,13 @@ def firing_cells(cell: Cell, rule: WindowRule, lasting: Lasting) -> np.ndarray:
 
 
 def windows_of(cell: Cell, scales: np.ndarray, rule: WindowRule, lasting: Lasting, **how: float) -> np.ndarray:
-    """Simulates cells and cuts their windows (cells, windows, points)."""
+    """Simulate cells and cut their windows (cells, windows, points)."""
     found = [extract_windows(trace, rule).windows for trace in simulate(cell, scales, **lasting, **how)]
     return np.stack([windows for windows in found if windows is not None])
 
 
 def measured(sides: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Returns the median time of each side in s; they are run in turn, what takes longer than a minute only once."""
+    """Return the median time of each side in s; they are run in turn, what takes longer than a minute only once."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
         for name, run in sides.items():
@@ -103,7 +103,7 @@ def warm(emulator: Emulator, cell: Cell, scales: np.ndarray, rule: WindowRule, l
 
 
 def cold(code: str, cache: str | None = None) -> float:
-    """Returns how long a new process takes to its first answer, in s."""
+    """Return how long a new process takes to its first answer, in s."""
     environment = os.environ | ({"XDG_CACHE_HOME": cache} if cache else {})
     begin = time.perf_counter()
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, env=environment)
@@ -111,7 +111,7 @@ def cold(code: str, cache: str | None = None) -> float:
 
 
 def errors(emulator: Emulator, cell: Cell, scales: np.ndarray, rule: WindowRule, lasting: Lasting) -> dict[str, float]:
-    """Returns the RMSE of both sides, in mV."""
+    """Return the RMSE of both sides, in mV."""
     exact = windows_of(cell, scales, rule, lasting, rtol=EXACT)
     simulated = windows_of(cell, scales, rule, lasting)
     return {
@@ -121,7 +121,7 @@ def errors(emulator: Emulator, cell: Cell, scales: np.ndarray, rule: WindowRule,
 
 
 def main(settings: list[str]) -> None:
-    """Prints what was measured."""
+    """Print what was measured."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, cost_s = trained(settings, Path(folder))
         emulator = load_emulator(checkpoint)

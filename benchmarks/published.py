@@ -42,7 +42,7 @@ def by_ours(beats: pd.DataFrame) -> list[float]:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     cell, control = load_cell("akwaboah2021", variant="notebook"), np.ones(5)
     radau = solve_ivp(
         lambda _, state: cell.derivatives(state, control), (0, DURATION_MS), cell.initial_state, method="Radau"

@@ -16,7 +16,7 @@ WINDOWS = WindowRule(samples=10_000, interval_ms=0.05, count=3, offset_ms=50.0, 
 
 
 def highest_mV(trace: Trace) -> float:
-    """Returns the largest V of the last 2 s."""
+    """Return the largest V of the last 2 s."""
     return float(trace.step_voltage_mV[trace.step_time_ms >= DURATION_MS - 2000].max())
 
 
@@ -30,7 +30,7 @@ RULES = {
 
 
 def main() -> None:
-    """Prints one row per rule and one column per variant."""
+    """Print one row per rule and one column per variant."""
     rays = design("rays")
     table = pd.DataFrame(index=pd.Index(RULES))
     for variant in ("notebook", "program", "corrected"):

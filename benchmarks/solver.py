@@ -73,7 +73,7 @@ class Cvodes:
         self.compile_s = time.perf_counter() - start
 
     def run(self, tolerance: float, cells: range) -> tuple[np.ndarray, int]:
-        """Returns V (cells, samples) of these cells and how many steps they took."""
+        """Return V (cells, samples) of these cells and how many steps they took."""
         voltage_mV, steps = np.empty((len(cells), len(GRID_MS))), 0
         self.simulation.set_tolerance(tolerance, tolerance)
         for row, cell in enumerate(cells):
@@ -98,12 +98,12 @@ def _work(task: tuple[float, range]) -> tuple[np.ndarray, int]:
 
 
 def rodas(subject: Subject, rtol: float, threads: int | None = None) -> list:
-    """Returns the traces of all cells."""
+    """Return the traces of all cells."""
     return simulate(subject.cell, subject.scales, DURATION_MS, rtol=rtol, threads=threads)
 
 
 def pooled_rmse_mV(voltage_mV: np.ndarray, reference_mV: np.ndarray) -> float:
-    """Returns the RMSE over all cells and samples, infinite where a cell failed."""
+    """Return the RMSE over all cells and samples, infinite where a cell failed."""
     rmse = np.sqrt(np.mean((voltage_mV - reference_mV) ** 2))
     return float(rmse) if np.isfinite(rmse) else np.inf
 
@@ -123,7 +123,7 @@ def loosest(rmse_mV: Callable[[float], float]) -> tuple[float, float]:
 
 
 def compare(subject: Subject) -> None:
-    """Prints the two lines of one model."""
+    """Print the two lines of one model."""
     all_cells, seconds = range(len(subject.scales)), {}
     shares = [all_cells[i :: 4 * available_cores()] for i in range(4 * available_cores())]
     order = np.argsort(np.concatenate(shares))
@@ -179,7 +179,7 @@ def compare(subject: Subject) -> None:
 
 
 def main() -> None:
-    """Prints a table per model."""
+    """Print a table per model."""
     subjects = [
         Subject("akwaboah2021"),
         Subject(

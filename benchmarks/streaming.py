@@ -32,7 +32,7 @@ BATCH_SIZE = 256
 
 
 def train(data_dir: str, held: bool, epochs: int) -> None:
-    """The process that is measured: trains, and prints samples per second of each epoch."""
+    """Train in the measured process, and print the samples per second of each epoch."""
     import torch
     from pytorch_lightning.callbacks import Callback
 
@@ -89,7 +89,7 @@ def drop_caches(folder: Path) -> None:
 
 @contextmanager
 def limited() -> Iterator[Path | None]:
-    """Makes a control group with a limit on memory; None where that is not allowed."""
+    """Make a control group with a limit on memory; None where that is not allowed."""
     group = CGROUP / "cardioemu-benchmark"
     try:
         group.mkdir(exist_ok=True)
@@ -104,7 +104,7 @@ def limited() -> Iterator[Path | None]:
 
 
 def measured(data_dir: Path, held: bool, epochs: int, group: Path | None = None) -> tuple[dict[str, Any], int]:
-    """Runs `train` in a process of its own; returns what it printed, and its most anonymous memory."""
+    """Run `train` in a process of its own; return what it printed, and its most anonymous memory."""
 
     def join() -> None:
         if group:
@@ -124,7 +124,7 @@ def measured(data_dir: Path, held: bool, epochs: int, group: Path | None = None)
 
 
 def main(data_dir: Path) -> None:
-    """Prints one line per run; the set in memory is measured before, between and after the others."""
+    """Print one line per run; the set in memory is measured before, between and after the others."""
     in_memory, lines = [], []
 
     def hold() -> None:

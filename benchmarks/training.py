@@ -35,7 +35,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def steps(hidden: int) -> int:
-    """Steps of a measurement: some seconds of them."""
+    """Run the steps of a measurement, for some seconds."""
     return WARM_UP + max(5, 60_000 // hidden)
 
 
@@ -56,7 +56,7 @@ def batches(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def keras(hidden: int) -> tuple[Step, Predict]:
-    """The network in Keras."""
+    """Build the network in Keras."""
     os.environ["KERAS_BACKEND"] = "torch"
     from keras import Input, Sequential, layers
 
@@ -72,7 +72,7 @@ def keras(hidden: int) -> tuple[Step, Predict]:
 
 
 def plain_torch(hidden: int) -> tuple[Step, Predict]:
-    """The network as torch's own layers and optimiser make it."""
+    """Build the network of torch's own layers and optimiser."""
     import torch
     from torch import nn
 
@@ -99,7 +99,7 @@ def plain_torch(hidden: int) -> tuple[Step, Predict]:
 
 
 def ours(hidden: int, dead_weights: str) -> tuple[Step, Predict]:
-    """The network of this program."""
+    """Build the network of this program."""
     import torch
 
     from cardioemu.models import LSTMNetwork
@@ -121,7 +121,7 @@ def ours(hidden: int, dead_weights: str) -> tuple[Step, Predict]:
 
 
 def trained(network: Any, optimizer: Any) -> tuple[Step, Predict]:
-    """A step and a prediction of a torch module."""
+    """Return a training step and a prediction of a torch module."""
     import torch
 
     def step(scales: np.ndarray, windows: np.ndarray) -> None:
@@ -138,7 +138,7 @@ def trained(network: Any, optimizer: Any) -> tuple[Step, Predict]:
 
 
 def make(kind: str, hidden: int) -> tuple[Step, Predict]:
-    """The network of a kind."""
+    """Build the network of a kind."""
     known = {"Keras": keras, "plain torch": plain_torch}
     return known[kind](hidden) if kind in known else ours(hidden, kind)
 
@@ -157,7 +157,7 @@ def in_turns(kinds: Sequence[str], hidden: int) -> dict[str, tuple[float, np.nda
 
 
 def apart(kind: str, hidden: int) -> tuple[float, np.ndarray, float]:
-    """The same of one network in a process of its own, and the most memory that it had, in GB."""
+    """Measure one network in a process of its own; also return its peak memory in GB."""
     peak = 0
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "found.npz"
@@ -173,7 +173,7 @@ def apart(kind: str, hidden: int) -> tuple[float, np.ndarray, float]:
 
 
 def main(widths: list[int]) -> None:
-    """Prints a line per width and kind."""
+    """Print a line per width and kind."""
     print(f"{'hidden':>7}  {'kind':12}{'s per step':>12}{'times faster':>14}{'memory GB':>11}{'difference':>12}")
     for hidden in widths:
         found: dict[str, Any] = (

@@ -21,7 +21,7 @@ VARIANTS = ("notebook", "program", "corrected")
 
 
 def preset(name: str) -> WindowRule:
-    """Reads the rule of `windowing=NAME`."""
+    """Read the rule of `windowing=NAME`."""
     settings = {}
     for file in ("rule", name):
         settings |= yaml.safe_load((CONF / f"{file}.yaml").read_text())
@@ -29,7 +29,7 @@ def preset(name: str) -> WindowRule:
 
 
 def main() -> None:
-    """Prints both tables."""
+    """Print both tables."""
     rows, counts = [], []
     for variant in VARIANTS:
         cell, rays = load_cell("akwaboah2021", variant), design("rays")

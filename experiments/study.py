@@ -25,7 +25,7 @@ def can_run(commands: str) -> bool:
 
 
 def main(name: str) -> int:
-    """Runs the study; returns its exit status."""
+    """Run the study; return its exit status."""
     studies = sorted(readme.parent.name for readme in HERE.glob("*/README.md"))
     if name not in studies:
         print(f"NAME: got {name!r}; allowed: {', '.join(studies)}", file=sys.stderr)

@@ -75,11 +75,11 @@ class Stopwatch(pl.Callback):
         self.stood_s = 0.0
 
     def on_train_batch_end(self, *_: object) -> None:
-        """Notes the time."""
+        """Note the time."""
         self.ends_s.append(time.perf_counter() - self.stood_s)
 
     def on_validation_start(self, *_: object) -> None:
-        """Stops the watch."""
+        """Stop the watch."""
         self.stopped_s = time.perf_counter()
 
     def on_validation_end(self, *_: object) -> None:
@@ -101,7 +101,7 @@ def config_of(folder: Path, network: str, *design_of_cells: str) -> DictConfig:
 
 
 def simulated(folder: Path) -> None:
-    """Simulates and cuts what all trainings share, on all cores, before they begin."""
+    """Simulate and cut what all trainings share, on all cores, before they begin."""
     for of_cells in (*([f"design.n={cells}"] for cells in CELLS), TEST):
         settings = build(config_of(folder, "registered", *of_cells), TrainSettings)
         traces = settings.traces()

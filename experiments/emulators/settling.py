@@ -44,7 +44,7 @@ def doing(starts_ms: np.ndarray, time_ms: float) -> dict[str, float] | None:
 
 
 def main(variant: str) -> None:
-    """Simulates the cells once, and prints the table."""
+    """Simulate the cells once, and print the table."""
     cell = load_cell("akwaboah2021", variant=variant)
     traces = simulate(cell, design("sobol", n=CELLS, seed=3), 1000 * TIMES_S[-1] + AFTER_MS)
     starts_ms = [trace.starts_ms for trace in traces]
