@@ -68,7 +68,7 @@ def permission_errors_as_user_error(folder: Path, setting: str = "data_dir") -> 
     """Convert a missing permission to read inside the block into a UserError."""
     try:
         yield
-    except PermissionError as error:
+    except (PermissionError, NotADirectoryError) as error:
         raise UserError(
             f"{setting}: {error.filename or folder} cannot be read ({error.strerror}); ask its owner for read "
             f"permission or set another {setting}"
