@@ -140,6 +140,7 @@ def test_checkpoints_hold_plain_values_and_tensors(data, rough):
     assert said["windows_key"] == data.windows.key
     assert "network.normaliser.mean_mV" in content["state_dict"]
     assert "optimizer_states" not in torch.load(rough.folder / BEST, weights_only=True)
+    assert sum(key.startswith("Checkpoint{") for key in content["callbacks"]) == 2  # as in checkpoints of old versions
 
 
 class Bomb:
