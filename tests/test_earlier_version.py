@@ -92,5 +92,7 @@ def test_store_and_windows(old):
 def test_a_config_names_the_present_classes_and_settings():
     old = {"campaign": {"_target_": "cardioemu.simulation.Engine", "engine": "local"}, "list": [1, {"engine": "own"}]}
     new = {"campaign": {"_target_": "cardioemu.simulation.Executor", "executor": "local"}, "list": old["list"]}
+    old["trainer"] = {"_target_": "cardioemu.training.make_trainer", "_partial_": True, "max_epochs": 3}
+    new["trainer"] = {"_target_": "cardioemu.training.TrainerSettings", "max_epochs": 3}
     assert update_config(old) == new
     assert update_config(new) == new
