@@ -1,4 +1,4 @@
-"""Invalid model files: each causes one UserError of one line, whatever the file contains."""
+"""Invalid model files: each causes one UserError of one line."""
 
 import warnings
 from importlib.resources import files

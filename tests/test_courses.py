@@ -17,12 +17,16 @@ from torch.optim import lr_scheduler
 
 from cardioemu import load_emulator
 from cardioemu.comparison.lineage import load_training_cell, training_windows
+from cardioemu.config.build import build
+from cardioemu.config.run_config import open_run_to_resume
 from cardioemu.data import VALIDATION
 from cardioemu.evaluation import rmse_mV
-from cardioemu.jobs.train_steps import prepare_module
+from cardioemu.jobs.train_steps import prepare_data, prepare_module
 from cardioemu.models import LSTMNetwork
+from cardioemu.settings.train import TrainSettings
 from cardioemu.simulation import Executor
-from cardioemu.training import BEST, LAST, KerasRMSprop, choose_smoothing
+from cardioemu.tracking.run import NullRun
+from cardioemu.training import BEST, LAST, choose_smoothing
 from cardioemu.training.calibration import interval_factors
 from cardioemu.training.module import CONSTANT
 
@@ -202,18 +206,12 @@ def test_smoothing_in_the_main_job(job, tmp_path):
 
 
 def test_a_run_that_is_resumed_is_not_initialised(job, tmp_path, monkeypatch):
+    monkeypatch.chdir(job.cwd)
     drawn = []
     monkeypatch.setattr(LSTMNetwork, "fit_target", lambda self, batches: drawn.append("normaliser"))
-    emulator = load_emulator(job.folder / BEST)
-    settings = SimpleNamespace(
-        model=partial(LSTMNetwork, hidden=8),
-        data_arguments={"samples": emulator.window.output_samples},
-        optimizer=KerasRMSprop,
-        specification=lambda data: emulator.specification,
-        schedule=CONSTANT,
-        seed=0,
-    )
-    data = SimpleNamespace(read_training_vectors=lambda: [])
+    config, _ = open_run_to_resume(str(job.folder), [])
+    settings = build(config, TrainSettings)
+    data = prepare_data(settings, settings.training_job(job.folder), NullRun())
     pl.seed_everything(settings.seed, verbose=False)  # as the run does
     before = torch.get_rng_state()
     module, checkpoint = prepare_module(settings, data, job.folder)

@@ -1,4 +1,4 @@
-"""Training by several processes, and in several parts: the same as by one in one, whatever the shares."""
+"""Training by several processes, and in several parts: the same numbers as in one process and one part."""
 
 import numpy as np
 import pytest

@@ -72,7 +72,7 @@ class EpochBatches(Sampler[Share]):
     """Shuffled batches of indices that depend on the seed and the epoch only, so that a resumed run gets the same.
 
     A batch may be shared among processes and, within each process, among backward passes whose gradients accumulate.
-    The loss of a batch is the mean over all its shares, whatever their number.
+    The loss of a batch is the mean over all its shares, for any number of shares.
 
     Args:
         size: number of indices.

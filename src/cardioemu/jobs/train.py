@@ -18,13 +18,7 @@ from cardioemu.config.launch import launch
 from cardioemu.config.run_config import CONFIG, check_same_run, save_run_config, with_overrides
 from cardioemu.emulator import Emulator, load_emulator
 from cardioemu.evaluation import format_test_summary
-from cardioemu.jobs.train_steps import (
-    make_trainer,
-    prepare_data,
-    prepare_module,
-    record_results,
-    test_best_network,
-)
+from cardioemu.jobs.train_steps import make_callbacks, prepare_data, prepare_module, record_results, test_best_network
 from cardioemu.models import parameter_table
 from cardioemu.runtime.locks import folder_lock
 from cardioemu.runtime.machine import rank
@@ -84,7 +78,8 @@ def train(
         data = prepare_data(settings, memory, run)
         module, checkpoint = prepare_module(settings, data, folder)
         epochs = EpochMetrics(run.metrics)
-        trainer = make_trainer(settings, data, folder, run, [epochs, *callbacks])
+        callbacks = [epochs, *make_callbacks(settings, data, folder, run), *callbacks]
+        trainer = settings.trainer.make_trainer(folder, callbacks)
         fit(trainer, module, data, checkpoint)
         if rank() > 0:  # the rest is for one process
             return epochs.last

@@ -1,7 +1,6 @@
 """The steps of a training: data, network, trainer, test, records."""
 
 import json
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from cardioemu.common.metric_names import METRICS_FILE
 from cardioemu.comparison.measure import plot_examples
 from cardioemu.data import TEST, WindowDataModule
 from cardioemu.emulator import Emulator, load_emulator
-from cardioemu.evaluation import cell_errors, summarise_errors
+from cardioemu.evaluation import cell_errors, firing_metrics, summarise_errors
 from cardioemu.runtime.files import atomic_write
 from cardioemu.settings.train import TrainSettings
 from cardioemu.simulation import TraceStore
@@ -81,10 +80,8 @@ def prepare_module(settings: TrainSettings, data: WindowDataModule, folder: Path
     return module, checkpoint
 
 
-def make_trainer(
-    settings: TrainSettings, data: WindowDataModule, folder: Path, run: Run, callbacks: Sequence[pl.Callback]
-) -> pl.Trainer:
-    """Make the trainer, with prediction figures and tests at milestones."""
+def make_callbacks(settings: TrainSettings, data: WindowDataModule, folder: Path, run: Run) -> list[pl.Callback]:
+    """Make the callbacks that record prediction figures and test the network at milestones."""
 
     def log_figure(figure: Figure, epoch: int) -> None:
         run.image(figure, "predictions", epoch)
@@ -93,9 +90,7 @@ def make_trainer(
         return summarise_errors(measure_test_cells(load_emulator(folder / BEST), data))
 
     figures = settings.evaluation(data, settings.windowing.time_ms, log_figure)
-    milestones = Milestones(settings.milestones, test_milestone, run.summary)
-    first, *others = callbacks
-    return settings.trainer.make_trainer(folder, [first, figures, milestones, *others])
+    return [figures, Milestones(settings.milestones, test_milestone, run.summary)]
 
 
 def measure_test_cells(emulator: Emulator, data: WindowDataModule) -> pd.DataFrame:
@@ -130,12 +125,13 @@ def test_best_network(
 
 def measure_firing(emulator: Emulator, data: WindowDataModule) -> dict[str, float]:
     """Return the accuracy of the firing prediction on all test cells, silent ones included; empty without one."""
-    scales, fires = data.firing_labels(TEST)
-    probability = emulator.fires_probability(scales.numpy().astype(np.float64))
+    inputs, labels = data.firing_labels(TEST)
+    scales, fires = inputs.numpy().astype(np.float64), labels.numpy().astype(bool)
+    probability = emulator.fires_probability(scales)
     if probability is None:
         return {}
-    right = (probability >= 0.5) == fires.numpy().astype(bool)
-    return {"fires_accuracy": float(right.mean()), "fires_cells": float(len(right))}
+    accuracy = firing_metrics(scales, fires, probability)["fires_accuracy"]
+    return {"fires_accuracy": accuracy, "fires_cells": float(len(fires))}
 
 
 def record_results(metrics: dict[str, float], folder: Path, run: Run, register: str | None) -> None:

@@ -44,7 +44,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """Read a checkpoint; never executes code from it, whatever `weights_only` is."""
+        """Read tensors and plain values, never code, also with `weights_only=False`."""
         return read_checkpoint(path, map_location)
 
 

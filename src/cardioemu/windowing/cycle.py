@@ -55,7 +55,7 @@ def registered_cycle_vector(trace: Trace, rule: CycleRule) -> np.ndarray | None:
     """Register a cell's cycle at one time.
 
     While a cell settles, its cycles change from beat to beat. The vector is extrapolated to the time itself, on the
-    line through the next two beats, so that it depends smoothly on the scales, whatever the phase. For a cell that has
+    line through the next two beats, so that it depends smoothly on the scales at any phase. For a cell that has
     not begun to beat, it is the first beat, and the number of beats is negative.
 
     Returns:
