@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from cardioemu import load_emulator  # noqa: E402
-from cardioemu.comparison.measure import Candidate, exclude_training_cells, measure, rows_with_windows  # noqa: E402
+from cardioemu.comparison.measure import Candidate, exclude_training_cells, indices_with_windows, measure  # noqa: E402
 from cardioemu.config.build import build  # noqa: E402
 from cardioemu.config.compose import compose_config  # noqa: E402
 from cardioemu.config.run_config import with_overrides  # noqa: E402
@@ -138,7 +138,7 @@ def measured(folder: Path, checkpoint: Path) -> dict[str, float]:
     windows = build_window_set(settings.traces(), settings.windowing, settings.data_dir / "windows")
     cells = exclude_training_cells(windows, [emulator])
     subjects = {"": Candidate(emulator, windows, emulator.window.time_ms)}
-    found = measure(subjects, cells, rows_with_windows(cells, [windows]), emulator.specification.design.numpy())
+    found = measure(subjects, cells, indices_with_windows(cells, [windows]), emulator.specification.design.numpy())
     return found.metrics[""]
 
 
