@@ -43,6 +43,7 @@ SLOW_FIXTURES = {
     "begin": "program",
     "browser": "browser",
     "server": "server",
+    "steady": "long",
     "swept": "program",
     "uninterrupted": "program",
     "workshop": "manual",

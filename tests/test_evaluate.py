@@ -111,6 +111,7 @@ def test_the_same_is_recorded_in_mlflow(evaluation):
     assert len(drawn) == 8
 
 
+@pytest.mark.long
 def test_a_trace_store_gives_the_same_as_its_design(evaluation, job, tmp_path):
     (store,) = (job.cwd / "data" / "traces").glob("*-*")
     evaluate(job, tmp_path, f"traces={store}", "design.n=1")
@@ -118,6 +119,7 @@ def test_a_trace_store_gives_the_same_as_its_design(evaluation, job, tmp_path):
     assert metrics_of(folder) == evaluation.metrics
 
 
+@pytest.mark.long
 def test_a_model_of_mlflow_gives_the_same_as_its_checkpoint(evaluation, job, tmp_path):
     run_id = (job.folder / "mlflow_run_id").read_text()
     uri, where = f"runs:/{run_id}/emulator", {"MLFLOW_TRACKING_URI": f"sqlite:///{job.cwd}/mlflow.db"}
@@ -135,6 +137,7 @@ def changed(job, path, **facts):
     return path
 
 
+@pytest.mark.long
 def test_emulators_side_by_side(job, tmp_path):
     # The same network, smoothed; and one whose specification has windows that begin 50 ms later.
     other = changed(job, tmp_path / "other.ckpt", sigma_points=3.0)

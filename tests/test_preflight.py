@@ -250,6 +250,7 @@ def test_a_dry_run_shows_the_table_and_what_does_not_fit(tmp_path):
     assert "model.hidden=" in result.stderr
 
 
+@pytest.mark.memory
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     "changes",

@@ -111,6 +111,7 @@ def test_cvodes_equals_a_simulation_by_myokit_alone(tmp_path):
     assert np.ptp(log["m.V"]) > 3
 
 
+@pytest.mark.long
 def test_on_the_akwaboah_model(solver):
     scales = [[1, 1, 1, 1, 1], [0.4, 1.2, 0.6, 1, 1.6]]
     cell, t = load_cell("akwaboah2021"), np.linspace(0, 600, 6001)

@@ -127,6 +127,7 @@ def test_a_repeated_sweep_runs_nothing_twice(job, swept):
     assert len(before.keys() & {run.info.run_id for run in below[second.info.run_id]}) == 2
 
 
+@pytest.mark.long
 def test_a_sweep_takes_over_a_run_that_was_none_of_a_sweep(job, tmp_path):
     arguments = share_data(job, tmp_path)
     run_inside(*arguments, "trainer.max_epochs=2", cwd=tmp_path)
@@ -138,6 +139,7 @@ def test_a_sweep_takes_over_a_run_that_was_none_of_a_sweep(job, tmp_path):
     assert file.with_name("errors.png").exists()
 
 
+@pytest.mark.long
 def test_a_repeated_sweep_runs_what_failed_again(job, tmp_path):
     folder = tmp_path / "data"
     folder.symlink_to(job.cwd / "data")
@@ -167,6 +169,7 @@ def test_jobs_of_a_cluster(job, tmp_path):
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
 
 
+@pytest.mark.long
 def test_one_long_run_gives_the_same_curve(job, tmp_path):
     arguments = share_data(job, tmp_path)
     run_inside("-m", *arguments, "trainer.max_epochs=2,5,9", cwd=tmp_path)
