@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from cardioemu.common.arrays import Scales, States
 from cardioemu.common.errors import UserError, name_hint
 from cardioemu.simulation.cell import Cell
-from cardioemu.simulation.pacing.schedule import Schedule
+from cardioemu.simulation.pacing.piecewise import PiecewiseConstant
+from cardioemu.traces import Recording, Trace
 
 Tolerances: TypeAlias = ArrayLike | float | int | Mapping[str, float | int] | None
 
@@ -37,8 +38,17 @@ class Problem:
     duration_ms: float
     rtol: float
     atol: np.ndarray
-    schedule: Schedule
+    schedule: PiecewiseConstant
     record: tuple[str, ...]
+
+    def trace(self, time_ms: np.ndarray, channels: np.ndarray, status: str, final_state: np.ndarray) -> Trace:
+        """Return the trace of one cell from its channels (channels, steps): V, dV/dt, recorded value, slope, ..."""
+        voltage_mV, dvdt_mV_per_ms, *recorded = np.ascontiguousarray(channels)
+        recordings = {
+            name: Recording(time_ms, value, slope, self.duration_ms, status)
+            for name, value, slope in zip(self.record, recorded[::2], recorded[1::2], strict=True)
+        }
+        return Trace(time_ms, voltage_mV, dvdt_mV_per_ms, self.duration_ms, status, recordings, final_state.copy())
 
 
 STEP_TOO_SMALL = "step too small: the error stayed above the tolerance at the smallest step; a looser rtol may pass"
