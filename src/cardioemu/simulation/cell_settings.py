@@ -48,15 +48,12 @@ class CellSettings:
     transient_ms: Transient = 0.0
 
     def __post_init__(self) -> None:
-        schedule(self._cell, None, self.transient_ms + self.duration_ms)
-        recorded_variables(self._cell.equations, self.record)
-
-    def cell(self) -> Cell:
-        """Return the cell model with these settings."""
-        return self._cell
+        schedule(self.cell, None, self.transient_ms + self.duration_ms)
+        recorded_variables(self.cell.equations, self.record)
 
     @cached_property
-    def _cell(self) -> Cell:
+    def cell(self) -> Cell:
+        """The cell model with these settings."""
         return load_cell(
             self.model, self.variant, self.scaled, self.parameters, self.initial_state, self.potential, self.pacing
         )

@@ -5,19 +5,22 @@ from dataclasses import replace
 
 import numpy as np
 
+from cardioemu.common.errors import UserError
 from cardioemu.runtime.locks import disk_errors_as_user_error, folder_lock, permission_errors_as_user_error
+from cardioemu.runtime.machine import format_bytes
 from cardioemu.runtime.progress import log_message, progress_bar
 from cardioemu.simulation.campaigns import campaign_folder
 from cardioemu.simulation.campaigns.executor_settings import Executor
 from cardioemu.simulation.campaigns.executors import dask, local
-from cardioemu.simulation.campaigns.forecast import Forecast, check_free_disk, make_forecast
-from cardioemu.simulation.campaigns.plan import Plan, plan
+from cardioemu.simulation.campaigns.forecast import Forecast, make_forecast
+from cardioemu.simulation.campaigns.plan import CampaignSpec, Plan, plan
 from cardioemu.simulation.campaigns.reuse import find_reusable
 from cardioemu.simulation.campaigns.shard_work import ShardTask, ShardWork, WrittenShard
-from cardioemu.simulation.campaigns.spec import CampaignSpec
 from cardioemu.simulation.store import TraceStore
 from cardioemu.simulation.store.manifest import MISSING
 from cardioemu.simulation.store.store import METADATA_FILE
+
+DISK_MARGIN = 1.1
 
 
 def campaign(spec: CampaignSpec) -> TraceStore:
@@ -70,7 +73,12 @@ def _with_reusable(planned: Plan, missing: Collection[str]) -> ShardWork:
 def _run(work: ShardWork, tasks: list[ShardTask], executor: Executor) -> None:
     forecast = make_forecast(work, tasks, executor)
     log_message(str(forecast))
-    check_free_disk(forecast, work.folder)
+    if DISK_MARGIN * forecast.disk_bytes > forecast.free_bytes:
+        raise UserError(
+            f"data_dir: the traces need {format_bytes(forecast.disk_bytes)}, but {work.folder} has "
+            f"{format_bytes(forecast.free_bytes)} free; free disk space, set another data_dir, "
+            "or simulate fewer cells or a shorter time"
+        )
     failed = 0
     with progress_bar(forecast.distinct, "simulate", "cell") as bar:
 

@@ -27,12 +27,7 @@ def check_foreign_files(folder: Path, shards: Collection[str]) -> None:
 
 
 def find_faults(folder: Path, key: str, names: Collection[str]) -> dict[str, str]:
-    """Read files of a campaign; return the fault of each missing or damaged one by its name.
-
-    Args:
-        folder: folder of the campaign.
-        key: key of the campaign.
-        names: names of shards and of the metadata file.
+    """Read shards of a campaign, and its metadata file; return the fault of each missing or damaged one by its name.
 
     Raises:
         UserError: the metadata or the manifest belong to another campaign.

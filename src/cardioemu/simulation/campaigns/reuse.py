@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeAlias
 
 from cardioemu.common.arrays import Scales
 from cardioemu.common.errors import UserError
@@ -12,31 +12,15 @@ from cardioemu.simulation.store.shards import read_cells, read_traces
 from cardioemu.simulation.store.store import METADATA_FILE, TraceStore
 from cardioemu.traces import Trace
 
-
-class TraceLocation(NamedTuple):
-    """Shard and cell number of a trace."""
-
-    shard: Path
-    cell: int
-
-
-TraceLocations = Mapping[bytes, TraceLocation]
+TraceLocations: TypeAlias = Mapping[bytes, tuple[Path, int]]
+"""Bytes of a scale vector -> shard and cell number of its trace."""
 
 
 def find_reusable(scales: Scales, conditions: str, campaign_folder: Path) -> TraceLocations:
-    """Find cells in the other trace stores next to that of a campaign.
-
-    Args:
-        scales: scale vectors to find (cells, scaled).
-        conditions: `conditions` that the metadata of the other store must have.
-        campaign_folder: folder of the campaign.
-
-    Returns:
-        Bytes of a scale vector -> location of its trace.
-    """
+    """Find cells in those trace stores next to that of a campaign whose metadata have the same `conditions`."""
     campaign_folder = campaign_folder.absolute()  # workers may have another working directory
     wanted = {scale.tobytes() for scale in scales}
-    locations: dict[bytes, TraceLocation] = {}
+    locations: dict[bytes, tuple[Path, int]] = {}
     for path in sorted(campaign_folder.parent.glob(f"*/{METADATA_FILE}")):
         if path.parent == campaign_folder:
             continue
@@ -54,7 +38,7 @@ def _find_in_shard(store: TraceStore, name: str, wanted: set[bytes]) -> TraceLoc
         table = read_cells(shard, store.scaled)
         scales = (scale.tobytes() for scale in table[list(store.scaled)].to_numpy())
         cells = zip(scales, table["cell"].tolist(), strict=True)
-        locations = {scale: TraceLocation(shard, cell) for scale, cell in cells if scale in wanted}
+        locations = {scale: (shard, cell) for scale, cell in cells if scale in wanted}
         if locations and not store.entries[name].find_fault(store.folder):
             return locations
     return {}
@@ -63,21 +47,12 @@ def _find_in_shard(store: TraceStore, name: str, wanted: set[bytes]) -> TraceLoc
 def read_reusable(
     locations: TraceLocations, scales: Scales, record: tuple[str, ...], duration_ms: float
 ) -> dict[int, Trace]:
-    """Read the traces of cells that have a location; a shard damaged since then is ignored.
-
-    Args:
-        locations: bytes of a scale vector -> location of its trace.
-        scales: scale vectors of the cells (cells, scaled).
-        record: recorded states and variables.
-        duration_ms: length of every trace.
-
-    Returns:
-        Row of `scales` -> trace.
-    """
+    """Return row of `scales` -> trace of the cells that have a location; a shard damaged since then is ignored."""
     row_of_cell: dict[Path, dict[int, int]] = defaultdict(dict)
     for row, scale in enumerate(scales):
         if location := locations.get(scale.tobytes()):
-            row_of_cell[location.shard][location.cell] = row
+            shard, cell = location
+            row_of_cell[shard][cell] = row
     traces: dict[int, Trace] = {}
     for shard, rows in row_of_cell.items():
         with suppress(UserError):

@@ -34,10 +34,8 @@ def rays(scaled: Names = CURRENTS, levels: Levels = LEVELS) -> Scales:
     width = len(scaled)
     check_size((2**width - 1) * len(levels), scaled)
     subsets = chain.from_iterable(combinations(range(width), size) for size in range(1, width + 1))
-    member = np.zeros((2**width - 1, 1, width), dtype=bool)
-    for row, subset in enumerate(subsets):
-        member[row, 0, list(subset)] = True
-    return np.where(member, np.array(levels, dtype=float)[:, None], 1.0).reshape(-1, width)
+    member = np.array([[column in subset for column in range(width)] for subset in subsets])
+    return np.where(member[:, None], np.array(levels, dtype=float)[:, None], 1.0).reshape(-1, width)
 
 
 @validated_design
@@ -85,14 +83,9 @@ def factorial(
         UserError: an argument is out of range, a name is unknown, or there are too many rows.
     """
     levels_by_column = _levels_by_column(scaled, levels, levels_of)
-    count = prod(map(len, levels_by_column))
-    check_size(count, scaled)
-    scales = np.empty((count, len(scaled)))
-    repeats = 1
-    for column, own_levels in reversed(list(enumerate(levels_by_column))):
-        scales[:, column] = np.tile(np.repeat(own_levels, repeats), count // (repeats * len(own_levels)))
-        repeats *= len(own_levels)
-    return scales
+    check_size(prod(map(len, levels_by_column)), scaled)
+    grid = np.meshgrid(*levels_by_column, indexing="ij", copy=False)
+    return np.stack([levels_on_grid.ravel() for levels_on_grid in grid], axis=1)
 
 
 def _levels_by_column(

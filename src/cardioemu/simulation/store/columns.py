@@ -37,12 +37,9 @@ def slope_column(recorded: str) -> str:
 
 
 def make_schema(scaled: Sequence[str], record: Mapping[str, str], metadata: Mapping[str, object]) -> pa.Schema:
-    """Return the schema of every shard of a campaign, with units in the metadata of its fields.
+    """Return the schema of every shard of a campaign; `record` has the unit of each recorded quantity.
 
-    Args:
-        scaled: names of the scaled conductances.
-        record: name of each recorded quantity -> its unit.
-        metadata: inputs of the campaign, stored as JSON in the metadata of the schema.
+    The units are in the metadata of the fields, the inputs of the campaign, as JSON, in those of the schema.
 
     Raises:
         UserError: a scaled conductance or recorded quantity has the name of another column.
@@ -90,8 +87,7 @@ def to_rows(
     for name in traces[0].recorded:
         values[name] = [trace.recorded[name].step_value for trace in traces]
         values[slope_column(name)] = [trace.recorded[name].step_slope for trace in traces]
-    arrays = [pa.array(value, schema.field(name).type) for name, value in values.items()]
-    distinct = pa.table(arrays, list(values)).take(trace_indices)
+    distinct = pa.table(values, pa.schema([schema.field(name) for name in values])).take(trace_indices)
     own = dict(zip(schema.names, [cells, *scales.T], strict=False))  # `cell` and the scales are the first columns
     return pa.table({name: own[name] if name in own else distinct[name] for name in schema.names}, schema)
 

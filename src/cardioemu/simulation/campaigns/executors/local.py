@@ -12,14 +12,7 @@ def run(
     commit: Callable[[WrittenShard], None],
     show_progress: Callable[[int], None],
 ) -> None:
-    """Simulate shards; each is written while the next is simulated.
-
-    Args:
-        work: what all shards share.
-        tasks: the shards.
-        commit: function that is called with every written shard.
-        show_progress: function that is called with the number of distinct cells simulated so far.
-    """
+    """Simulate shards as `dask.run` does; each is written while the next is simulated."""
     done = 0
     writing: list[Future[WrittenShard]] = []
 

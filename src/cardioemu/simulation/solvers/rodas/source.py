@@ -10,13 +10,7 @@ from cardioemu.simulation.solvers.rodas.lu import static_lu
 
 
 def source(equations: Equations, potential: int, recorded: Sequence[myokit.Variable] = ()) -> str:
-    """Return the C source of the population solver of a cell model.
-
-    Args:
-        equations: the equations of the model.
-        potential: index of the membrane potential among the states.
-        recorded: states and variables to record in addition to it.
-    """
+    """Return the C source of the population solver; `potential` is the index of V among the states."""
     kernel, vector = ((files(__package__) / name).read_text(encoding="utf-8") for name in ("kernel.c", "vector.h"))
     kernel = kernel.replace('#include "vector.h"\n', vector)
     for name, text in _Sections(equations, potential, recorded).texts().items():
