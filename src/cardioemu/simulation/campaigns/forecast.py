@@ -12,8 +12,7 @@ import pyarrow as pa
 from cardioemu.runtime.machine import available_cores, format_bytes, free_disk
 from cardioemu.simulation.campaigns.executor_settings import Executor
 from cardioemu.simulation.campaigns.shard_work import ShardTask, ShardWork
-from cardioemu.simulation.store.columns import to_rows
-from cardioemu.simulation.store.shards import write_shard
+from cardioemu.simulation.store.shards import to_rows, write_shard
 
 # The pilot: 1 cell and a tenth of the others, at most 256, for 2 s.
 PILOT_CELLS, PILOT_FRACTION, PILOT_MS = 256, 10, 2000.0

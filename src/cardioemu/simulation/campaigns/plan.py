@@ -16,10 +16,10 @@ from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.equations import recorded_variables
 from cardioemu.simulation.pacing.schedule import schedule
 from cardioemu.simulation.scales import unique_rows
-from cardioemu.simulation.solver_settings import SolverSettings
+from cardioemu.simulation.settings import SolverSettings
 from cardioemu.simulation.solvers import SOLVERS
 from cardioemu.simulation.solvers.problem import absolute_tolerances
-from cardioemu.simulation.store.columns import make_schema
+from cardioemu.simulation.store.shards import make_schema
 
 # Raise it when the same inputs give other traces or other files: AP starts, labels, columns.
 VERSION = 5

@@ -12,11 +12,10 @@ from cardioemu.common.arrays import Scales
 from cardioemu.runtime.files import fsync_file, temporary_path
 from cardioemu.simulation.campaigns.reuse import TraceLocations, read_reusable
 from cardioemu.simulation.cell import Cell
+from cardioemu.simulation.settings import SolverSettings
 from cardioemu.simulation.simulate import simulate
-from cardioemu.simulation.solver_settings import SolverSettings
-from cardioemu.simulation.store.columns import to_rows
 from cardioemu.simulation.store.manifest import Entry, checksum
-from cardioemu.simulation.store.shards import write_shard
+from cardioemu.simulation.store.shards import to_rows, write_shard
 from cardioemu.traces import Trace
 
 

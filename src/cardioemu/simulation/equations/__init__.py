@@ -1,13 +1,7 @@
 """The equations of a cell model: from Myokit expressions to the input of every code generator, in pure functions."""
 
 from cardioemu.simulation.equations.jacobian import Entries, jacobian
-from cardioemu.simulation.equations.right_hand_side import (
-    Assignment,
-    Equations,
-    Input,
-    build_equations,
-    recorded_variables,
-)
+from cardioemu.simulation.equations.right_hand_side import Assignment, Equations, build_equations, recorded_variables
 from cardioemu.simulation.equations.writers import CWriter, NumPyWriter, compile_numpy, numpy_source
 
 __all__ = [
@@ -15,7 +9,6 @@ __all__ = [
     "CWriter",
     "Entries",
     "Equations",
-    "Input",
     "NumPyWriter",
     "build_equations",
     "compile_numpy",

@@ -1,4 +1,4 @@
-"""The trace store on disk: columns, shards, manifest."""
+"""The trace store on disk: shards, manifest."""
 
 from cardioemu.simulation.store.store import TraceStore
 

@@ -70,7 +70,6 @@ def _read_entries(path: Path) -> Iterator[Entry]:
 def append_entry(folder: Path, entry: Entry) -> None:
     """Append a shard to the manifest and flush it to the disk."""
     with (folder / MANIFEST).open("ab+") as file:
-        file.seek(0, os.SEEK_END)
         if file.tell():
             file.seek(-1, os.SEEK_END)
             truncated = file.read(1) != b"\n"
