@@ -1,16 +1,12 @@
 """The folder of a campaign: which files may be in it, and whether they are intact."""
 
-import json
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from cardioemu.common.errors import UserError
-from cardioemu.runtime.files import atomic_write, commit_file
 from cardioemu.runtime.machine import available_cores
-from cardioemu.simulation.campaigns.shard_work import WrittenShard
-from cardioemu.simulation.store.manifest import MANIFEST, MISSING, append_entry, read_manifest
+from cardioemu.simulation.store.manifest import MANIFEST, MISSING, read_manifest
 from cardioemu.simulation.store.store import METADATA_FILE, read_metadata
 
 
@@ -55,15 +51,3 @@ def _find_metadata_fault(folder: Path, key: str) -> str | None:
         path = folder / METADATA_FILE
         raise UserError(f"data_dir: {path} belongs to another campaign; move it away, or set another data_dir")
     return None
-
-
-def write_metadata(folder: Path, metadata: dict[str, Any]) -> None:
-    """Write the inputs of the campaign of a folder."""
-    with atomic_write(folder / METADATA_FILE) as file:
-        file.write_text(json.dumps(metadata, indent=1), encoding="utf-8")
-
-
-def commit(folder: Path, written: WrittenShard) -> None:
-    """Add a shard to the manifest, then give it its final name; so every shard with that name is in the manifest."""
-    append_entry(folder, written.entry)
-    commit_file(written.temporary, folder / written.entry.shard)

@@ -22,11 +22,8 @@ def extract_time_inputs(
 ) -> tuple[list[myokit.Variable], dict[myokit.Variable, LevelAt]]:
     """Replace every expression of a folded model that is piecewise constant in time by an input, a new variable.
 
-    Smooth functions of time that no derivative needs any more (the phase of a stimulus) are removed from the model.
-
-    Args:
-        model: the model, modified in place.
-        order: its variables in evaluation order.
+    The model, whose variables are given in evaluation order, is modified in place. Smooth functions of time that no
+    derivative needs any more (the phase of a stimulus) are removed from it.
 
     Returns:
         The inputs and the remaining variables, in evaluation order, and the level of each input as a function of time:

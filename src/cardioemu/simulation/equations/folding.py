@@ -59,9 +59,12 @@ OPERATIONS: Mapping[type[myokit.Expression], Callable[..., Any]] = {
 }
 
 
-def evaluate(expression: myokit.Expression, given: Mapping[myokit.LhsExpression, Any] | None = None) -> Any:
-    """Evaluate an expression elementwise in IEEE arithmetic; variables not in `given` follow from their equations."""
-    values = dict(given or {})
+def evaluate(expression: myokit.Expression, values: dict[myokit.LhsExpression, Any] | None = None) -> Any:
+    """Evaluate an expression elementwise in IEEE arithmetic.
+
+    Variables that are not in `values` follow from their equations; those that the expression needs are added to it.
+    """
+    values = {} if values is None else values
     pending = [r for r in expression.references() if r not in values]  # a stack: chains of variables may be long
     with np.errstate(all="ignore"):
         while pending:

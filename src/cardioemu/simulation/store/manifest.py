@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -49,7 +49,12 @@ def read_manifest(folder: Path, campaign: str) -> dict[str, Entry]:
         UserError: the manifest belongs to another campaign.
     """
     path = folder / MANIFEST
-    entries = {entry.shard: entry for entry in _read_entries(path)} if path.exists() else {}
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    entries: dict[str, Entry] = {}
+    for line in lines:
+        with suppress(ValueError, TypeError):
+            entry = Entry(**json.loads(line))
+            entries[entry.shard] = entry
     for entry in entries.values():
         if entry.campaign != campaign:
             raise UserError(
@@ -57,14 +62,6 @@ def read_manifest(folder: Path, campaign: str) -> dict[str, Entry]:
                 "delete it and re-run the command to simulate these traces again"
             )
     return dict(sorted(entries.items()))
-
-
-def _read_entries(path: Path) -> Iterator[Entry]:
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            yield Entry(**json.loads(line))
-        except (ValueError, TypeError):
-            continue
 
 
 def append_entry(folder: Path, entry: Entry) -> None:

@@ -68,14 +68,10 @@ def make_schema(scaled: Sequence[str], record: Mapping[str, str], metadata: Mapp
 def to_rows(
     schema: pa.Schema, cells: np.ndarray, scales: Scales, traces: Sequence[Trace], trace_indices: np.ndarray
 ) -> pa.Table:
-    """Convert traces to a table with one row per cell.
+    """Convert distinct traces to a table with one row per cell.
 
-    Args:
-        schema: schema of the campaign.
-        cells: cell numbers (rows,).
-        scales: scale vectors of the cells (rows, scaled).
-        traces: distinct traces.
-        trace_indices: index of each cell's trace (rows,).
+    Each cell has a number in `cells` (rows,), a vector in `scales` (rows, scaled) and the index of its trace in
+    `trace_indices` (rows,).
     """
     beats = [_last_beat(trace) for trace in traces]
     # Readers other than `from_rows` need `starts_ms`; a `Trace` finds its starts itself.
