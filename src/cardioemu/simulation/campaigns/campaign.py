@@ -17,7 +17,6 @@ from cardioemu.simulation.campaigns.executor_settings import Executor
 from cardioemu.simulation.campaigns.executors import dask
 from cardioemu.simulation.campaigns.forecast import Forecast, make_forecast
 from cardioemu.simulation.campaigns.plan import CampaignSpec, Plan, plan
-from cardioemu.simulation.campaigns.reuse import find_reusable
 from cardioemu.simulation.campaigns.shard_work import ShardTask, ShardWork, WrittenShard
 from cardioemu.simulation.store import TraceStore
 from cardioemu.simulation.store.manifest import MISSING, append_entry
@@ -70,7 +69,7 @@ def forecast_campaign(spec: CampaignSpec) -> Forecast | None:
 
 def _with_reusable(planned: Plan, missing: Collection[str]) -> ShardWork:
     scales = np.concatenate([planned.tasks[name].scales for name in missing])
-    reusable = find_reusable(scales, planned.metadata["conditions"], planned.work.folder)
+    reusable = campaign_folder.find_reusable(scales, planned.metadata["conditions"], planned.work.folder)
     return replace(planned.work, reusable=reusable)
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from cardioemu.common.arrays import Scales
 from cardioemu.runtime.files import fsync_file, temporary_path
-from cardioemu.simulation.campaigns.reuse import TraceLocations, read_reusable
+from cardioemu.simulation.campaigns.campaign_folder import TraceLocations, read_reusable
 from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.settings import SolverSettings
 from cardioemu.simulation.simulate import simulate

@@ -1,6 +1,6 @@
 """Designs on a grid of levels: rays, one at a time, factorial."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain, combinations
 from math import prod
 
@@ -12,8 +12,8 @@ from cardioemu.simulation.designs.arguments import (
     LEVELS,
     Levels,
     Names,
-    check_names,
     check_size,
+    of_each,
     validated_design,
 )
 
@@ -57,7 +57,7 @@ def one_at_a_time(
     """
     changes = [
         (column, level)
-        for column, own_levels in enumerate(_levels_by_column(scaled, levels, levels_of))
+        for column, own_levels in enumerate(of_each(scaled, "levels_of", levels_of or {}, levels))
         for level in own_levels
         if level != 1
     ]
@@ -82,15 +82,7 @@ def factorial(
     Raises:
         UserError: an argument is out of range, a name is unknown, or there are too many rows.
     """
-    levels_by_column = _levels_by_column(scaled, levels, levels_of)
+    levels_by_column = of_each(scaled, "levels_of", levels_of or {}, levels)
     check_size(prod(map(len, levels_by_column)), scaled)
     grid = np.meshgrid(*levels_by_column, indexing="ij", copy=False)
     return np.stack([levels_on_grid.ravel() for levels_on_grid in grid], axis=1)
-
-
-def _levels_by_column(
-    scaled: Sequence[str], levels: Sequence[float], levels_of: Mapping[str, Sequence[float]] | None
-) -> list[Sequence[float]]:
-    levels_of = levels_of or {}
-    check_names("levels_of", levels_of, scaled)
-    return [levels_of.get(name, levels) for name in scaled]

@@ -81,15 +81,12 @@ class _Replacement:
         if not _refers_to(e, self.timed, all) or self.is_smooth(e):
             return type(e)(*(self.replace(operand) for operand in e))
         if e not in self.inputs:
-            self.add_input(e)
+            level_at = self.level(e)
+            variable = self.component.add_variable(f"level_{len(self.inputs)}", rhs=float(level_at(np.zeros(1))[0]))
+            variable.set_binding(f"time_{len(self.inputs)}")
+            self.inputs[e], self.levels[variable] = variable, level_at
         level = myokit.Name(self.inputs[e])
         return myokit.NotEqual(level, myokit.Number(0)) if isinstance(e, myokit.Condition) else level
-
-    def add_input(self, e: myokit.Expression) -> None:
-        level_at = self.level(e)
-        variable = self.component.add_variable(f"level_{len(self.inputs)}", rhs=float(level_at(np.zeros(1))[0]))
-        variable.set_binding(f"time_{len(self.inputs)}")
-        self.inputs[e], self.levels[variable] = variable, level_at
 
     def level(self, e: myokit.Expression) -> LevelAt:
         needed, pending = {self.time}, [e]

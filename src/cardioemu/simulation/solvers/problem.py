@@ -62,8 +62,7 @@ def failure_status(reason: str, time_ms: float, state: str | None) -> str:
     return f"{reason} (stopped at {time_ms:.6g} ms{'' if state is None else f', state {state}'})"
 
 
-# Sizes below which the absolute tolerance dominates: 1 mV for V; for others the initial value, clipped to these bounds
-# for states without a unit (gates) and with one (concentrations).
+# Sizes below which the absolute tolerance dominates, see `absolute_tolerances`.
 SMALL_POTENTIAL = 1.0
 SMALL_WITHOUT_UNIT, SMALL_WITH_UNIT = (1e-3, 1e-2), (1e-6, 1e-3)
 
@@ -71,12 +70,9 @@ SMALL_WITHOUT_UNIT, SMALL_WITH_UNIT = (1e-3, 1e-2), (1e-6, 1e-3)
 def absolute_tolerances(cell: Cell, rtol: float, atol: Tolerances = None) -> np.ndarray:
     """Return the allowed absolute error of one step for each state.
 
-    Args:
-        cell: the cell model.
-        rtol: the relative error.
-        atol: one value for all states, (states,), or values of some states by name. The default, also for states
-            without a name in `atol`, is rtol times a size: 1 mV for V; for other states the initial value, clipped to
-            [1e-3, 1e-2] for states without a unit (gates) and [1e-6, 1e-3] for states with one (concentrations).
+    `atol` has one value for all states, (states,), or values of some states by name. The default, also for states
+    without a name in `atol`, is rtol times a size: 1 mV for V; for other states the initial value, clipped to
+    [1e-3, 1e-2] for states without a unit (gates) and [1e-6, 1e-3] for states with one (concentrations).
 
     Raises:
         UserError: an unknown state, a wrong shape, or a tolerance that is not positive and finite.

@@ -69,8 +69,8 @@ def append_entry(folder: Path, entry: Entry) -> None:
     with (folder / MANIFEST).open("ab+") as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
-            truncated = file.read(1) != b"\n"
-            file.write(b"\n" if truncated else b"")
+            if file.read(1) != b"\n":
+                file.write(b"\n")
         file.write(json.dumps(asdict(entry)).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())

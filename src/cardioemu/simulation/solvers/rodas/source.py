@@ -36,6 +36,7 @@ class _Sections:
 
     def texts(self) -> dict[str, str]:
         partials, entries = jacobian(self.equations, self.recorded)
+        minus_jacobian = {at: f"-FINITE({self.writer.ex(entry)})" for at, entry in entries.items()}
         lu = static_lu({(i, j) for i, j in entries if i in self.n}, len(self.n))
         texts = {
             "RATES": self.values() + [f"F[{i}] = VEC({self.rates[i]});" for i in self.n],
@@ -43,7 +44,7 @@ class _Sections:
                 *self.values(),
                 *self.assign(partials, "FINITE"),
                 *(f"F[{i}] = VEC({self.rates[i]});" for i in self.n),
-                *(f"J[{place}] = {self.entry(at, entries)};" for at, place in lu.position.items()),
+                *(f"J[{place}] = {minus_jacobian.get(at, 'VEC(0.0)')};" for at, place in lu.position.items()),
                 *self.channels(entries),
             ],
             "FACTORISE": lu.factorise("J"),
@@ -70,10 +71,6 @@ class _Sections:
 
     def assign(self, pairs: Iterable[Assignment], kind: str) -> list[str]:
         return [f"const vec {self.equations.name(lhs)} = {kind}({self.writer.ex(rhs)});" for lhs, rhs in pairs]
-
-    def entry(self, at: tuple[int, int], entries: Entries) -> str:
-        """Return an entry of minus the Jacobian."""
-        return f"-FINITE({self.writer.ex(entries[at])})" if at in entries else "VEC(0.0)"
 
     def channels(self, entries: Entries) -> list[str]:
         """Return the assignments of recorded values and, by the chain rule, their time derivatives."""
