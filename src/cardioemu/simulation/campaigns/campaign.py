@@ -18,9 +18,8 @@ from cardioemu.simulation.campaigns.executors import dask
 from cardioemu.simulation.campaigns.forecast import Forecast, make_forecast
 from cardioemu.simulation.campaigns.plan import CampaignSpec, Plan, plan
 from cardioemu.simulation.campaigns.shard_work import ShardTask, ShardWork, WrittenShard
-from cardioemu.simulation.store import TraceStore
+from cardioemu.simulation.store import METADATA_FILE, TraceStore
 from cardioemu.simulation.store.manifest import MISSING, append_entry
-from cardioemu.simulation.store.store import METADATA_FILE
 
 DISK_MARGIN = 1.1
 

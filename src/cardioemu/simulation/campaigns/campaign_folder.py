@@ -1,7 +1,4 @@
-"""What is on the disk: whether the files of a campaign are intact, and which traces other campaigns have.
-
-Traces of the same cells under the same conditions are reused.
-"""
+"""Files on the disk: which of a campaign are intact, and which of others have traces that it can reuse."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -13,9 +10,9 @@ from typing import TypeAlias
 from cardioemu.common.arrays import Scales
 from cardioemu.common.errors import UserError
 from cardioemu.runtime.machine import available_cores
+from cardioemu.simulation.store import METADATA_FILE, TraceStore, read_metadata
 from cardioemu.simulation.store.manifest import MANIFEST, MISSING, read_manifest
 from cardioemu.simulation.store.shards import read_cells, read_traces
-from cardioemu.simulation.store.store import METADATA_FILE, TraceStore, read_metadata
 from cardioemu.traces import Trace
 
 TraceLocations: TypeAlias = Mapping[bytes, tuple[Path, int]]

@@ -105,5 +105,4 @@ class ShardWork:
             bytes=temporary.stat().st_size,
             sha256=checksum(temporary),
         )
-        failed = np.array([trace.status != "ok" for trace in traces])
-        return WrittenShard(entry, temporary, int(failed[task.scale_indices].sum()))
+        return WrittenShard(entry, temporary, failed=sum(traces[i].status != "ok" for i in task.scale_indices))

@@ -2,14 +2,13 @@
 
 from cardioemu.simulation.equations.jacobian import Entries, jacobian
 from cardioemu.simulation.equations.right_hand_side import Assignment, Equations, build_equations, recorded_variables
-from cardioemu.simulation.equations.writers import CWriter, NumPyWriter, compile_numpy, numpy_source
+from cardioemu.simulation.equations.writers import CWriter, compile_numpy, numpy_source
 
 __all__ = [
     "Assignment",
     "CWriter",
     "Entries",
     "Equations",
-    "NumPyWriter",
     "build_equations",
     "compile_numpy",
     "jacobian",

@@ -85,11 +85,7 @@ def _evaluate(e: myokit.Expression, values: Mapping[myokit.LhsExpression, Any]) 
 
 
 def fold(model: myokit.Model) -> list[myokit.Variable]:
-    """Replace every constant of a model by one number, fold all other equations, and remove units.
-
-    Returns:
-        The variables in evaluation order.
-    """
+    """Fold all equations of a model, constants to numbers, without units; return its variables in evaluation order."""
     order = [equation.lhs.var() for block in model.solvable_order().values() for equation in block]
     for variable in order:
         variable.set_unit(None)

@@ -38,16 +38,8 @@ def jacobian_function(cell: Cell) -> Callable[[float, np.ndarray, np.ndarray, np
     """Return a function that computes the derivatives (states, states) of all rates with respect to all states."""
     partials, entries = jacobian(cell.equations)
     n = len(cell.states)
-    by_state = {index: entry for index, entry in entries.items() if index[1] < n}
-    function = _compile(cell, partials, by_state.values())
-    rows, columns = np.array(list(by_state), dtype=int).reshape(-1, 2).T
-
-    def evaluate(time_ms: float, y: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
-        matrix = np.zeros((n, n))
-        matrix[rows, columns] = function(time_ms, y, p, q)
-        return matrix
-
-    return evaluate
+    function = _compile(cell, partials, [entries.get(index, myokit.Number(0)) for index in np.ndindex(n, n)])
+    return lambda time_ms, y, p, q: np.array(function(time_ms, y, p, q), dtype=float).reshape(n, n)
 
 
 def _compile(cell: Cell, partials: list[Assignment], outputs: Collection[myokit.Expression]) -> Function:

@@ -50,7 +50,8 @@ def solve_one_by_one(
                 status = _status(problem, reason, scale, time_ms[-1], levels[segment], state)
                 break
             time_ms[-1] = end  # begin + (end - begin) may differ in the last bit
-        traces.append(_trace(problem, scale, *map(np.concatenate, zip(*pieces, strict=True)), status))
+        time_ms, states, segments = (np.concatenate(column) for column in zip(*pieces, strict=True))
+        traces.append(_trace(problem, scale, time_ms, states, segments, status))
         progress(len(traces))
     return traces
 

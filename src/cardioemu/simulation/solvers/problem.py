@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import myokit
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cardioemu.common.arrays import Scales, States
 from cardioemu.common.errors import UserError, name_hint
 from cardioemu.simulation.cell import Cell
+from cardioemu.simulation.loading import NO_UNIT
 from cardioemu.simulation.pacing.piecewise import PiecewiseConstant
 from cardioemu.traces import Recording, Trace
 
@@ -77,10 +77,7 @@ def absolute_tolerances(cell: Cell, rtol: float, atol: Tolerances = None) -> np.
     Raises:
         UserError: an unknown state, a wrong shape, or a tolerance that is not positive and finite.
     """
-    bounds = [
-        SMALL_WITHOUT_UNIT if state.unit() in (None, myokit.units.dimensionless) else SMALL_WITH_UNIT
-        for state in cell.model.states()
-    ]
+    bounds = [SMALL_WITHOUT_UNIT if state.unit() in NO_UNIT else SMALL_WITH_UNIT for state in cell.model.states()]
     small = np.clip(np.abs(cell.initial_state), *np.transpose(bounds))
     small[cell.potential] = SMALL_POTENTIAL
     tolerances = rtol * small

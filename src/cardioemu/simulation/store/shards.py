@@ -16,7 +16,6 @@ from cardioemu.common.errors import UserError
 from cardioemu.traces import Recording, Trace, beat_biomarkers
 
 BYTES_PER_ROW_GROUP = 2**20  # reading a single trace reads one row group
-METADATA = b"cardioemu"
 OF_CELL = ("status", "label", "beats", "cl_ms", "apd90_ms")
 SINGLE = ("status", "starts_before")
 STEPS = ("time_ms", "voltage_mV", "dvdt_mV_per_ms")
@@ -62,7 +61,7 @@ def make_schema(scaled: Sequence[str], record: Mapping[str, str], metadata: Mapp
             f"simulator: got two columns {duplicates[0]!r} in the trace store; rename the scaled conductance "
             "(simulator.scaled) or do not record the quantity (simulator.record)"
         )
-    return pa.schema(fields, {METADATA: json.dumps(dict(metadata)).encode()})
+    return pa.schema(fields, {b"cardioemu": json.dumps(dict(metadata)).encode()})
 
 
 def to_rows(
