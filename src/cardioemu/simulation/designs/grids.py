@@ -1,7 +1,7 @@
 """Designs on a grid of levels: rays, one at a time, factorial."""
 
 from collections.abc import Mapping
-from itertools import chain, combinations
+from itertools import chain, combinations, product
 from math import prod
 
 import numpy as np
@@ -84,5 +84,4 @@ def factorial(
     """
     levels_by_column = of_each(scaled, "levels_of", levels_of or {}, levels)
     check_size(prod(map(len, levels_by_column)), scaled)
-    grid = np.meshgrid(*levels_by_column, indexing="ij", copy=False)
-    return np.stack([levels_on_grid.ravel() for levels_on_grid in grid], axis=1)
+    return np.fromiter(product(*levels_by_column), dtype=np.dtype((float, len(scaled))))
