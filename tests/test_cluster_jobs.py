@@ -90,8 +90,6 @@ BAD = {
     "no cores": ({"job": {"memory": "4 GB"}}, no_job("memory='4 GB'", "You must specify how much cores and memory")),
     "no memory": ({"job": {"cores": 1, "memory": None}}, no_job("cores=1", "You must specify how much cores and")),
     "no job": ({}, no_job("no settings", "You must specify how much cores and memory")),
-    "cores": ({"job": JOB | {"cores": 0}}, no_job("cores=0", "division by zero")),
-    "cores of text": ({"job": JOB | {"cores": "many"}}, no_job("cores='many'", "")),
     "memory": ({"job": JOB | {"memory": 16}}, no_job(".*memory=16", "")),
     "memory of text": ({"job": JOB | {"memory": "a lot"}}, no_job(".*memory='a lot'", "Could not interpret 'alot'")),
     "memory without unit": ({"job": JOB | {"memory": "16"}}, no_job(".*memory='16'", "")),
@@ -134,10 +132,31 @@ def test_wrong_settings(case):
 def test_wrong_settings_of_the_command():
     with pytest.raises(UserError, match=r"^campaign.cluster: got 'slrum'; allowed is one of local, .*8786$"):
         executor_of("campaign.cluster=slrum")
-    with pytest.raises(
-        UserError, match=r"^campaign.job: got cores=0, memory='4 GB', .* no SLURM job \(division by zero\); "
-    ):
-        executor_of("campaign=slurm", "campaign.job.cores=0")
+    with pytest.raises(UserError, match=r"^campaign.job: got .*memory='a lot', .* no SLURM job \(Could not interpret "):
+        executor_of("campaign=slurm", "campaign.job.memory=a lot")
+
+
+NOT_CHECKED_BY_DASK_JOBQUEUE = {
+    "cores=0": "cores: got 0; it must be greater than 0",
+    "cores=-2": "cores: got -2; it must be greater than 0",
+    "cores=many": "cores: got 'many'; it must be a valid integer, unable to parse string as an integer",
+    "queue=5": "queue: got 5; it must be a valid string",
+    "walltime=3600": "walltime: got 3600; it must be a valid string",
+    "job_extra_directives=--exclude=node7": "job_extra_directives: got '--exclude=node7'; it must be a valid list",
+    "job_script_prologue=module load gcc": "job_script_prologue: got 'module load gcc'; it must be a valid list",
+    "job_directives_skip=[3]": "job_directives_skip[0]: got 3; it must be a valid string",
+    "+worker_extra_args=--no-nanny": "worker_extra_args: got '--no-nanny'; it must be a valid list",
+}
+
+
+@pytest.mark.parametrize("setting", NOT_CHECKED_BY_DASK_JOBQUEUE)
+def test_settings_that_dask_jobqueue_does_not_check(setting):
+    name, value = setting.removeprefix("+").split("=", 1)
+    plus = "+" if setting.startswith("+") else ""
+    value = f"'{value}'" if "=" in value else value
+    with pytest.raises(UserError) as raised:
+        executor_of("campaign=slurm", f"{plus}campaign.job.{name}={value}")
+    assert str(raised.value) == f"campaign.job.{NOT_CHECKED_BY_DASK_JOBQUEUE[setting]}"
 
 
 def test_without_the_cluster_extra(monkeypatch):

@@ -8,8 +8,8 @@ import pytest
 from small_cells import mmt, small_cell
 
 from cardioemu.simulation import load_cell, simulate
-from cardioemu.simulation.equations import CWriter, NumPyWriter
 from cardioemu.simulation.equations.folding import evaluate, fold_constants
+from cardioemu.simulation.equations.writers import CWriter, NumPyWriter
 
 # Constant expressions of zero = 0, two = 2, big = 1e308, and their values in IEEE arithmetic.
 CONSTANTS = {

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import first_occurrence, unique_rows, validate_scales
+from cardioemu.simulation import first_occurrence, validate_scales
+from cardioemu.simulation.scales import unique_rows
 
 CURRENTS = ("ICaL", "IK1", "IKr", "IKur", "INa")
 

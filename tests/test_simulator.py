@@ -8,7 +8,7 @@ from cardioemu.simulation import CellSettings, SolverSettings, simulate
 
 
 def test_simulator_refuses_a_wrong_model_when_it_is_made():
-    assert CellSettings("akwaboah2021", 10.0).cell().variant == "program"
+    assert CellSettings("akwaboah2021", 10.0).cell.variant == "program"
     with pytest.raises(ValueError, match="allowed is a bundled model"):
         CellSettings("akwaboah", 10.0)
     for duration in (0, -1, float("inf")):
@@ -21,7 +21,7 @@ def test_simulator_sets_parameters_states_and_pacing(tmp_path):
     facts = {"model": str(tmp_path / "small.mmt"), "duration_ms": 10.0, "parameters": {"m.a": 3.0}}
     cell = CellSettings(
         **facts, initial_state={"V": -2.0}, pacing={"period_ms": 4.0, "amplitude": 5.0, "count": 1}
-    ).cell()
+    ).cell
     (trace,) = simulate(cell, [], 1.0, rtol=1e-8)
     assert trace.voltage_mV(1.0) == pytest.approx(15 - 17 * np.exp(-1), rel=1e-6)
     with pytest.raises(ValueError, match=r"the model has no constant 'm\.b'"):

@@ -21,7 +21,7 @@ def load_training_cell(emulator: Emulator) -> Cell:
         UserError: the model file is missing or has changed.
     """
     specification = emulator.specification
-    cell = construct(CellSettings, specification.simulator_arguments, ADDRESS).cell()
+    cell = construct(CellSettings, specification.simulator_arguments, ADDRESS).cell
     if cell.digest != specification.cell_sha256:
         raise UserError(
             f"checkpoint: the cell model {specification.simulator_arguments['model']} has changed since this emulator "

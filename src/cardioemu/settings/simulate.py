@@ -41,7 +41,7 @@ class SimulateSettings:
     @property
     def cell(self) -> Cell:
         """The cell model."""
-        return self.simulator.cell()
+        return self.simulator.cell
 
     @cached_property
     def scales(self) -> Scales:

@@ -2,12 +2,11 @@
 
 from cardioemu.simulation.campaigns import CampaignSpec, Executor, Forecast, campaign, forecast_campaign
 from cardioemu.simulation.cell import Cell, load_cell
-from cardioemu.simulation.cell_settings import CellSettings
 from cardioemu.simulation.designs import design
 from cardioemu.simulation.pacing import Pacing
-from cardioemu.simulation.scales import first_occurrence, unique_rows, validate_scales
+from cardioemu.simulation.scales import first_occurrence, validate_scales
+from cardioemu.simulation.settings import CellSettings, SolverSettings
 from cardioemu.simulation.simulate import simulate
-from cardioemu.simulation.solver_settings import SolverSettings
 from cardioemu.simulation.store import TraceStore
 
 __all__ = [
@@ -25,6 +24,5 @@ __all__ = [
     "forecast_campaign",
     "load_cell",
     "simulate",
-    "unique_rows",
     "validate_scales",
 ]

@@ -9,12 +9,11 @@ from pydantic.dataclasses import dataclass
 from cardioemu.common.errors import UserError, construct
 from cardioemu.runtime.machine import available_cores
 from cardioemu.simulation.cell import Cell
-from cardioemu.simulation.cell_settings import Duration, Transient
 from cardioemu.simulation.equations import recorded_variables
 from cardioemu.simulation.pacing import AnyProtocol
 from cardioemu.simulation.pacing.schedule import schedule
 from cardioemu.simulation.scales import validate_scales
-from cardioemu.simulation.solver_settings import Rtol, SolverName, Threads
+from cardioemu.simulation.settings import Duration, Rtol, SolverName, Threads, Transient
 from cardioemu.simulation.solvers import SOLVERS
 from cardioemu.simulation.solvers.problem import Problem, Tolerances, absolute_tolerances
 from cardioemu.traces import Trace

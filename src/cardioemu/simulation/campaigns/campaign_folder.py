@@ -1,17 +1,22 @@
-"""The folder of a campaign: which files may be in it, and whether they are intact."""
+"""Files on the disk: which of a campaign are intact, and which of others have traces that it can reuse."""
 
-import json
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
+from cardioemu.common.arrays import Scales
 from cardioemu.common.errors import UserError
-from cardioemu.runtime.files import atomic_write, commit_file
 from cardioemu.runtime.machine import available_cores
-from cardioemu.simulation.campaigns.shard_work import WrittenShard
-from cardioemu.simulation.store.manifest import MANIFEST, MISSING, append_entry, read_manifest
-from cardioemu.simulation.store.store import METADATA_FILE, read_metadata
+from cardioemu.simulation.store import METADATA_FILE, TraceStore, read_metadata
+from cardioemu.simulation.store.manifest import MANIFEST, MISSING, read_manifest
+from cardioemu.simulation.store.shards import read_cells, read_traces
+from cardioemu.traces import Trace
+
+TraceLocations: TypeAlias = Mapping[bytes, tuple[Path, int]]
+"""Bytes of a scale vector -> shard and cell number of its trace."""
 
 
 def check_foreign_files(folder: Path, shards: Collection[str]) -> None:
@@ -27,12 +32,7 @@ def check_foreign_files(folder: Path, shards: Collection[str]) -> None:
 
 
 def find_faults(folder: Path, key: str, names: Collection[str]) -> dict[str, str]:
-    """Read files of a campaign; return the fault of each missing or damaged one by its name.
-
-    Args:
-        folder: folder of the campaign.
-        key: key of the campaign.
-        names: names of shards and of the metadata file.
+    """Read shards of a campaign, and its metadata file; return the fault of each missing or damaged one by its name.
 
     Raises:
         UserError: the metadata or the manifest belong to another campaign.
@@ -62,13 +62,45 @@ def _find_metadata_fault(folder: Path, key: str) -> str | None:
     return None
 
 
-def write_metadata(folder: Path, metadata: dict[str, Any]) -> None:
-    """Write the inputs of the campaign of a folder."""
-    with atomic_write(folder / METADATA_FILE) as file:
-        file.write_text(json.dumps(metadata, indent=1), encoding="utf-8")
+def find_reusable(scales: Scales, conditions: str, campaign_folder: Path) -> TraceLocations:
+    """Find cells in those trace stores next to that of a campaign whose metadata have the same `conditions`."""
+    campaign_folder = campaign_folder.absolute()  # workers may have another working directory
+    wanted = {scale.tobytes() for scale in scales}
+    locations: dict[bytes, tuple[Path, int]] = {}
+    for path in sorted(campaign_folder.parent.glob(f"*/{METADATA_FILE}")):
+        if path.parent == campaign_folder:
+            continue
+        with suppress(UserError, OSError):  # an unreadable store has nothing to reuse
+            store = TraceStore(path.parent)
+            if store.metadata.get("conditions") == conditions:
+                for name in store.entries:
+                    locations |= _find_in_shard(store, name, wanted)
+    return locations
 
 
-def commit(folder: Path, written: WrittenShard) -> None:
-    """Add a shard to the manifest, then give it its final name; so every shard with that name is in the manifest."""
-    append_entry(folder, written.entry)
-    commit_file(written.temporary, folder / written.entry.shard)
+def _find_in_shard(store: TraceStore, name: str, wanted: set[bytes]) -> TraceLocations:
+    with suppress(UserError):
+        shard = store.folder / name
+        table = read_cells(shard, store.scaled)
+        scales = (scale.tobytes() for scale in table[list(store.scaled)].to_numpy())
+        cells = zip(scales, table["cell"].tolist(), strict=True)
+        locations = {scale: (shard, cell) for scale, cell in cells if scale in wanted}
+        if locations and not store.entries[name].find_fault(store.folder):
+            return locations
+    return {}
+
+
+def read_reusable(
+    locations: TraceLocations, scales: Scales, record: tuple[str, ...], duration_ms: float
+) -> dict[int, Trace]:
+    """Return row of `scales` -> trace of the cells that have a location; a shard damaged since then is ignored."""
+    row_of_cell: dict[Path, dict[int, int]] = defaultdict(dict)
+    for row, scale in enumerate(scales):
+        if location := locations.get(scale.tobytes()):
+            shard, cell = location
+            row_of_cell[shard][cell] = row
+    traces: dict[int, Trace] = {}
+    for shard, rows in row_of_cell.items():
+        with suppress(UserError):
+            traces |= {rows[cell]: trace for cell, trace in read_traces(shard, record, duration_ms) if cell in rows}
+    return traces

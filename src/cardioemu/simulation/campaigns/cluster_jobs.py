@@ -14,10 +14,6 @@ DASHBOARD = ["--dashboard-address", "127.0.0.1:0"]  # not reachable from other m
 def job_script(system: str, settings: Mapping[str, Any]) -> str:
     """Return the script of a job as it would be submitted, without the address of the scheduler.
 
-    Args:
-        system: "slurm", "pbs" or "lsf".
-        settings: arguments of dask-jobqueue; None: its default.
-
     Raises:
         UserError: dask-jobqueue refuses the settings.
     """

@@ -2,16 +2,30 @@
 
 import multiprocessing
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import ConfigDict, NonNegativeInt, PositiveInt, with_config
 from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
 
 from cardioemu.common.errors import UserError
 from cardioemu.runtime.machine import available_cores
 from cardioemu.simulation.campaigns.cluster_jobs import SYSTEMS, job_script
 
 LOCAL = "local"
+
+
+@with_config(ConfigDict(extra="allow"))
+class Job(TypedDict, total=False):
+    """Those arguments of dask-jobqueue that it accepts without a check."""
+
+    cores: PositiveInt | None
+    queue: str | None
+    walltime: str | None
+    job_extra_directives: list[str] | None
+    job_directives_skip: list[str] | None
+    job_script_prologue: list[str] | None
+    worker_extra_args: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,7 @@ class Executor:
     cluster: str = LOCAL
     workers: PositiveInt | None = None
     retries: NonNegativeInt = 3
-    job: dict[str, Any] | None = None
+    job: Job | None = None
 
     def __post_init__(self) -> None:
         clusters = (LOCAL, *SYSTEMS)

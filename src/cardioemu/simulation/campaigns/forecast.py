@@ -4,24 +4,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import psutil
 import pyarrow as pa
 
-from cardioemu.common.errors import UserError
 from cardioemu.runtime.machine import available_cores, format_bytes, free_disk
 from cardioemu.simulation.campaigns.executor_settings import Executor
 from cardioemu.simulation.campaigns.shard_work import ShardTask, ShardWork
-from cardioemu.simulation.store.columns import to_rows
-from cardioemu.simulation.store.shards import write_shard
+from cardioemu.simulation.store.shards import to_rows, write_shard
 
 # The pilot: 1 cell and a tenth of the others, at most 256, for 2 s.
 PILOT_CELLS, PILOT_FRACTION, PILOT_MS = 256, 10, 2000.0
 # Copies of a shard's steps in memory: two shards of traces, the table of one, and the arrays it is made of.
 COPIES = 6
-DISK_MARGIN = 1.1
 
 
 @dataclass(frozen=True)
@@ -100,20 +96,6 @@ def make_forecast(work: ShardWork, tasks: Sequence[ShardTask], executor: Executo
         free_bytes=free_disk(work.folder),
         memory_bytes=psutil.Process().memory_info().rss + COPIES * table.nbytes * simulated_ratio / len(tasks),
     )
-
-
-def check_free_disk(forecast: Forecast, folder: Path) -> None:
-    """Check that the disk can hold the traces of a campaign.
-
-    Raises:
-        UserError: it is too small.
-    """
-    if DISK_MARGIN * forecast.disk_bytes > forecast.free_bytes:
-        raise UserError(
-            f"data_dir: the traces need {format_bytes(forecast.disk_bytes)}, but {folder} has "
-            f"{format_bytes(forecast.free_bytes)} free; free disk space, set another data_dir, "
-            "or simulate fewer cells or a shorter time"
-        )
 
 
 def _file_size(table: pa.Table) -> int:

@@ -1,26 +1,55 @@
-"""The plan of a campaign: its inputs, its key, and the cells of each shard."""
+"""The specification of a campaign, and its plan: its inputs, its key, and the cells of each shard."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cardioemu.common.arrays import Scales
 from cardioemu.runtime.files import content_key
+from cardioemu.simulation.campaigns.executor_settings import Executor
 from cardioemu.simulation.campaigns.shard_work import ShardTask, ShardWork
-from cardioemu.simulation.campaigns.spec import CampaignSpec
+from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.equations import recorded_variables
 from cardioemu.simulation.pacing.schedule import schedule
 from cardioemu.simulation.scales import unique_rows
+from cardioemu.simulation.settings import SolverSettings
 from cardioemu.simulation.solvers import SOLVERS
 from cardioemu.simulation.solvers.problem import absolute_tolerances
-from cardioemu.simulation.store.columns import make_schema
+from cardioemu.simulation.store.shards import make_schema
 
 # Raise it when the same inputs give other traces or other files: AP starts, labels, columns.
 VERSION = 5
 CELL_MS_PER_SHARD = 2e6
 PACKAGES = ("cardioemu", "myokit", "numpy", "pyarrow", "scipy")
+
+
+@dataclass(frozen=True, eq=False)
+class CampaignSpec:
+    """Specification of a campaign: what is simulated, where, and where the traces are stored.
+
+    Attributes:
+        cell: the cell model.
+        scales: the design (cells, scaled); equal rows are simulated once.
+        duration_ms: length of every trace.
+        solver: solver and tolerances.
+        folder: folder of trace stores; the store of this campaign is its subfolder `NAME-KEY`.
+        executor: where the shards are simulated.
+        record: states and variables to record in addition to V.
+        transient_ms: time simulated before the traces begin; it is not stored.
+    """
+
+    cell: Cell
+    scales: Scales
+    duration_ms: float | int
+    solver: SolverSettings
+    folder: Path
+    executor: Executor = field(default_factory=Executor)
+    record: Sequence[str] = ()
+    transient_ms: float | int = 0.0
 
 
 class Plan(NamedTuple):

@@ -10,13 +10,12 @@ import pyarrow as pa
 
 from cardioemu.common.arrays import Scales
 from cardioemu.runtime.files import fsync_file, temporary_path
-from cardioemu.simulation.campaigns.reuse import TraceLocations, read_reusable
+from cardioemu.simulation.campaigns.campaign_folder import TraceLocations, read_reusable
 from cardioemu.simulation.cell import Cell
+from cardioemu.simulation.settings import SolverSettings
 from cardioemu.simulation.simulate import simulate
-from cardioemu.simulation.solver_settings import SolverSettings
-from cardioemu.simulation.store.columns import to_rows
 from cardioemu.simulation.store.manifest import Entry, checksum
-from cardioemu.simulation.store.shards import write_shard
+from cardioemu.simulation.store.shards import to_rows, write_shard
 from cardioemu.traces import Trace
 
 
@@ -106,5 +105,4 @@ class ShardWork:
             bytes=temporary.stat().st_size,
             sha256=checksum(temporary),
         )
-        failed = np.array([trace.status != "ok" for trace in traces])
-        return WrittenShard(entry, temporary, int(failed[task.scale_indices].sum()))
+        return WrittenShard(entry, temporary, failed=sum(traces[i].status != "ok" for i in task.scale_indices))

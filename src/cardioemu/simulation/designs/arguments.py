@@ -1,7 +1,7 @@
 """Arguments of the designs: their annotations, and the messages for invalid ones."""
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from typing import Annotated, Any, ParamSpec
 
@@ -77,15 +77,16 @@ def _format(finding: Any, known: Collection[str]) -> str:
     return format_validation_error(finding, "design")
 
 
-def check_names(setting: str, names: Collection[str], scaled: Sequence[str]) -> None:
-    """Check that settings of single conductances name scaled ones only.
+def of_each(scaled: Sequence[str], setting: str, own: Mapping[str, Sequence[float]], common: Sequence[float]) -> list:
+    """Return the levels of each conductance, or the ends of its range: its own, or those that all others have.
 
     Raises:
-        UserError: a name is not in `scaled`.
+        UserError: a name in `own` is not in `scaled`.
     """
-    for name in names:
+    for name in own:
         if name not in scaled:
             raise UserError(f"design.{setting}: {name!r} is not a scaled conductance; {name_hint(name, scaled)}")
+    return [own.get(name, common) for name in scaled]
 
 
 def check_size(rows: int, scaled: Sequence[str]) -> None:

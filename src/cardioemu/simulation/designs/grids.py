@@ -1,7 +1,7 @@
 """Designs on a grid of levels: rays, one at a time, factorial."""
 
-from collections.abc import Mapping, Sequence
-from itertools import chain, combinations
+from collections.abc import Mapping
+from itertools import chain, combinations, product
 from math import prod
 
 import numpy as np
@@ -12,8 +12,8 @@ from cardioemu.simulation.designs.arguments import (
     LEVELS,
     Levels,
     Names,
-    check_names,
     check_size,
+    of_each,
     validated_design,
 )
 
@@ -34,10 +34,8 @@ def rays(scaled: Names = CURRENTS, levels: Levels = LEVELS) -> Scales:
     width = len(scaled)
     check_size((2**width - 1) * len(levels), scaled)
     subsets = chain.from_iterable(combinations(range(width), size) for size in range(1, width + 1))
-    member = np.zeros((2**width - 1, 1, width), dtype=bool)
-    for row, subset in enumerate(subsets):
-        member[row, 0, list(subset)] = True
-    return np.where(member, np.array(levels, dtype=float)[:, None], 1.0).reshape(-1, width)
+    member = np.array([[column in subset for column in range(width)] for subset in subsets])
+    return np.where(member[:, None], np.array(levels, dtype=float)[:, None], 1.0).reshape(-1, width)
 
 
 @validated_design
@@ -59,7 +57,7 @@ def one_at_a_time(
     """
     changes = [
         (column, level)
-        for column, own_levels in enumerate(_levels_by_column(scaled, levels, levels_of))
+        for column, own_levels in enumerate(of_each(scaled, "levels_of", levels_of or {}, levels))
         for level in own_levels
         if level != 1
     ]
@@ -84,20 +82,6 @@ def factorial(
     Raises:
         UserError: an argument is out of range, a name is unknown, or there are too many rows.
     """
-    levels_by_column = _levels_by_column(scaled, levels, levels_of)
-    count = prod(map(len, levels_by_column))
-    check_size(count, scaled)
-    scales = np.empty((count, len(scaled)))
-    repeats = 1
-    for column, own_levels in reversed(list(enumerate(levels_by_column))):
-        scales[:, column] = np.tile(np.repeat(own_levels, repeats), count // (repeats * len(own_levels)))
-        repeats *= len(own_levels)
-    return scales
-
-
-def _levels_by_column(
-    scaled: Sequence[str], levels: Sequence[float], levels_of: Mapping[str, Sequence[float]] | None
-) -> list[Sequence[float]]:
-    levels_of = levels_of or {}
-    check_names("levels_of", levels_of, scaled)
-    return [levels_of.get(name, levels) for name in scaled]
+    levels_by_column = of_each(scaled, "levels_of", levels_of or {}, levels)
+    check_size(prod(map(len, levels_by_column)), scaled)
+    return np.fromiter(product(*levels_by_column), dtype=np.dtype((float, len(scaled))))

@@ -14,8 +14,8 @@ from cardioemu.simulation.designs.arguments import (
     Level,
     Names,
     Range,
-    check_names,
     check_size,
+    of_each,
     validated_design,
 )
 
@@ -87,9 +87,7 @@ def _range_ends(
     """Return the lower and the upper end of each conductance's range."""
     if low >= high:
         raise UserError(f"design.low: got {low:g}; allowed is less than design.high, which is {high:g}")
-    ranges = ranges or {}
-    check_names("ranges", ranges, scaled)
-    lows, highs = np.array([ranges.get(name, (low, high)) for name in scaled], dtype=float).T
+    lows, highs = np.array(of_each(scaled, "ranges", ranges or {}, (low, high)), dtype=float).T
     return lows, highs
 
 

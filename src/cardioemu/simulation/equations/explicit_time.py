@@ -22,11 +22,8 @@ def extract_time_inputs(
 ) -> tuple[list[myokit.Variable], dict[myokit.Variable, LevelAt]]:
     """Replace every expression of a folded model that is piecewise constant in time by an input, a new variable.
 
-    Smooth functions of time that no derivative needs any more (the phase of a stimulus) are removed from the model.
-
-    Args:
-        model: the model, modified in place.
-        order: its variables in evaluation order.
+    The model, whose variables are given in evaluation order, is modified in place. Smooth functions of time that no
+    derivative needs any more (the phase of a stimulus) are removed from it.
 
     Returns:
         The inputs and the remaining variables, in evaluation order, and the level of each input as a function of time:
@@ -84,15 +81,12 @@ class _Replacement:
         if not _refers_to(e, self.timed, all) or self.is_smooth(e):
             return type(e)(*(self.replace(operand) for operand in e))
         if e not in self.inputs:
-            self.add_input(e)
+            level_at = self.level(e)
+            variable = self.component.add_variable(f"level_{len(self.inputs)}", rhs=float(level_at(np.zeros(1))[0]))
+            variable.set_binding(f"time_{len(self.inputs)}")
+            self.inputs[e], self.levels[variable] = variable, level_at
         level = myokit.Name(self.inputs[e])
         return myokit.NotEqual(level, myokit.Number(0)) if isinstance(e, myokit.Condition) else level
-
-    def add_input(self, e: myokit.Expression) -> None:
-        level_at = self.level(e)
-        variable = self.component.add_variable(f"level_{len(self.inputs)}", rhs=float(level_at(np.zeros(1))[0]))
-        variable.set_binding(f"time_{len(self.inputs)}")
-        self.inputs[e], self.levels[variable] = variable, level_at
 
     def level(self, e: myokit.Expression) -> LevelAt:
         needed, pending = {self.time}, [e]

@@ -59,9 +59,12 @@ OPERATIONS: Mapping[type[myokit.Expression], Callable[..., Any]] = {
 }
 
 
-def evaluate(expression: myokit.Expression, given: Mapping[myokit.LhsExpression, Any] | None = None) -> Any:
-    """Evaluate an expression elementwise in IEEE arithmetic; variables not in `given` follow from their equations."""
-    values = dict(given or {})
+def evaluate(expression: myokit.Expression, values: dict[myokit.LhsExpression, Any] | None = None) -> Any:
+    """Evaluate an expression elementwise in IEEE arithmetic.
+
+    Variables that are not in `values` follow from their equations; those that the expression needs are added to it.
+    """
+    values = {} if values is None else values
     pending = [r for r in expression.references() if r not in values]  # a stack: chains of variables may be long
     with np.errstate(all="ignore"):
         while pending:
@@ -82,11 +85,7 @@ def _evaluate(e: myokit.Expression, values: Mapping[myokit.LhsExpression, Any]) 
 
 
 def fold(model: myokit.Model) -> list[myokit.Variable]:
-    """Replace every constant of a model by one number, fold all other equations, and remove units.
-
-    Returns:
-        The variables in evaluation order.
-    """
+    """Fold all equations of a model, constants to numbers, without units; return its variables in evaluation order."""
     order = [equation.lhs.var() for block in model.solvable_order().values() for equation in block]
     for variable in order:
         variable.set_unit(None)

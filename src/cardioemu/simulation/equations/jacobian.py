@@ -12,12 +12,10 @@ Entries = dict[tuple[int, int], myokit.Expression]
 def jacobian(equations: Equations, recorded: Sequence[myokit.Variable] = ()) -> tuple[list[Assignment], Entries]:
     """Differentiate every right-hand side with respect to every state, by the chain rule over named intermediates.
 
+    Variables in `recorded` are differentiated too, as further rows.
+
     Myokit differentiates one expression at a time and leaves a partial derivative for each variable in it. Each partial
     derivative becomes one assignment, so an intermediate used in several places is differentiated once.
-
-    Args:
-        equations: the equations of the model.
-        recorded: variables whose derivatives are added, as further rows.
 
     Returns:
         The assignments of the partial derivatives in evaluation order, and the non-zero entries by (row, column). If

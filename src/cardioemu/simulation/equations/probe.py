@@ -30,17 +30,17 @@ class Probe:
 
     def at(self, e: myokit.Expression, V_mV: np.ndarray) -> np.ndarray:
         """Evaluate an expression that depends on V alone."""
-        return _evaluate(e, {self.V: V_mV})
+        return np.asarray(evaluate(e, {self.V: V_mV}))
 
     def near(self, e: myokit.Expression, at_mV: float) -> np.ndarray:
         """Evaluate an expression around a point: (draws, widths, nodes)."""
         values = self._near.setdefault(at_mV, {**self.others, self.V: at_mV + WIDTHS_mV[:, None] * NODES})
-        return np.broadcast_to(_evaluate(e, values), (DRAWS, len(WIDTHS_mV), len(NODES)))
+        return np.broadcast_to(evaluate(e, values), (DRAWS, len(WIDTHS_mV), len(NODES)))
 
     def roots(self, e: myokit.Expression) -> frozenset[float]:
         """Return where an expression that depends on V alone changes its sign in [-200, 200] mV, by bisection."""
         if e not in self._roots:
-            sign = np.sign(_evaluate(e, self._on_grid))
+            sign = np.sign(evaluate(e, self._on_grid))
             changes = np.flatnonzero(sign[:-1] * sign[1:] < 0)
             low, high, sign = GRID_mV[changes], GRID_mV[changes + 1], sign[changes]
             for _ in range(50 if len(changes) else 0):
@@ -49,11 +49,3 @@ class Probe:
                 low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
             self._roots[e] = frozenset((np.round(high, 9) + 0.0).tolist())
         return self._roots[e]
-
-
-def _evaluate(e: myokit.Expression, values: Values) -> np.ndarray:
-    """Evaluate an expression, and add the values of all its references to `values`."""
-    for reference in e.references():
-        if reference not in values:
-            values[reference] = _evaluate(reference.rhs(), values)
-    return np.asarray(evaluate(e, values))

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import myokit
 import numpy as np
 
-from cardioemu.common.errors import UserError
+from cardioemu.common.errors import UserError, name_hint
 from cardioemu.simulation.equations.explicit_time import LevelAt, extract_time_inputs
 from cardioemu.simulation.equations.folding import evaluate, fold
 from cardioemu.simulation.equations.singularities import remove_singularities
@@ -124,10 +125,25 @@ def _names(
 
 def _check_independent(constants: Sequence[myokit.Variable]) -> None:
     # Each is replaced by its own scaled value, so scaling one would not change the other.
-    for i, variable in enumerate(constants):
-        for j, other in enumerate(constants):
-            if i != j and (variable is other or variable.rhs().depends_on(other.lhs(), deep=True)):
-                raise UserError(
-                    f"simulator.scaled: {variable.qname()} is scaled twice, directly and as {other.qname()}; "
-                    "remove one of them"
-                )
+    for variable, other in permutations(constants, 2):
+        if variable is other or variable.rhs().depends_on(other.lhs(), deep=True):
+            raise UserError(
+                f"simulator.scaled: {variable.qname()} is scaled twice, directly and as {other.qname()}; "
+                "remove one of them"
+            )
+
+
+def recorded_variables(equations: Equations, record: Sequence[str]) -> list[myokit.Variable]:
+    """Return the variables with these names: "ikr.I_Kr", or the name of a state alone if it is unambiguous.
+
+    Raises:
+        UserError: a name of neither a state nor a variable.
+    """
+    model = equations.states[0].model()
+    variables = {v.qname(): v for v in model.variables(deep=True) if v.binding() != "time"}
+    short_names = [state.name() for state in equations.states]
+    variables |= {s.name(): s for s in equations.states if short_names.count(s.name()) == 1}
+    for name in record:
+        if name not in variables:
+            raise UserError(f"record: the model has no state or variable {name!r}; {name_hint(name, variables)}")
+    return [variables[name] for name in record]

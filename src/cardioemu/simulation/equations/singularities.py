@@ -45,9 +45,7 @@ def remove_singularities(
     the slope. Not replaced are poles, and singularities that cancel in a sum, only touch 0, or lie beyond 200 mV
     (docs/decisions/0007).
 
-    Args:
-        order: the variables of a folded model in evaluation order.
-        potential: the membrane potential, a state in mV.
+    `order` has the variables of a folded model in evaluation order; `potential` is in mV.
 
     Returns:
         The new right-hand side of each variable whose right-hand side changes.
@@ -123,7 +121,8 @@ class _Rewriter:
         return _Rewritten(e.clone(subst=changed) if changed else e, singular_at, removed_at)
 
     def _rewrite_product(self, e: myokit.Expression, factors: list[_Factor]) -> _Rewritten:
-        roots = _union(self._roots(factor.original) for factor in factors if factor.power < 0)
+        denominators = [f.original for f in factors if f.power < 0 and self._dependencies_of(f.original) == {self.V}]
+        roots = _union(self.probe.roots(denominator) for denominator in denominators)
         singular_at = roots.union(*(f.rewritten.singular_at for f in factors))
         removed_at = _union(f.rewritten.removed_at for f in factors)
         expanded = factors
@@ -148,9 +147,6 @@ class _Rewriter:
             return [factor]
         inner = [_Factor(g, self._rewrite(g), power * factor.power) for g, power in _factors(f.rhs())]
         return [deeper for g in inner for deeper in self._expand(g, at)]
-
-    def _roots(self, e: myokit.Expression) -> Points:
-        return self.probe.roots(e) if self._dependencies_of(e) == {self.V} else frozenset()
 
     def _is_singular(self, factor: myokit.Expression, at: float) -> bool:
         """Return whether a factor goes to 0 or infinity: then its value differs at twice the distance."""

@@ -15,11 +15,11 @@ GRID_CHUNK = 65_536
 
 
 class PiecewiseConstant(NamedTuple):
-    """One input over time.
+    """Levels over time, constant between edges: of one input, or of all inputs of a cell.
 
     Attributes:
         edges_ms: (segments,) beginning of each segment, strictly ascending from 0.
-        levels: (segments,).
+        levels: (segments,) of one input, (segments, inputs) of a cell.
     """
 
     edges_ms: np.ndarray

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import NamedTuple
 
 import myokit
 import numpy as np
@@ -13,19 +12,7 @@ from cardioemu.simulation.pacing import AnyProtocol, OneProtocol, Pacing
 from cardioemu.simulation.pacing.piecewise import PiecewiseConstant, PulseTrain, from_function, from_pulse_trains
 
 
-class Schedule(NamedTuple):
-    """The levels of all inputs over time, constant between edges.
-
-    Attributes:
-        edges_ms: (segments,) beginning of each segment, strictly ascending from 0.
-        levels: (segments, inputs).
-    """
-
-    edges_ms: np.ndarray
-    levels: np.ndarray
-
-
-def schedule(cell: Cell, protocol: AnyProtocol, duration_ms: float | int) -> Schedule:
+def schedule(cell: Cell, protocol: AnyProtocol, duration_ms: float | int) -> PiecewiseConstant:
     """Return the levels of the inputs of a cell over [0, duration).
 
     Args:
@@ -61,7 +48,7 @@ def schedule(cell: Cell, protocol: AnyProtocol, duration_ms: float | int) -> Sch
     for column, signal in enumerate(signals):
         levels[:, column] = signal.levels[np.searchsorted(signal.edges_ms, edges, side="right") - 1]
     changed = np.append(True, (levels[1:] != levels[:-1]).any(axis=1))
-    return Schedule(edges[changed], levels[changed])
+    return PiecewiseConstant(edges[changed], levels[changed])
 
 
 def _by_binding(protocol: AnyProtocol, of_cell: AnyProtocol, bindings: list[str]) -> Mapping[str, OneProtocol]:

@@ -7,15 +7,14 @@ import threading
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import pairwise
 
 import myokit
 import numpy as np
 
 from cardioemu.common.errors import UserError
 from cardioemu.simulation.cell import Cell
+from cardioemu.simulation.solvers.one_by_one import Integrate, Piece, solve_one_by_one
 from cardioemu.simulation.solvers.problem import STEP_TOO_SMALL, TOO_MANY_STEPS, Problem
-from cardioemu.simulation.solvers.trace_builder import Steps, TraceBuilder
 from cardioemu.traces import Trace
 
 MAX_STEPS, MAX_STEPS_PER_MS = 100_000, 1000
@@ -38,14 +37,26 @@ def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> li
     Raises:
         UserError: Myokit cannot build its simulation on this machine.
     """
-    builder, traces = TraceBuilder(problem), []
-    for scale, state in zip(problem.scales, problem.initial, strict=True):
-        with _lock, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "CVODES", RuntimeWarning)
-            steps = _steps(problem, builder, scale, state)
-        traces.append(builder.build(scale, steps))
-        progress(len(traces))
-    return traces
+    cell, driven = problem.cell, [i.level_at is None for i in problem.cell.equations.inputs]
+
+    def start_cell(scale: np.ndarray) -> Integrate:
+        simulation, limit = _simulation(cell), _Limit(MAX_STEPS + MAX_STEPS_PER_MS * problem.duration_ms)
+        simulation.set_tolerance(problem.atol.min(), problem.rtol)
+        for constant, value in zip(cell.scaled_constants.values(), scale * cell.equations.control_values, strict=True):
+            simulation.set_constant(constant, value)
+
+        def integrate(begin_ms: float, end_ms: float, levels: np.ndarray, state: np.ndarray) -> Piece:
+            for variable, level in zip(_driven(cell), levels[driven], strict=True):
+                simulation.set_constant(variable, level)
+            simulation.set_time(begin_ms)
+            simulation.set_state(state)
+            return _run(simulation, cell, end_ms - begin_ms, limit)
+
+        return integrate
+
+    with _lock, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "CVODES", RuntimeWarning)
+        return solve_one_by_one(problem, start_cell, progress)
 
 
 @lru_cache(maxsize=8)
@@ -89,35 +100,7 @@ class _Limit(myokit.ProgressReporter):
         return self.reports >= 0
 
 
-def _steps(problem: Problem, builder: TraceBuilder, scale: np.ndarray, state: np.ndarray) -> Steps:
-    """Integrate one cell from edge to edge of the schedule, to the end or until CVODES fails."""
-    cell, simulation = problem.cell, _simulation(problem.cell)
-    simulation.set_tolerance(problem.atol.min(), problem.rtol)
-    for constant, value in zip(cell.scaled_constants.values(), scale * cell.equations.control_values, strict=True):
-        simulation.set_constant(constant, value)
-    limit = _Limit(MAX_STEPS + MAX_STEPS_PER_MS * problem.duration_ms)
-    driven = [i.level_at is None for i in cell.equations.inputs]
-    pieces, failure = [], None
-    for segment, (begin, end) in enumerate(pairwise([*problem.schedule.edges_ms, problem.duration_ms])):
-        for variable, level in zip(_driven(cell), problem.schedule.levels[segment][driven], strict=True):
-            simulation.set_constant(variable, level)
-        simulation.set_time(begin)
-        simulation.set_state(state)
-        times, states, reason = _run(simulation, cell, end - begin, limit)
-        pieces.append((times, states, np.full(len(times), segment)))
-        state = states[-1]
-        if reason is not None:
-            failure = builder.failure(reason, scale, times[-1], segment, state)
-            break
-        times[-1] = end  # begin + (end - begin) may differ in the last bit
-    time_ms, states, segments = (np.concatenate(column) for column in zip(*pieces, strict=True))
-    return Steps(time_ms, states, segments, failure)
-
-
-def _run(
-    simulation: myokit.Simulation, cell: Cell, duration_ms: float, limit: _Limit
-) -> tuple[np.ndarray, np.ndarray, str | None]:
-    """Run Myokit and return times and states of the steps, and the reason for an early end or None."""
+def _run(simulation: myokit.Simulation, cell: Cell, duration_ms: float, limit: _Limit) -> Piece:
     names = [variable.qname() for variable in (cell.model.time(), *cell.model.states())]
     # Myokit 1.39 logs the states of its last trial step instead of the accepted one, unless a derivative is logged.
     log = myokit.prepare_log([*names, f"dot({names[-1]})"], cell.model)
@@ -130,4 +113,4 @@ def _run(
         reason = STEP_TOO_SMALL
     time_ms, *columns = (np.array(log[name]) for name in names)
     moved = np.append(True, np.diff(time_ms) > 0)  # with its smallest step CVODES does not advance time
-    return time_ms[moved], np.stack(columns, axis=1)[moved], reason
+    return Piece(time_ms[moved], np.stack(columns, axis=1)[moved], reason)

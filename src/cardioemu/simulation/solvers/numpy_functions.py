@@ -1,7 +1,7 @@
 """NumPy functions of a cell model in addition to its right-hand side: Jacobian, and recorded quantities with slopes."""
 
 from collections.abc import Callable, Collection
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, TypeAlias
 
 import myokit
@@ -11,7 +11,6 @@ from cardioemu.simulation.cell import Cell
 from cardioemu.simulation.equations import Assignment, compile_numpy, jacobian, numpy_source, recorded_variables
 
 Function: TypeAlias = Callable[[Any, np.ndarray, np.ndarray, np.ndarray], list]
-Jacobian: TypeAlias = Callable[[float, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @lru_cache(maxsize=8)
@@ -22,39 +21,25 @@ def channels(cell: Cell, record: tuple[str, ...]) -> Function:
     """
     e = cell.equations
     recorded = recorded_variables(e, record)
-    variables = [v for v in recorded if not v.is_state()]
-    partials, entries = jacobian(e, variables) if variables else ([], {})
-    rates = [*(s.lhs() for s in e.states), myokit.Number(1)]
-    outputs: list[myokit.Expression] = []
-    row = len(e.states)
-    for variable in (e.states[cell.potential], *recorded):
-        if variable.is_state():
-            outputs += [myokit.Name(variable), variable.lhs()]
-            continue
-        slope: myokit.Expression = myokit.Number(0)
-        for column, rate in enumerate(rates):
-            if (row, column) in entries:
-                slope = myokit.Plus(slope, myokit.Multiply(entries[row, column], rate))
+    potential = e.states[cell.potential]
+    partials, entries = jacobian(e, recorded) if recorded else ([], {})
+    rates = [*(state.lhs() for state in e.states), myokit.Number(1)]
+    outputs = [myokit.Name(potential), potential.lhs()]
+    for row, variable in enumerate(recorded, start=len(e.states)):
+        columns = [column for column in range(len(rates)) if (row, column) in entries]
+        terms = [myokit.Multiply(entries[row, column], rates[column]) for column in columns]
+        slope = variable.lhs() if variable.is_state() else reduce(myokit.Plus, terms, myokit.Number(0))
         outputs += [myokit.Name(variable), slope]
-        row += 1
     return _compile(cell, partials, outputs)
 
 
 @lru_cache(maxsize=8)
-def jacobian_function(cell: Cell) -> Jacobian:
+def jacobian_function(cell: Cell) -> Callable[[float, np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
     """Return a function that computes the derivatives (states, states) of all rates with respect to all states."""
     partials, entries = jacobian(cell.equations)
     n = len(cell.states)
-    by_state = {index: entry for index, entry in entries.items() if index[1] < n}
-    function = _compile(cell, partials, by_state.values())
-    rows, columns = np.array(list(by_state), dtype=int).reshape(-1, 2).T
-
-    def evaluate(time_ms: float, y: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
-        matrix = np.zeros((n, n))
-        matrix[rows, columns] = function(time_ms, y, p, q)
-        return matrix
-
-    return evaluate
+    function = _compile(cell, partials, [entries.get(index, myokit.Number(0)) for index in np.ndindex(n, n)])
+    return lambda time_ms, y, p, q: np.array(function(time_ms, y, p, q), dtype=float).reshape(n, n)
 
 
 def _compile(cell: Cell, partials: list[Assignment], outputs: Collection[myokit.Expression]) -> Function:

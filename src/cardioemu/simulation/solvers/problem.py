@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import myokit
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cardioemu.common.arrays import Scales, States
 from cardioemu.common.errors import UserError, name_hint
 from cardioemu.simulation.cell import Cell
-from cardioemu.simulation.pacing.schedule import Schedule
+from cardioemu.simulation.loading import NO_UNIT
+from cardioemu.simulation.pacing.piecewise import PiecewiseConstant
+from cardioemu.traces import Recording, Trace
 
 Tolerances: TypeAlias = ArrayLike | float | int | Mapping[str, float | int] | None
 
@@ -37,8 +38,17 @@ class Problem:
     duration_ms: float
     rtol: float
     atol: np.ndarray
-    schedule: Schedule
+    schedule: PiecewiseConstant
     record: tuple[str, ...]
+
+    def trace(self, time_ms: np.ndarray, channels: np.ndarray, status: str, final_state: np.ndarray) -> Trace:
+        """Return the trace of one cell from its channels (channels, steps): V, dV/dt, recorded value, slope, ..."""
+        voltage_mV, dvdt_mV_per_ms, *recorded = np.ascontiguousarray(channels)
+        recordings = {
+            name: Recording(time_ms, value, slope, self.duration_ms, status)
+            for name, value, slope in zip(self.record, recorded[::2], recorded[1::2], strict=True)
+        }
+        return Trace(time_ms, voltage_mV, dvdt_mV_per_ms, self.duration_ms, status, recordings, final_state.copy())
 
 
 STEP_TOO_SMALL = "step too small: the error stayed above the tolerance at the smallest step; a looser rtol may pass"
@@ -52,8 +62,7 @@ def failure_status(reason: str, time_ms: float, state: str | None) -> str:
     return f"{reason} (stopped at {time_ms:.6g} ms{'' if state is None else f', state {state}'})"
 
 
-# Sizes below which the absolute tolerance dominates: 1 mV for V; for others the initial value, clipped to these bounds
-# for states without a unit (gates) and with one (concentrations).
+# Sizes below which the absolute tolerance dominates, see `absolute_tolerances`.
 SMALL_POTENTIAL = 1.0
 SMALL_WITHOUT_UNIT, SMALL_WITH_UNIT = (1e-3, 1e-2), (1e-6, 1e-3)
 
@@ -61,20 +70,14 @@ SMALL_WITHOUT_UNIT, SMALL_WITH_UNIT = (1e-3, 1e-2), (1e-6, 1e-3)
 def absolute_tolerances(cell: Cell, rtol: float, atol: Tolerances = None) -> np.ndarray:
     """Return the allowed absolute error of one step for each state.
 
-    Args:
-        cell: the cell model.
-        rtol: the relative error.
-        atol: one value for all states, (states,), or values of some states by name. The default, also for states
-            without a name in `atol`, is rtol times a size: 1 mV for V; for other states the initial value, clipped to
-            [1e-3, 1e-2] for states without a unit (gates) and [1e-6, 1e-3] for states with one (concentrations).
+    `atol` has one value for all states, (states,), or values of some states by name. The default, also for states
+    without a name in `atol`, is rtol times a size: 1 mV for V; for other states the initial value, clipped to
+    [1e-3, 1e-2] for states without a unit (gates) and [1e-6, 1e-3] for states with one (concentrations).
 
     Raises:
         UserError: an unknown state, a wrong shape, or a tolerance that is not positive and finite.
     """
-    bounds = [
-        SMALL_WITHOUT_UNIT if state.unit() in (None, myokit.units.dimensionless) else SMALL_WITH_UNIT
-        for state in cell.model.states()
-    ]
+    bounds = [SMALL_WITHOUT_UNIT if state.unit() in NO_UNIT else SMALL_WITH_UNIT for state in cell.model.states()]
     small = np.clip(np.abs(cell.initial_state), *np.transpose(bounds))
     small[cell.potential] = SMALL_POTENTIAL
     tolerances = rtol * small

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from importlib.metadata import version
-from itertools import pairwise
 
 import numpy as np
 from scipy.integrate import BDF
 
 from cardioemu.simulation.cell import Cell
-from cardioemu.simulation.solvers.numpy_functions import Jacobian, jacobian_function
+from cardioemu.simulation.solvers.numpy_functions import jacobian_function
+from cardioemu.simulation.solvers.one_by_one import Integrate, Piece, solve_one_by_one
 from cardioemu.simulation.solvers.problem import STEP_TOO_SMALL, TOO_MANY_STEPS, Problem
-from cardioemu.simulation.solvers.trace_builder import Steps, TraceBuilder
 from cardioemu.traces import Trace
 
 # SciPy's own choice of the first step can be NaN, which it then repeats forever.
@@ -28,72 +27,54 @@ def generate(cell: Cell) -> str:
 
 def solve(problem: Problem, threads: int, progress: Callable[[int], None]) -> list[Trace]:
     """Integrate one cell after the other on one thread; `threads` is ignored."""
-    builder, jacobian, traces = TraceBuilder(problem), jacobian_function(problem.cell), []
-    for scale, state in zip(problem.scales, problem.initial, strict=True):
-        with np.errstate(all="ignore"):  # an overflow makes the step fail
-            steps = _steps(problem, builder, jacobian, scale, state)
-        traces.append(builder.build(scale, steps))
-        progress(len(traces))
-    return traces
+    cell, jacobian = problem.cell, jacobian_function(problem.cell)
+
+    def start_cell(scale: np.ndarray) -> Integrate:
+        room = MAX_STEPS + MAX_STEPS_PER_MS * problem.duration_ms
+        scaled = scale * cell.equations.control_values
+
+        def integrate(begin_ms: float, end_ms: float, levels: np.ndarray, state: np.ndarray) -> Piece:
+            nonlocal room
+
+            def rates(time_ms: float, y: np.ndarray) -> np.ndarray:
+                return cell.derivatives(y, scale, float(time_ms), levels)
+
+            def rates_by_state(time_ms: float, y: np.ndarray) -> np.ndarray:
+                J = jacobian(time_ms, y, scaled, levels)
+                return np.where(np.abs(J) < HUGE, J, 0.0)
+
+            with np.errstate(all="ignore"):  # an overflow makes the step fail
+                stepper = BDF(  # type: ignore[call-overload]  # SciPy's stubs accept only one number as atol
+                    rates,
+                    begin_ms,
+                    state,
+                    end_ms,
+                    max_step=MAX_STEP_MS,
+                    rtol=problem.rtol,
+                    atol=problem.atol,
+                    jac=rates_by_state,
+                    first_step=min(FIRST_STEP_MS, end_ms - begin_ms),
+                )
+                piece = _run(stepper, room)
+            room -= len(piece.time_ms)
+            return piece
+
+        return integrate
+
+    return solve_one_by_one(problem, start_cell, progress)
 
 
-def _steps(problem: Problem, builder: TraceBuilder, jacobian: Jacobian, scale: np.ndarray, state: np.ndarray) -> Steps:
-    """Integrate one cell from edge to edge of the schedule, to the end or until BDF fails."""
-    steps: list[tuple[float, np.ndarray, int]] = []
-    max_steps = MAX_STEPS + MAX_STEPS_PER_MS * problem.duration_ms
-    failure = None
-    for segment, (begin, end) in enumerate(pairwise([*problem.schedule.edges_ms, problem.duration_ms])):
-        steps.append((begin, state, segment))
-        stepper = _stepper(problem, jacobian, scale, problem.schedule.levels[segment], begin, state, end)
-        succeeded = True
-        while stepper.status == "running" and len(steps) <= max_steps and (succeeded := _step(stepper)):
-            steps.append((stepper.t, stepper.y, segment))
-        state = stepper.y
-        if stepper.status != "finished":
-            reason = TOO_MANY_STEPS if succeeded else STEP_TOO_SMALL
-            failure = builder.failure(reason, scale, stepper.t, segment, state)
-            break
-    time_ms, states, segments = (np.array(column) for column in zip(*steps, strict=True))
-    return Steps(time_ms, states, segments, failure)
-
-
-def _step(stepper: BDF) -> bool:
-    """Take one step and return whether it succeeded."""
-    try:
-        stepper.step()
-    except ValueError:  # raised by SciPy's linear algebra for values that are not finite
-        return False
-    return stepper.status != "failed"
-
-
-def _stepper(
-    problem: Problem,
-    jacobian: Jacobian,
-    scale: np.ndarray,
-    levels: np.ndarray,
-    begin: float,
-    state: np.ndarray,
-    end: float,
-) -> BDF:
-    """Return SciPy's integrator between two edges of the schedule, where the levels of the inputs are constant."""
-    cell = problem.cell
-    scaled = scale * cell.equations.control_values
-
-    def rates(time_ms: float, y: np.ndarray) -> np.ndarray:
-        return cell.derivatives(y, scale, float(time_ms), levels)
-
-    def rates_by_state(time_ms: float, y: np.ndarray) -> np.ndarray:
-        J = jacobian(time_ms, y, scaled, levels)
-        return np.where(np.abs(J) < HUGE, J, 0.0)
-
-    return BDF(  # type: ignore[call-overload]  # SciPy's stubs accept only one number as atol
-        rates,
-        begin,
-        state,
-        end,
-        max_step=MAX_STEP_MS,
-        rtol=problem.rtol,
-        atol=problem.atol,
-        jac=rates_by_state,
-        first_step=min(FIRST_STEP_MS, end - begin),
-    )
+def _run(stepper: BDF, room: float) -> Piece:
+    """Step to the end of a piece, or until more than `room` steps are taken."""
+    times, states, succeeded = [stepper.t], [stepper.y], True
+    while succeeded and stepper.status == "running" and len(times) <= room:
+        try:
+            stepper.step()
+            succeeded = stepper.status != "failed"
+        except ValueError:  # raised by SciPy's linear algebra for values that are not finite
+            succeeded = False
+        if succeeded:
+            times.append(stepper.t)
+            states.append(stepper.y)
+    reason = TOO_MANY_STEPS if succeeded else STEP_TOO_SMALL
+    return Piece(np.array(times), np.array(states), None if stepper.status == "finished" else reason)

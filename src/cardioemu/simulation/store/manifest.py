@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -49,7 +49,12 @@ def read_manifest(folder: Path, campaign: str) -> dict[str, Entry]:
         UserError: the manifest belongs to another campaign.
     """
     path = folder / MANIFEST
-    entries = {entry.shard: entry for entry in _read_entries(path)} if path.exists() else {}
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    entries: dict[str, Entry] = {}
+    for line in lines:
+        with suppress(ValueError, TypeError):
+            entry = Entry(**json.loads(line))
+            entries[entry.shard] = entry
     for entry in entries.values():
         if entry.campaign != campaign:
             raise UserError(
@@ -59,22 +64,13 @@ def read_manifest(folder: Path, campaign: str) -> dict[str, Entry]:
     return dict(sorted(entries.items()))
 
 
-def _read_entries(path: Path) -> Iterator[Entry]:
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            yield Entry(**json.loads(line))
-        except (ValueError, TypeError):
-            continue
-
-
 def append_entry(folder: Path, entry: Entry) -> None:
     """Append a shard to the manifest and flush it to the disk."""
     with (folder / MANIFEST).open("ab+") as file:
-        file.seek(0, os.SEEK_END)
         if file.tell():
             file.seek(-1, os.SEEK_END)
-            truncated = file.read(1) != b"\n"
-            file.write(b"\n" if truncated else b"")
+            if file.read(1) != b"\n":
+                file.write(b"\n")
         file.write(json.dumps(asdict(entry)).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())

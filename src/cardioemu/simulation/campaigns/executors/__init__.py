@@ -1,1 +1,1 @@
-"""Executors: simulate and write the shards of a campaign, in this process or on Dask workers."""
+"""The Dask executor: simulate and write the shards of a campaign on workers."""

@@ -43,12 +43,8 @@ def run(
 ) -> None:
     """Simulate shards on workers that can access the folder of the campaign.
 
-    Args:
-        work: what all shards share.
-        tasks: the shards.
-        executor: settings of the workers.
-        commit: function that is called in this process with every written shard.
-        show_progress: function that is called with the number of distinct cells simulated so far.
+    `commit` is called in this process with every written shard, `show_progress` with the number of distinct cells
+    simulated so far.
 
     Raises:
         UserError: there are no workers, all workers are lost, or a shard has failed more than `executor.retries` times.
@@ -148,8 +144,7 @@ def _simulate_shard(pickled: bytes, version: str, task: ShardTask) -> WrittenSha
 
 @lru_cache(maxsize=1)
 def _unpickle(pickled: bytes, version: str) -> ShardWork:
-    work = pickle.loads(pickled)
-    assert isinstance(work, ShardWork)
+    work: ShardWork = pickle.loads(pickled)
     if _code_version(work) != version:
         raise UserError(f"{socket.gethostname()} has another version of cardioemu or Myokit than this machine")
     return work

@@ -65,11 +65,7 @@ def _start_local_cluster(workers: int) -> "LocalCluster":
 
 
 class Workers:
-    """The workers of a cluster, polled every POLL_S.
-
-    Attributes:
-        alive: address of each worker -> number of its threads that accept work.
-    """
+    """The workers of a cluster, polled every POLL_S: `alive` has the number of threads that accept work by address."""
 
     def __init__(self, client: "Client", executor: Executor) -> None:
         self.client, self.cluster = client, executor.cluster

@@ -19,7 +19,7 @@ from cardioemu.simulation.solvers.problem import (
 )
 from cardioemu.simulation.solvers.rodas.compiler import load
 from cardioemu.simulation.solvers.rodas.source import source, system_size
-from cardioemu.traces import SPACING_MS, Recording, Trace
+from cardioemu.traces import SPACING_MS, Trace
 
 FIRST_STEP_MS, MAX_STEP_MS = 0.01, 5.0
 MAX_ATTEMPTS, MAX_ATTEMPTS_PER_MS, MAX_ATTEMPTS_PER_SEGMENT = 1e5, 1000.0, 100.0
@@ -31,33 +31,18 @@ class _Steps(ctypes.Structure):
     _fields_ = (
         ("time", ctypes.POINTER(ctypes.c_double)),
         ("channels", ctypes.POINTER(ctypes.c_float)),
-        ("count", ctypes.c_int64),
-        ("room", ctypes.c_int64),
-        ("attempts", ctypes.c_int64),
-        ("status", ctypes.c_int64),
-        ("culprit", ctypes.c_int64),
+        *((name, ctypes.c_int64) for name in ("count", "room", "attempts", "status", "culprit")),
     )
 
 
 class _Job(ctypes.Structure):
     _fields_ = (
-        ("states", ctypes.c_void_p),
-        ("scaled", ctypes.c_void_p),
-        ("atol", ctypes.c_void_p),
-        ("edges", ctypes.c_void_p),
-        ("levels", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("states", "scaled", "atol", "edges", "levels")),
         ("steps", ctypes.POINTER(_Steps)),
         ("finished", ctypes.c_void_p),
-        ("cells", ctypes.c_int64),
-        ("segments", ctypes.c_int64),
-        ("max_attempts", ctypes.c_int64),
-        ("rtol", ctypes.c_double),
-        ("first_step", ctypes.c_double),
-        ("max_step", ctypes.c_double),
-        ("spacing", ctypes.c_double),
-        ("next", ctypes.c_int64),
-        ("done", ctypes.c_int64),
-        ("stop", ctypes.c_int64),
+        *((name, ctypes.c_int64) for name in ("cells", "segments", "max_attempts")),
+        *((name, ctypes.c_double) for name in ("rtol", "first_step", "max_step", "spacing")),
+        *((name, ctypes.c_int64) for name in ("next", "done", "stop")),
     )
 
 
@@ -133,13 +118,8 @@ def _trace(problem: Problem, steps: _Steps, final_state: np.ndarray) -> Trace:
     count, width = steps.count, 2 * (1 + len(problem.record))
     time_ms = np.frombuffer(ctypes.string_at(steps.time, 8 * count))
     channels = np.frombuffer(ctypes.string_at(steps.channels, 4 * width * count), np.float32).reshape(count, width)
-    voltage_mV, dvdt_mV_per_ms, *recorded = np.ascontiguousarray(channels.T)
     status = STATUS[steps.status]
     if steps.status:
         is_state = 0 <= steps.culprit < len(final_state)
         status = failure_status(status, time_ms[-1], problem.cell.states[steps.culprit] if is_state else None)
-    recordings = {
-        name: Recording(time_ms, value, slope, problem.duration_ms, status)
-        for name, value, slope in zip(problem.record, recorded[::2], recorded[1::2], strict=True)
-    }
-    return Trace(time_ms, voltage_mV, dvdt_mV_per_ms, problem.duration_ms, status, recordings, final_state.copy())
+    return problem.trace(time_ms, channels.T, status, final_state)

@@ -10,13 +10,7 @@ from cardioemu.simulation.solvers.rodas.lu import static_lu
 
 
 def source(equations: Equations, potential: int, recorded: Sequence[myokit.Variable] = ()) -> str:
-    """Return the C source of the population solver of a cell model.
-
-    Args:
-        equations: the equations of the model.
-        potential: index of the membrane potential among the states.
-        recorded: states and variables to record in addition to it.
-    """
+    """Return the C source of the population solver; `potential` is the index of V among the states."""
     kernel, vector = ((files(__package__) / name).read_text(encoding="utf-8") for name in ("kernel.c", "vector.h"))
     kernel = kernel.replace('#include "vector.h"\n', vector)
     for name, text in _Sections(equations, potential, recorded).texts().items():
@@ -42,6 +36,7 @@ class _Sections:
 
     def texts(self) -> dict[str, str]:
         partials, entries = jacobian(self.equations, self.recorded)
+        minus_jacobian = {at: f"-FINITE({self.writer.ex(entry)})" for at, entry in entries.items()}
         lu = static_lu({(i, j) for i, j in entries if i in self.n}, len(self.n))
         texts = {
             "RATES": self.values() + [f"F[{i}] = VEC({self.rates[i]});" for i in self.n],
@@ -49,7 +44,7 @@ class _Sections:
                 *self.values(),
                 *self.assign(partials, "FINITE"),
                 *(f"F[{i}] = VEC({self.rates[i]});" for i in self.n),
-                *(f"J[{place}] = {self.entry(at, entries)};" for at, place in lu.position.items()),
+                *(f"J[{place}] = {minus_jacobian.get(at, 'VEC(0.0)')};" for at, place in lu.position.items()),
                 *self.channels(entries),
             ],
             "FACTORISE": lu.factorise("J"),
@@ -76,10 +71,6 @@ class _Sections:
 
     def assign(self, pairs: Iterable[Assignment], kind: str) -> list[str]:
         return [f"const vec {self.equations.name(lhs)} = {kind}({self.writer.ex(rhs)});" for lhs, rhs in pairs]
-
-    def entry(self, at: tuple[int, int], entries: Entries) -> str:
-        """Return an entry of minus the Jacobian."""
-        return f"-FINITE({self.writer.ex(entries[at])})" if at in entries else "VEC(0.0)"
 
     def channels(self, entries: Entries) -> list[str]:
         """Return the assignments of recorded values and, by the chain rule, their time derivatives."""

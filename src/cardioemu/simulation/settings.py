@@ -1,16 +1,18 @@
-"""Settings of the cell model: which model, its pacing, how long it is simulated, what is recorded."""
+"""Settings of a simulation: the cell model, its pacing, how long it is simulated, what is recorded, the solver."""
 
 from dataclasses import field
 from functools import cached_property
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from cardioemu.simulation.cell import Cell, load_cell
 from cardioemu.simulation.equations import recorded_variables
 from cardioemu.simulation.pacing import Pacing
 from cardioemu.simulation.pacing.schedule import schedule
+from cardioemu.simulation.solvers import SOLVERS
+from cardioemu.simulation.solvers.rodas.compiler import find_compiler
 
 Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """Length of a trace in ms."""
@@ -48,15 +50,52 @@ class CellSettings:
     transient_ms: Transient = 0.0
 
     def __post_init__(self) -> None:
-        schedule(self._cell, None, self.transient_ms + self.duration_ms)
-        recorded_variables(self._cell.equations, self.record)
-
-    def cell(self) -> Cell:
-        """Return the cell model with these settings."""
-        return self._cell
+        schedule(self.cell, None, self.transient_ms + self.duration_ms)
+        recorded_variables(self.cell.equations, self.record)
 
     @cached_property
-    def _cell(self) -> Cell:
+    def cell(self) -> Cell:
+        """The cell model with these settings."""
         return load_cell(
             self.model, self.variant, self.scaled, self.parameters, self.initial_state, self.potential, self.pacing
         )
+
+
+def _check_solver(name: str) -> str:
+    if name not in SOLVERS:
+        raise ValueError(f"allowed is one of {', '.join(SOLVERS)}")
+    return name
+
+
+SolverName = Annotated[str, AfterValidator(_check_solver)]
+"""Name of a solver: the population solver "rodas", or a reference."""
+
+Rtol = Annotated[float, Field(ge=1e-13, le=0.1)]
+"""Relative tolerance of one solver step."""
+
+Threads = PositiveInt | None
+"""Number of CPU threads; None: all available cores."""
+
+
+@dataclass(frozen=True)
+class SolverSettings:
+    """Settings of the solver.
+
+    Attributes:
+        name: the population solver or one of the references.
+        rtol: relative tolerance of one step.
+        atol: state -> absolute tolerance of one step that replaces the default (see `absolute_tolerances`).
+        threads: number of CPU threads; None: all available cores.
+
+    Raises:
+        UserError: "rodas" without a C compiler.
+    """
+
+    name: SolverName = "rodas"
+    rtol: Rtol = 1e-4
+    atol: dict[str, PositiveFloat] | None = None
+    threads: Threads = None
+
+    def __post_init__(self) -> None:
+        if self.name == "rodas":
+            find_compiler()
