@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -134,7 +135,7 @@ def test_divergence_is_told(data, tmp_path):
 
 def test_checkpoints_hold_plain_values_and_tensors(data, rough):
     content = torch.load(rough.folder / LAST, weights_only=True)
-    said, expected = content["emulator"], rough.module.specification.to_dict()
+    said, expected = content["emulator"], asdict(rough.module.specification)
     assert torch.equal(said.pop("design"), expected.pop("design"))
     assert json.loads(json.dumps(said)) == said == expected
     assert said["windows_key"] == data.windows.key

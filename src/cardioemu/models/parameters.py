@@ -20,5 +20,5 @@ def parameter_table(network: nn.Module) -> pd.DataFrame:
         rows.append((layer or type(network).__name__, shape, parameter.numel()))
     layers = pd.DataFrame(rows, columns=["layer", "shape", "parameters"]).groupby("layer", sort=False)
     table = layers.agg({"shape": ", ".join, "parameters": "sum"})
-    table.loc["total"] = ["", table["parameters"].sum()]
+    table.loc["total"] = pd.Series({"shape": "", "parameters": table["parameters"].sum()})
     return table

@@ -13,11 +13,12 @@ from cardioemu.models.targets.registered_cycle import RegisteredCycle
 
 
 class MLP(TargetNetwork):
-    """A residual network predicts the latents of the window, and a separate one whether the cell fires.
+    """An `EnsembleMLP` predicts the latents of the window, and a separate network whether the cell fires.
 
-    The representation `target` is that of the "samples" of the window, of the principal "components" of the windows, or
-    of the "registered" cycle (its principal components and landmarks); it has `components` principal components. The
-    residual network is an `EnsembleMLP`.
+    Args:
+        target: The representation: "samples" of the window, "components" (principal components of the windows), or
+            "registered" (principal components of the registered cycle, and its landmarks).
+        components: Number of principal components, if the representation has them.
     """
 
     size_argument = "width"
