@@ -1,5 +1,6 @@
 """An MLflow database with a registered model, for the tests of the registry."""
 
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,7 @@ def save_checkpoint(path, seed):
     torch.manual_seed(seed)
     spec = specification()
     weights = {f"network.{key}": value for key, value in spec.build().state_dict().items()}
-    torch.save({CHECKPOINT_KEY: spec.to_dict(), "state_dict": weights}, path)
+    torch.save({CHECKPOINT_KEY: asdict(spec), "state_dict": weights}, path)
     return path
 
 

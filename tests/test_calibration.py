@@ -1,6 +1,6 @@
 """How sure an emulator is of which cells fire: against labels drawn by a known temperature, and a fine grid."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def saved(folder, weights, **said):
     """A checkpoint, as training leaves it behind."""
     path = folder / "best.ckpt"
     state = {f"network.{name}": value for name, value in weights.state_dict().items()}
-    content = {"epoch": 7, "state_dict": state, "emulator": specification(**said).to_dict()}
+    content = {"epoch": 7, "state_dict": state, "emulator": asdict(specification(**said))}
     torch.save(content, path)
     return path
 

@@ -99,7 +99,7 @@ def test_presets_fit_their_traces():
 def test_beat_is_one_steady_cycle_and_needs_a_network_that_knows_how_long():
     config = config_of("train", "windowing=beat", "simulator.duration_ms=25000")
     rule = WindowRule(**{key: value for key, value in resolved_dict(config)["windowing"].items() if key != "_target_"})
-    assert rule.one_cycle
+    assert rule.length_ms == "cycle"
     assert (rule.samples, rule.count, rule.offset_ms, rule.settle_ms, rule.choose) == (10000, 1, 0, 20000, "last")
     with pytest.raises(UserError, match=r"^windowing.length_ms: got cycle, but a network predicts windows of a fixed"):
         build(config, TrainSettings)

@@ -9,8 +9,8 @@ from tiny_job import RULE
 from trace_shapes import LogisticAPs, s_inverse, smooth_steps
 
 from cardioemu.common.registration import NODE_COUNT, node_times_ms
-from cardioemu.windowing import CycleRule, build_window_set, extract_windows, registered_cycle_vector
-from cardioemu.windowing.cycle import register_cycle
+from cardioemu.windowing import CycleRule, build_window_set, extract_windows
+from cardioemu.windowing.cycle import register_cycle, registered_cycle_vector
 
 MARKS, GAINS = slice(NODE_COUNT, NODE_COUNT + 3), slice(NODE_COUNT + 3, NODE_COUNT + 6)
 SIZE = NODE_COUNT + 7

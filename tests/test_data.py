@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny_job import RULE, SPLIT, whole
 
 from cardioemu import UserError
-from cardioemu.data import TEST, TRAIN, VALIDATION, Share, TrainingSet, WindowDataModule, split
+from cardioemu.data import TEST, TRAIN, VALIDATION, Share, SplitRule, TrainingSet, WindowDataModule
 from cardioemu.data.training_set import EpochBatches
 from cardioemu.simulation import CampaignSpec, SolverSettings, campaign, design, load_cell
 from cardioemu.windowing import CycleRule, build_window_set
@@ -22,6 +22,10 @@ tables = st.lists(st.lists(levels, min_size=3, max_size=3), min_size=1, max_size
     lambda rows: np.array(rows, dtype=float)
 )
 fractions = st.tuples(st.floats(0.01, 0.49), st.floats(0.01, 0.49))
+
+
+def split(scales, validation, test, seed):
+    return SplitRule(validation, test, duplicates="keep", batch_size=1, seed=seed).assign(scales)
 
 
 def splits_by_vector(scales, *rule):

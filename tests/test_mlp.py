@@ -8,9 +8,8 @@ import torch
 from member_networks import residual
 
 from cardioemu.common.registration import NODE_COUNT
-from cardioemu.models.layers.ensemble import EnsembleMLP
-from cardioemu.models.layers.firing_head import FiringHead
-from cardioemu.models.networks.target_network import make_target
+from cardioemu.models import MLP
+from cardioemu.models.layers.ensemble import EnsembleMLP, FiringHead
 from cardioemu.models.targets import principal_components as pca
 from cardioemu.models.targets.principal_components import PrincipalComponents, principal_components
 
@@ -59,7 +58,7 @@ def smooth_rows(scales, target):
 @pytest.mark.parametrize("target", TARGETS)
 def test_latents_make_their_windows_and_weigh_as_in_the_squared_error(target):
     training = smooth_rows(2 * torch.rand(25, 3, dtype=torch.float64), target)
-    representation = make_target(target, samples=60, begin_ms=-5.0, interval_ms=10.0, components=20).double()
+    representation = MLP(60, begin_ms=-5.0, interval_ms=10.0, inputs=3, target=target, components=20).target.double()
     representation.fit(training.split(10))
     latents = representation.encode(training)
     if target == "registered":
@@ -75,7 +74,7 @@ def test_latents_make_their_windows_and_weigh_as_in_the_squared_error(target):
 
 
 def test_firing_loss_by_hand():
-    head = FiringHead(members=2, inputs=3, width=4, blocks=1).double()
+    head = FiringHead(members=2, inputs=3).double()
     scales, fires = torch.rand(4, 3, dtype=torch.float64) * 2, torch.tensor([1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
     logits = np.array([residual(scales.numpy() - 1, head.trunk, member)[:, 0] for member in (0, 1)])
     chance = 1 / (1 + np.exp(-logits))

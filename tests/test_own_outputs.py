@@ -14,7 +14,8 @@ from cardioemu.data import TEST, TRAIN
 from cardioemu.emulator import Emulator
 from cardioemu.evaluation import cell_errors, summarise_errors
 from cardioemu.models import MLP, Network
-from cardioemu.windowing import WindowRule, aligned_positions
+from cardioemu.windowing import WindowRule
+from cardioemu.windowing.positions import aligned_positions
 
 SETTINGS = {"samples": 200, "begin_ms": -50.0, "interval_ms": 2.5, "inputs": 5, "components": 6, "width": 8}
 

@@ -49,7 +49,6 @@ def test_what_is_kept_by_hand(optimizer, per_gradient, more):
     assert found.network == NETWORK
     assert found.gradients == NETWORK - RECURRENT
     assert found.optimizer == per_gradient * found.gradients + more
-    assert found.training == found.network + found.gradients + found.optimizer + found.working
 
 
 def test_buffers_count():

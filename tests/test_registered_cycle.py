@@ -15,7 +15,7 @@ from cardioemu.models.targets.registered_cycle import (
     concatenate_cycles,
 )
 from cardioemu.simulation import design, load_cell, simulate
-from cardioemu.windowing import CycleRule, registered_cycle_vector
+from cardioemu.windowing.cycle import CycleRule, registered_cycle_vector
 
 torch.set_num_threads(1)
 SETTLE_MS = 50.0

@@ -12,12 +12,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from cardioemu.common.arrays import Scales
 from cardioemu.common.errors import UserError
-from cardioemu.data.split import TEST, TRAIN, VALIDATION, split
 from cardioemu.data.training_set import Batch, EpochBatches, TrainingSet
 from cardioemu.runtime.progress import progress_bar
 from cardioemu.simulation import first_occurrence
 from cardioemu.windowing import CELLS_AT_ONCE, WindowSet
 
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -48,8 +48,20 @@ class SplitRule:
             )
 
     def assign(self, scales: Scales) -> np.ndarray:
-        """Return "train", "validation" or "test" for each cell (cells,); see `split`."""
-        return split(scales, self.validation, self.test, self.seed)
+        """Return "train", "validation" or "test" for each cell (cells,); identical cells are never in two splits.
+
+        The control (all scales 1) is always in "train". The other distinct scale vectors are shuffled by the seed;
+        validation and test each take their fraction of all distinct vectors, rounded to whole vectors. The split does
+        not depend on the order or number of the cells.
+        """
+        distinct, inverse = np.unique(scales, axis=0, return_inverse=True)
+        free = np.flatnonzero(~(distinct == 1.0).all(axis=1))
+        shuffled = np.random.default_rng(self.seed).permutation(free)
+        n_validation, n_test = round(self.validation * len(distinct)), round(self.test * len(distinct))
+        names = np.full(len(distinct), TRAIN, dtype="<U10")
+        names[shuffled[:n_validation]] = VALIDATION
+        names[shuffled[n_validation : n_validation + n_test]] = TEST
+        return names[inverse.ravel()]
 
 
 class WindowDataModule(pl.LightningDataModule):

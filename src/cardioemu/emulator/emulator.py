@@ -1,7 +1,8 @@
 """The trained emulator: from scales of conductances to action potentials and their prediction intervals."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from cardioemu.common.errors import UserError
 from cardioemu.common.tensors import ScaleBatch, VoltageBatch
 from cardioemu.emulator.prediction import Intervals, Prediction
 from cardioemu.emulator.specification import Specification
-from cardioemu.emulator.threads import map_threads
 from cardioemu.models import Network, NetworkOutput, gaussian_filter1d
 from cardioemu.simulation import validate_scales
 from cardioemu.windowing import WindowRule, WindowSet
@@ -175,7 +175,7 @@ class Emulator(nn.Module):
                     result[start:][: len(output)] = output.cpu()
 
         predict_batch(0)  # before the threads start: it allocates the results that they fill
-        map_threads(range(size, len(cells), size), predict_batch, device)
+        _map_threads(range(size, len(cells), size), predict_batch, device)
         return results
 
     def iter_predictions(
@@ -206,6 +206,25 @@ class Emulator(nn.Module):
                     f"range {low:g} to {high:g}; predictions there are extrapolations",
                     stacklevel=3,
                 )
+
+
+def _map_threads(starts: Iterable[int], compute: Callable[[int], None], device: torch.device) -> None:
+    """Call `compute` for the start of each batch: on a CPU in as many threads as torch may use, otherwise in one.
+
+    Each thread runs torch single-threaded: an operation on a few hundred cells is too small for torch's own threads,
+    which would make it slower.
+    """
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    if threads == 1:
+        for start in starts:
+            compute(start)
+        return
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for _ in pool.map(compute, starts):
+                pass
+    finally:
+        torch.set_num_threads(threads)  # the last call sets the number for all threads created later
 
 
 def _probability(logit: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Everything about an emulator except its weights: inputs, outputs, valid range and origin."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -66,7 +66,3 @@ class Specification:
     def build(self) -> Network:
         """Build the network with freshly initialised weights."""
         return NETWORKS[self.network](**self.network_arguments)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain containers and the tensor, which torch loads without executing code."""
-        return asdict(self)

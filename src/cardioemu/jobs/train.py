@@ -32,7 +32,6 @@ from cardioemu.training import (
     EpochMetrics,
     TrainingJob,
     check_epochs_left,
-    count_finished_epochs,
     fit,
 )
 from cardioemu.training.active_learning import grow_design
@@ -63,7 +62,7 @@ def train(
     if settings.in_sweep and (finished := settings.tracking.find_finished(key)):
         print(f"already finished: run {finished[0]}, test RMSE {finished[1].get(TEST_METRIC, np.nan):.2f} mV")
         return finished[1]
-    check_epochs_left(count_finished_epochs(folder), settings.trainer.max_epochs)
+    check_epochs_left(folder, settings.trainer.max_epochs)
     settings = run_active_learning(settings, config, folder) if settings.active.rounds else settings
     memory = settings.training_job(folder)
     if rank() == 0 and not settings.in_sweep:  # one process checks for all, before any of them takes memory

@@ -10,12 +10,7 @@ from cardioemu.models.networks.mlp import MLP
 from cardioemu.models.parameters import parameter_table
 from cardioemu.models.targets.normaliser import Normaliser
 
-NETWORKS: dict[str, type[Network]] = {
-    "Coordinate": Coordinate,
-    "Decoder": Decoder,
-    "LSTMNetwork": LSTMNetwork,
-    "MLP": MLP,
-}
+NETWORKS: dict[str, type[Network]] = {each.__name__: each for each in (Coordinate, Decoder, LSTMNetwork, MLP)}
 """The only classes a checkpoint may name."""
 
 __all__ = [

@@ -29,6 +29,9 @@ class NetworkOutput(NamedTuple):
 class Network(nn.Module, ABC):
     """Windows from scale vectors. A network without one of the other outputs returns None for it.
 
+    The data set these arguments of the constructor, if it has them: `samples` of one window, number of `inputs` (scaled
+    conductances), `begin_ms` (time of the first sample; 0 is the AP start) and `interval_ms` (time between samples).
+
     Attributes:
         trained_on: kind of its training vectors: "windows", or registered "cycles" (`cardioemu.windowing.CycleRule`).
         size_argument: argument of the constructor that sets the width of the layers, and so the memory of the network.

@@ -9,24 +9,16 @@ def parameter_table(network: nn.Module) -> pd.DataFrame:
 
     Only shapes are read, so the network may be on the meta device. A parameter shared by two layers counts once.
 
-    Args:
-        network: Any torch module.
-
     Returns:
         Index `layer`, the last one "total"; columns `shape`, for example "weight 10000 x 256, bias 10000", and
         `parameters`.
     """
-    shapes: dict[str, list[str]] = {}
-    counts: dict[str, int] = {}
+    rows = []
     for path, parameter in network.named_parameters():
         layer, _, name = path.rpartition(".")
-        layer = layer or type(network).__name__
-        shapes.setdefault(layer, []).append(f"{name} {' x '.join(str(size) for size in parameter.shape)}".rstrip())
-        counts[layer] = counts.get(layer, 0) + parameter.numel()
-    return pd.DataFrame(
-        {
-            "shape": [", ".join(each) for each in shapes.values()] + [""],
-            "parameters": [*counts.values(), sum(counts.values())],
-        },
-        index=pd.Index([*counts, "total"], name="layer"),
-    )
+        shape = f"{name} {' x '.join(str(size) for size in parameter.shape)}".rstrip()
+        rows.append((layer or type(network).__name__, shape, parameter.numel()))
+    layers = pd.DataFrame(rows, columns=["layer", "shape", "parameters"]).groupby("layer", sort=False)
+    table = layers.agg({"shape": ", ".join, "parameters": "sum"})
+    table.loc["total"] = pd.Series({"shape": "", "parameters": table["parameters"].sum()})
+    return table

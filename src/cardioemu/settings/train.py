@@ -64,7 +64,7 @@ class TrainSettings(SimulateSettings):
             )
 
     def _check_windowing(self) -> None:
-        if self.windowing.one_cycle:
+        if self.windowing.length_ms == "cycle":
             raise UserError(
                 "windowing.length_ms: got cycle, but a network predicts windows of a fixed length; give a length in ms"
             )

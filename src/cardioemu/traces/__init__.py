@@ -4,18 +4,16 @@ from cardioemu.traces.biomarkers import BIOMARKERS, beat_biomarkers, biomarkers
 from cardioemu.traces.crossings import Extreme, downward_crossings, max_slope, maximum, minimum, upward_crossings
 from cardioemu.traces.recording import SPACING_MS, Recording
 from cardioemu.traces.rhythm import RHYTHM, rhythm
-from cardioemu.traces.starts import FAILED, LABELS, REFRACTORY_MS, Label, MIN_AMPLITUDE_mV, THRESHOLD_mV
+from cardioemu.traces.starts import FAILED, LABELS, MIN_AMPLITUDE_mV, THRESHOLD_mV
 from cardioemu.traces.trace import Trace
 
 __all__ = [
     "BIOMARKERS",
     "FAILED",
     "LABELS",
-    "REFRACTORY_MS",
     "RHYTHM",
     "SPACING_MS",
     "Extreme",
-    "Label",
     "MIN_AMPLITUDE_mV",
     "Recording",
     "THRESHOLD_mV",

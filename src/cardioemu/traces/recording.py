@@ -75,10 +75,14 @@ class Recording:
         last = int(np.searchsorted(self.step_time_ms, to_ms, side="right")) + 1
         return hermite(self.step_time_ms[first:last], self.step_value[first:last], self.step_slope[first:last])
 
-    def steps_after(self, from_ms: Number) -> tuple[StepTimes, StepValues, StepSlopes]:
-        """Return times, values and slopes of the steps after a time, preceded by a step at that time, its time 0.
+    def trim_before(self, from_ms: Number, rest_ms: Number | None = None) -> "Recording":
+        """Return the recording after a time, which becomes time 0 and gets a step of its own.
 
         A cell that failed earlier has its last step only, at time 0.
+
+        Args:
+            from_ms: the time.
+            rest_ms: the remaining duration, where it is known exactly; None subtracts, which rounds.
 
         Raises:
             ValueError: a time outside [0, duration_ms].
@@ -87,21 +91,13 @@ class Recording:
             raise ValueError(f"times must lie in [0, {self.duration_ms:.12g}] ms, got {from_ms:.12g}")
         first = int(np.searchsorted(self.step_time_ms, from_ms, side="right"))
         start_ms = min(float(from_ms), self.end_ms)
-        return (
+        return Recording(
             np.concatenate([[0.0], self.step_time_ms[first:] - from_ms]),
             np.concatenate([[self.at(start_ms)], self.step_value[first:]]).astype(np.float32),
             np.concatenate([[self.slope(start_ms)], self.step_slope[first:]]).astype(np.float32),
+            float(self.duration_ms - from_ms if rest_ms is None else rest_ms),
+            self.status,
         )
-
-    def trim_before(self, from_ms: Number, rest_ms: Number | None = None) -> "Recording":
-        """Return the recording after a time, which becomes time 0; otherwise as `steps_after`.
-
-        Args:
-            from_ms: the time.
-            rest_ms: the remaining duration, where it is known exactly; None subtracts, which rounds.
-        """
-        rest = float(self.duration_ms - from_ms if rest_ms is None else rest_ms)
-        return Recording(*self.steps_after(from_ms), rest, self.status)
 
     def at(self, time_ms: Times) -> Float64[np.ndarray, "..."]:
         """Interpolate the quantity at any times; at a stimulus edge, return the value on the right.

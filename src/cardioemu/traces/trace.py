@@ -1,7 +1,7 @@
 """Traces: the recording of V of one cell, its AP starts and label, and its other recordings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,12 +18,9 @@ from cardioemu.traces.starts import Label, ap_starts, classify, upstrokes
 class Trace(Recording):
     """V(t) of one cell in mV, a recording without NaN, with the other recordings of the cell and its final state.
 
+    The first five arguments are those of any `Recording`.
+
     Args:
-        step_time_ms: times of the steps (steps,), as of any `Recording`.
-        step_value: V at the steps (steps,), float32.
-        step_slope: dV/dt at the steps (steps,), float32.
-        duration_ms: the requested duration.
-        status: "ok", or why the solver stopped after the last step.
         recorded: the other recordings of this cell, by their requested names.
         final_state: the states at the last step (states,), float64; None if unknown.
         aps_before_start: number of AP starts before the beginning of the trace.
@@ -76,15 +73,10 @@ class Trace(Recording):
         Raises:
             ValueError: a time outside [0, duration_ms].
         """
-        own = super().trim_before(from_ms, rest_ms)
-        return Trace(
-            own.step_time_ms,
-            own.step_value,
-            own.step_slope,
-            own.duration_ms,
-            own.status,
+        return replace(
+            self,
+            **vars(super().trim_before(from_ms, rest_ms)),
             recorded={name: recording.trim_before(from_ms, rest_ms) for name, recording in self.recorded.items()},
-            final_state=self.final_state,
             aps_before_start=self.aps_before_start + int((self.starts_ms < from_ms).sum()),
         )
 

@@ -1,21 +1,13 @@
 """Training: the LightningModule, optimisers, callbacks, checkpoints, calibration and active learning."""
 
 from cardioemu.training.active_learning import ActiveLearning
-from cardioemu.training.calibration import calibrate
+from cardioemu.training.calibration import calibrate, choose_smoothing
 from cardioemu.training.callbacks import EpochMetrics, Milestones, PredictionPlots, PruningCallback
-from cardioemu.training.checkpoints import (
-    BEST,
-    LAST,
-    PREVIOUS,
-    check_epochs_left,
-    count_finished_epochs,
-    find_resume_checkpoint,
-)
+from cardioemu.training.checkpoints import BEST, LAST, PREVIOUS, check_epochs_left, find_resume_checkpoint
 from cardioemu.training.memory.preflight import Preflight, TrainingJob
 from cardioemu.training.module import EmulatorModule
 from cardioemu.training.optimizers.rmsprop import KerasRMSprop
 from cardioemu.training.optimizers.soap import SOAP
-from cardioemu.training.output_smoothing import choose_smoothing
 from cardioemu.training.trainer import Accelerator, TrainerSettings, fit
 
 __all__ = [
@@ -37,7 +29,6 @@ __all__ = [
     "calibrate",
     "check_epochs_left",
     "choose_smoothing",
-    "count_finished_epochs",
     "find_resume_checkpoint",
     "fit",
 ]

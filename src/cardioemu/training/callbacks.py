@@ -72,12 +72,7 @@ class Patience(EarlyStopping):
     """Stops training after a number of validations without a better val/rmse_mV."""
 
     def __init__(self, validations: int) -> None:
-        super().__init__(VALIDATION_METRIC, patience=validations, check_on_train_epoch_end=True)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Count a validation."""
-        if is_validation_epoch(trainer):
-            super().on_train_epoch_end(trainer, pl_module)
+        super().__init__(VALIDATION_METRIC, patience=validations, check_on_train_epoch_end=False)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop a resumed run that this callback had already stopped."""

@@ -67,21 +67,13 @@ def find_resume_checkpoint(folder: Path) -> Path | None:
     return path
 
 
-def count_finished_epochs(folder: Path) -> int:
-    """Return the number of finished epochs of the run in a folder: 0 if it has no checkpoint.
+def check_epochs_left(folder: Path, max_epochs: int) -> None:
+    """Check that the run in a folder, if there is one, has not finished more epochs than it is to have.
 
     Raises:
-        UserError: all its checkpoints are damaged.
+        UserError: it has, or all its checkpoints are damaged.
     """
-    return _newest(folder)[1]
-
-
-def check_epochs_left(finished: int, max_epochs: int) -> None:
-    """Check that a run has not finished more epochs than it is to have.
-
-    Raises:
-        UserError: it has.
-    """
+    _, finished, _ = _newest(folder)
     if finished > max_epochs:
         raise UserError(
             f"trainer.max_epochs: got {max_epochs}, but the run has already finished {plural(finished, 'epoch')}; "

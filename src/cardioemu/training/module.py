@@ -1,6 +1,7 @@
 """The LightningModule: loss, optimiser and validation of any network."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -114,8 +115,8 @@ class EmulatorModule(pl.LightningModule):
         self.log(VALIDATION_METRIC, rmse_mV.mean(), batch_size=len(scales))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the specification, as plain values."""
-        checkpoint[CHECKPOINT_KEY] = self.specification.to_dict()
+        """Add the specification as plain containers and a tensor, which torch loads without executing code."""
+        checkpoint[CHECKPOINT_KEY] = asdict(self.specification)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that a resumed run has the windows of its first epochs.

@@ -13,12 +13,11 @@ from pydantic.dataclasses import dataclass
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, Strategy
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from cardioemu.common.errors import UserError
 from cardioemu.data import WindowDataModule
 from cardioemu.training.callbacks import Patience, Progress
-from cardioemu.training.checkpoints import AtomicCheckpointIO, check_epochs_left, checkpoint_callbacks
+from cardioemu.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from cardioemu.training.module import EmulatorModule
 
 # Lightning's remarks on unused devices, its other products and the run folder, which always holds a config, are noise.
@@ -131,22 +130,13 @@ def fit(trainer: pl.Trainer, module: EmulatorModule, data: WindowDataModule, che
         trainer: made by `TrainerSettings.make_trainer`.
         module: the network.
         data: its windows.
-        checkpoint: to resume from (`find_resume_checkpoint`); None begins a new training.
+        checkpoint: to resume from (`find_resume_checkpoint`, after `check_epochs_left`); None begins a new training.
 
     Raises:
-        UserError: the run has finished more epochs than `trainer.max_epochs`.
         KeyboardInterrupt: stopped by Ctrl-C or SIGTERM.
     """
-    folder = Path(trainer.default_root_dir)
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:  # Lightning raises it for either signal, with exit status 0 too
+        folder = trainer.default_root_dir
         raise KeyboardInterrupt(f"stopped; resume={folder} resumes from the last whole epoch") from error
-    except MisconfigurationException:
-        _check_epochs(trainer)
-        raise
-    _check_epochs(trainer)  # Lightning does not complain of a single epoch too many
-
-
-def _check_epochs(trainer: pl.Trainer) -> None:
-    check_epochs_left(trainer.fit_loop.epoch_progress.current.ready, trainer.max_epochs or 0)

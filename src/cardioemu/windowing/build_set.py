@@ -45,7 +45,7 @@ def build_window_set(store: TraceStore, rule: Rule, folder: Path) -> WindowSet:
     Args:
         store: the traces.
         rule: how windows are extracted, or cycles registered.
-        folder: folder of window sets; each set is in a folder named by its key.
+        folder: of all window sets; each set is in a folder named by its key.
 
     Raises:
         UserError: a conductance has the name of a column, the disk is full or not writable, or a shard of the traces is
@@ -79,12 +79,8 @@ def check_column_names(scaled: Sequence[str], columns: Collection[str] = COLUMNS
 
 
 def _missing_shards(store: TraceStore, set_folder: Path) -> list[Path]:
-    return [shard for shard in store.shards if not _is_extracted(set_folder, shard.stem)]
-
-
-def _is_extracted(set_folder: Path, name: str) -> bool:
-    cells, windows = _files(set_folder, name)
-    return cells.exists() and is_complete(windows)
+    files = {shard: _files(set_folder, shard.stem) for shard in store.shards}
+    return [shard for shard, (cells, windows) in files.items() if not (cells.exists() and is_complete(windows))]
 
 
 def _check_disk_space(store: TraceStore, rule: Rule, set_folder: Path, missing: Sequence[Path]) -> None:

@@ -16,7 +16,9 @@ class ExtractedWindows(NamedTuple):
     """The result for one cell; only the outcome "windowed" has windows.
 
     Attributes:
-        outcome: "windowed", or why the cell has no windows: "failed", "stops", "quiescent" or "too few windows".
+        outcome: "windowed", or why the cell has no windows: "failed" if the simulation failed, "stops" or "quiescent"
+            if the cell does not fire, "too few windows" if fewer than `rule.count` fit or its cycle cannot be
+            registered.
         windows: (count, samples), float32, in mV.
         positions: where the windows are in the trace.
     """
@@ -29,16 +31,7 @@ class ExtractedWindows(NamedTuple):
 def extract_windows(trace: Trace, rule: WindowRule | CycleRule, cell: int = 0) -> ExtractedWindows:
     """Extract a cell's windows from its continuous trace, or register its cycle.
 
-    Only a cell that fires and has all `rule.count` windows is windowed.
-
-    Args:
-        trace: the trace of the cell.
-        rule: the rule for windows, or for a registered cycle.
-        cell: the number of the cell in the design.
-
-    Returns:
-        The windows, or the outcome "failed" if the simulation failed, "stops" or "quiescent" if the cell does not fire,
-        and "too few windows" if fewer than `rule.count` windows fit or the cycle cannot be registered.
+    Only a cell that fires and has all `rule.count` windows is windowed; `cell` is its number in the design.
     """
     if trace.status != "ok":
         return ExtractedWindows(FAILED)

@@ -28,10 +28,7 @@ class WindowPositions(NamedTuple):
 def find_positions(trace: Trace, rule: WindowRule, cell: int = 0) -> WindowPositions:
     """Return the positions of a cell's windows: `rule.count` of those that fit, or all if fewer fit.
 
-    Args:
-        trace: the trace of the cell.
-        rule: the rule for windows.
-        cell: the number of the cell in the design, part of the seed of a random choice.
+    The number of the cell in the design is part of the seed of a random choice.
     """
     if rule.align == "none":
         fitting = consecutive_positions(trace.duration_ms, rule)

@@ -5,14 +5,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
-from pydantic import (
-    Field,
-    NonNegativeInt,
-    PlainValidator,
-    PositiveFloat,
-    PositiveInt,
-    WrapValidator,
-)
+from pydantic import Field, NonNegativeInt, PlainValidator, PositiveFloat, PositiveInt, WrapValidator
 from pydantic.dataclasses import dataclass
 
 from cardioemu.common.arrays import SampleTimes
@@ -116,11 +109,6 @@ class WindowRule:
             raise UserError(f"windowing.interval_ms: got {interval_ms:g}, but a window needs two samples; lower it")
         for name, value in (("length_ms", length_ms), ("samples", samples), ("interval_ms", interval_ms)):
             object.__setattr__(self, name, value)
-
-    @property
-    def one_cycle(self) -> bool:
-        """Whether a window is one whole cycle."""
-        return self.length_ms == "cycle"
 
     @property
     def output_samples(self) -> int:

@@ -1,4 +1,4 @@
-"""Layers of an ensemble that is trained in one run: each product of all members is one batched matrix product.
+"""Layers of an ensemble of `members` networks trained in one run: each product of all members is one batched product.
 
 Source: deep ensembles, Lakshminarayanan, Pritzel and Blundell 2017.
 """
@@ -8,17 +8,13 @@ from jaxtyping import Float
 from pydantic import NonNegativeInt, PositiveInt
 from torch import nn
 
+from cardioemu.common.tensors import CellBatch, ScaleBatch
+
 Features = Float[torch.Tensor, "members batch features"]
 
 
 class Linear(nn.Module):
-    """A linear layer for each member, initialised like `torch.nn.Linear`.
-
-    Args:
-        members: Number of networks.
-        inputs: Width of the input.
-        outputs: Width of the output.
-    """
+    """A linear layer for each member, initialised like `torch.nn.Linear`."""
 
     def __init__(self, members: PositiveInt, inputs: PositiveInt, outputs: PositiveInt) -> None:
         super().__init__()
@@ -33,12 +29,7 @@ class Linear(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + B(silu(A(silu(x)))) for each member.
-
-    Args:
-        members: Number of networks.
-        width: Width of all layers.
-    """
+    """x + B(silu(A(silu(x)))) for each member."""
 
     def __init__(self, members: PositiveInt, width: PositiveInt) -> None:
         super().__init__()
@@ -50,15 +41,7 @@ class ResidualBlock(nn.Module):
 
 
 class EnsembleMLP(nn.Module):
-    """A dense residual network for each member.
-
-    Args:
-        members: Number of networks.
-        inputs: Number of scaled conductances.
-        outputs: Width of the output.
-        width: Width of the layers between.
-        blocks: Number of residual blocks, of two layers each.
-    """
+    """A dense residual network for each member: `blocks` of two layers of `width`, between a first and a last layer."""
 
     def __init__(
         self,
@@ -79,3 +62,28 @@ class EnsembleMLP(nn.Module):
         x = self.first((scales - 1).expand(self.members, -1, -1))
         output: torch.Tensor = self.last(nn.functional.silu(self.blocks(x)))
         return output
+
+
+class FiringHead(nn.Module):
+    """The logarithm of the odds that a cell fires: the mean over an ensemble of separate networks.
+
+    The mean is divided by `temperature`, which calibration sets: training alone gives probabilities too close to 0 and
+    1 (Guo et al. 2017).
+    """
+
+    temperature: torch.Tensor
+
+    def __init__(self, members: PositiveInt, inputs: PositiveInt) -> None:
+        super().__init__()
+        self.trunk = EnsembleMLP(members, inputs, outputs=1, width=64, blocks=2)
+        self.register_buffer("temperature", torch.ones(()))
+
+    def forward(self, scales: ScaleBatch) -> CellBatch:
+        """Return the calibrated logarithm of the odds (batch,)."""
+        return self.trunk(scales).mean(0).squeeze(-1) / self.temperature
+
+    def loss(self, scales: ScaleBatch, fires: CellBatch) -> torch.Tensor:
+        """Return the cross entropy of each cell without calibration, averaged over members and summed over cells."""
+        logit = self.trunk(scales).squeeze(-1)
+        loss = nn.functional.binary_cross_entropy_with_logits(logit, fires.expand_as(logit), reduction="none")
+        return loss.mean(0).sum()

@@ -58,13 +58,7 @@ class LSTM(nn.Module):
                 _fill_orthonormal_columns(self.recurrent_kernel)
 
     def forward(self, sequence: Float[torch.Tensor, "batch time inputs"]) -> Float[torch.Tensor, "batch hidden"]:
-        """Return the hidden state after the last time step.
-
-        Args:
-            sequence: (batch, time, inputs).
-
-        Returns:
-            (batch, hidden).
+        """Return the hidden state (batch, hidden) after the last time step.
 
         Raises:
             ValueError: The sequence has no time step, or more than one while the layer has no recurrent kernel.
@@ -119,10 +113,6 @@ class Dense(nn.Linear):
     """A linear dense layer with Keras' initialisation: glorot-uniform weights and zero bias.
 
     Source: Keras 3, https://keras.io/api/layers/core_layers/dense/ (defaults of `keras.layers.Dense`).
-
-    Args:
-        inputs: Width of the input.
-        outputs: Width of the output.
     """
 
     def __init__(self, inputs: PositiveInt, outputs: PositiveInt) -> None:

@@ -8,8 +8,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch.utils.checkpoint import checkpoint
 
 from cardioemu.common.tensors import ScaleBatch, VectorBatch
-from cardioemu.models.layers.ensemble import EnsembleMLP, Features
-from cardioemu.models.layers.firing_head import FiringHead
+from cardioemu.models.layers.ensemble import EnsembleMLP, Features, FiringHead
 from cardioemu.models.networks.target_network import TargetNetwork
 from cardioemu.models.targets.normaliser import Normaliser
 
@@ -20,7 +19,7 @@ SampleIndices = Int[torch.Tensor, "#batch points"]
 
 
 class Coordinate(TargetNetwork):
-    """A residual network that maps scales and time to V, and a separate one that predicts whether the cell fires.
+    """An `EnsembleMLP` that maps scales and time to V, and a separate network that predicts whether the cell fires.
 
     The inputs for time are the time itself, relative to the longest time in the window, and its sines and cosines with
     periods that double from `shortest_ms` to the length of the window: from time alone a network learns slow changes
@@ -30,16 +29,9 @@ class Coordinate(TargetNetwork):
     et al. 2020.
 
     Args:
-        samples: Samples of one window.
-        begin_ms: Time of the first sample; 0 is the AP start.
-        interval_ms: Time between samples.
-        inputs: Number of scaled conductances.
         shortest_ms: Shortest period of the sines and cosines. Shorter periods resolve closer times; with 200 cells the
             network then overfitted, with 1 000 it made no difference.
         points: Number of samples of each window that a training batch computes.
-        width: Width of the layers.
-        blocks: Number of residual blocks, of two layers each.
-        members: Number of networks in the ensemble.
     """
 
     size_argument = "width"

@@ -7,8 +7,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import nn
 
 from cardioemu.common.tensors import ScaleBatch
-from cardioemu.models.layers.ensemble import EnsembleMLP, Features
-from cardioemu.models.layers.firing_head import FiringHead
+from cardioemu.models.layers.ensemble import EnsembleMLP, Features, FiringHead
 from cardioemu.models.networks.target_network import TargetNetwork
 from cardioemu.models.targets.normaliser import Normaliser
 
@@ -18,7 +17,7 @@ multiple of the stride some depend on more, and the pattern shows in the window 
 
 
 class Decoder(TargetNetwork):
-    """Dense layers predict a short feature map, from which transposed convolutions make the window.
+    """An `EnsembleMLP` predicts a short feature map, from which transposed convolutions make the window.
 
     Each layer has four times as many points and half as many channels as the one before, so that all layers take about
     the same time. The weights are shared along the window. A separate network predicts whether the cell fires.
@@ -26,13 +25,8 @@ class Decoder(TargetNetwork):
     Source: the decoder is the generator of Radford, Metz and Chintala 2015, in one dimension.
 
     Args:
-        samples: Samples of one window.
-        inputs: Number of scaled conductances.
         channels: Number of channels of the first feature map.
         layers: Number of transposed convolutions; the first map has `samples / 4 ** layers` points, rounded up.
-        width: Width of the dense layers.
-        blocks: Number of residual blocks, of two dense layers each.
-        members: Number of networks in the ensemble.
     """
 
     size_argument = "width"

@@ -23,8 +23,6 @@ class LSTMNetwork(Network):
     Source: inferred from the published layer sizes and parameter count.
 
     Args:
-        samples: Samples of one window.
-        inputs: Number of scaled conductances.
         hidden: Width of every layer except the last.
         lstm_layers: Number of LSTM layers.
         dense_layers: Number of dense layers, including the last.
@@ -58,14 +56,7 @@ class LSTMNetwork(Network):
         self.normaliser = Normaliser(samples) if normalise else nn.Identity()
 
     def forward(self, scales: ScaleBatch) -> VoltageBatch:
-        """Return the window of each scale vector.
-
-        Args:
-            scales: (batch, inputs), multiples of the control conductance.
-
-        Returns:
-            (batch, samples), in mV.
-        """
+        """Return the window of each scale vector in mV."""
         state = scales
         for layer in self.lstm:
             state = layer(state.unsqueeze(1))

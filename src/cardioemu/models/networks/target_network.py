@@ -14,35 +14,13 @@ from cardioemu.common.tensors import (
     VectorBatches,
     VoltageBatch,
 )
-from cardioemu.models.layers.ensemble import Features
-from cardioemu.models.layers.firing_head import FiringHead
+from cardioemu.models.layers.ensemble import Features, FiringHead
 from cardioemu.models.network import Network, NetworkOutput
-from cardioemu.models.targets.normaliser import Normaliser
-from cardioemu.models.targets.principal_components import PrincipalComponents
-from cardioemu.models.targets.registered_cycle import RegisteredCycle
 from cardioemu.models.targets.target import Latents, Representation
-
-TargetName = Literal["samples", "components", "registered"]
-
-
-def make_target(name: TargetName, samples: int, begin_ms: float, interval_ms: float, components: int) -> Representation:
-    """Make a representation of windows.
-
-    Args:
-        name: "samples" of the window, "components" (principal components of the windows), or "registered" (principal
-            components of the registered cycle, and its landmarks).
-        samples: Samples of one window.
-        begin_ms: Time of the first sample; 0 is the AP start.
-        interval_ms: Time between samples.
-        components: Number of principal components, if the representation has them.
-    """
-    if name == "registered":
-        return RegisteredCycle(samples, begin_ms, interval_ms, components)
-    return PrincipalComponents(samples, components) if name == "components" else Normaliser(samples)
 
 
 class TargetNetwork(Network):
-    """A network that predicts the latents of the window, and whether the cell fires.
+    """An ensemble of `members` networks that predicts the latents of the window, and whether the cell fires.
 
     Attributes:
         target: the representation.

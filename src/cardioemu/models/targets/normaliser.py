@@ -15,9 +15,6 @@ class Normaliser(Representation):
 
     The shape of `mean_mV` is (samples,), of `std_mV` (); before `fit` they are 0 and 1, the identity. All samples share
     one standard deviation, because the one of the sample at the aligned AP start would be zero.
-
-    Args:
-        samples: Samples of one window.
     """
 
     mean_mV: torch.Tensor

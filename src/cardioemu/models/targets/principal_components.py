@@ -49,10 +49,6 @@ def principal_components(
 class PrincipalComponents(Representation):
     """Windows as their mean plus a sum of principal components; a latent is a coefficient over its standard deviation.
 
-    Args:
-        samples: Samples of one window.
-        components: Number of components.
-
     Attributes:
         spread_mV: standard deviation along each component (components,).
     """

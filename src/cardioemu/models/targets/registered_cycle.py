@@ -47,12 +47,6 @@ class RegisteredCycle(Representation):
     The training vectors are those of `cardioemu.windowing.CycleRule`. A window of any position and length is a sequence
     of cycles with their own landmarks but the same V in registered time.
 
-    Args:
-        samples: Samples of a window.
-        begin_ms: Time of its first sample; 0 is the AP start.
-        interval_ms: Time between samples.
-        components: Number of principal components of the cycle.
-
     Attributes:
         centre: mean of the entries that follow the nodes in a training vector, after a zero for each component.
         spread: standard deviation of each latent's variable.
@@ -99,7 +93,7 @@ class RegisteredCycle(Representation):
         coefficients = (vectors[:, :NODE_COUNT] - self.mean_mV) @ self.basis.T
         latents = (torch.cat([coefficients, vectors[:, NODE_COUNT:]], 1) - self.centre) / self.spread
         gains = slice(self.components + LANDMARK_COUNT, self.components + 2 * LANDMARK_COUNT)
-        latents[:, gains] = _asinh_scale(latents[:, gains])
+        latents[:, gains] = torch.asinh(latents[:, gains]) / 2
         return latents
 
     def squared_error(self, latents: MemberLatents, vectors: VectorBatch) -> Errors:
@@ -130,7 +124,8 @@ class RegisteredCycle(Representation):
         """Return the logarithms of the landmarks at that AP start, and their gains (batch, landmarks)."""
         k = self.components
         of_gains = slice(k + LANDMARK_COUNT, k + 2 * LANDMARK_COUNT)
-        gains = _sinh_scale(latents[:, of_gains]) * self.spread[of_gains]
+        # The inverse of the asinh scale, clamped against overflow.
+        gains = torch.sinh(2 * latents[:, of_gains].clamp(-5, 5)) * self.spread[of_gains]
         others = self.centre[k:] + latents[:, k:] * self.spread[k:]
         beats = others[:, -1:]
         # Beats below 0: the cell has yet to begin, and its vector describes its first beat.
@@ -176,11 +171,3 @@ def _landmarks_ms(cycle: CycleParameters, indices: torch.Tensor) -> torch.Tensor
     apd90_ms = torch.maximum(apd90_ms, MIN_SEPARATION * apd50_ms)
     cl_ms = torch.maximum(cl_ms, MIN_SEPARATION * apd90_ms + EDGE_MS)
     return torch.stack([apd50_ms, apd90_ms, cl_ms], -1)
-
-
-def _asinh_scale(x: torch.Tensor) -> torch.Tensor:
-    return torch.asinh(x) / 2
-
-
-def _sinh_scale(x: torch.Tensor) -> torch.Tensor:
-    return torch.sinh(2 * x.clamp(-5, 5))

@@ -2,7 +2,6 @@
 
 import weakref
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -33,11 +32,6 @@ class MemoryUse(NamedTuple):
     gradients: int
     optimizer: int
     working: int
-
-    @property
-    def training(self) -> int:
-        """Peak in a training step."""
-        return self.network + self.gradients + self.optimizer + self.working
 
 
 def measure_memory(
@@ -71,7 +65,7 @@ def measure_memory(
         for _ in range(STEPS):
             live.peak = live.now
             batch = torch.empty(batch_size, inputs), torch.empty(batch_size, vector_size)
-            with _autocast(mixed):
+            with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
                 loss = network.loss(*batch)
                 if (firing_loss := network.firing_loss(batch[0], batch[1][:, 0])) is not None:
                     loss = loss + firing_loss
@@ -83,16 +77,12 @@ def measure_memory(
         persistent, peak = live.now, live.peak
         gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
         live.peak = live.now
-        with torch.no_grad(), _autocast(mixed):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             cell_rmse_mV(network, torch.empty(cells, inputs), torch.empty(cells, windows, output_samples))
         peak = max(peak, live.peak)
     return MemoryUse(
         network_bytes, building, gradients, persistent - network_bytes - gradients, working=peak - persistent
     )
-
-
-def _autocast(mixed: bool) -> AbstractContextManager[Any]:
-    return torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext()
 
 
 class _LiveMemory(TorchDispatchMode):

@@ -1,7 +1,7 @@
 """RMSprop as Keras 3 defines it; torch's own adds epsilon outside the root."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, overload
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, PositiveFloat
@@ -41,26 +41,10 @@ class KerasRMSprop(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "rho": rho, "epsilon": epsilon})
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update all parameters that have a gradient.
-
-        Args:
-            closure: Computes the loss and its gradients again.
-
-        Returns:
-            The result of the closure; None without one.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        """Update all parameters that have a gradient; return the result of the closure, which computes them."""
+        loss = torch.enable_grad()(closure)() if closure else None
         for group in self.param_groups:
             updates = [[p, p.grad, self._velocity(p)] for p in group["params"] if p.grad is not None]
             for tensors in _blocks(updates):
