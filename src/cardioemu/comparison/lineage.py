@@ -103,14 +103,7 @@ def in_training_design(emulator: Emulator, scales: Scales) -> np.ndarray:
 
 
 def training_windows(emulator: Emulator, cell: Cell, data_dir: Path, executor: Executor) -> WindowDataModule:
-    """Open the windows that an emulator was trained on; simulate and extract them again if they are missing.
-
-    Args:
-        emulator: the emulator.
-        cell: its cell model (see `load_training_cell`).
-        data_dir: folder of traces and windows.
-        executor: where cells are simulated.
-    """
+    """Open the windows that an emulator was trained on; simulate and extract them again if they are missing."""
     specification = emulator.specification
     simulator = specification.simulator_arguments
     spec = CampaignSpec(

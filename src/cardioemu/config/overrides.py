@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from cardioemu.common.errors import UserError, first_line, suggest_name
+from cardioemu.common.errors import UserError, first_line, name_hint
 
 SEARCH_PATH = "hydra.searchpath"
 
@@ -71,17 +71,14 @@ def fixed_addresses(overrides: Sequence[str]) -> Iterator[str]:
 
 
 def unknown_overrides(conf: Path, name: str, overrides: Sequence[Override]) -> dict[str, str]:
-    """Find every override that addresses no option or setting.
+    """Find every override that addresses no option or setting of a job's config file in `conf`.
 
-    Args:
-        conf: folder of the config files; folders of `hydra.searchpath` are searched too.
-        name: of the job's config file.
-        overrides: of the command line.
+    Folders of `hydra.searchpath` are searched too.
 
     Returns:
         Override as typed -> a sentence with the nearest known name.
     """
-    paths = [str(path) for o in overrides if _is_search_path(o) for path in _values(o)[0]]
+    paths = [str(path) for o in overrides if o.key_or_group == SEARCH_PATH for path in _values(o)[0]]
     options = _options_by_group([conf, *(Path(path.removeprefix("file://")) for path in paths)])
     problems, chosen = {}, []
     for o in overrides:
@@ -92,20 +89,16 @@ def unknown_overrides(conf: Path, name: str, overrides: Sequence[Override]) -> d
                 problems[raw_text(o)] = f"{o.key_or_group}: got {unknown[0]!r}; it must be one of {', '.join(known)}"
             elif not o.is_sweep_override():
                 chosen.append(raw_text(o))
-        elif _is_search_path(o):
+        elif o.key_or_group == SEARCH_PATH:
             chosen.append(raw_text(o))
     addresses = _addresses(hydra.compose(name, overrides=chosen))
     for o in overrides:
         address = o.key_or_group
         if address in options or address in addresses or address.startswith(("hydra.", "hydra/")) or o.is_add():
             continue
-        suggestion = suggest_name(address, addresses) or "--cfg job shows all settings"
-        problems[raw_text(o)] = f"{address}: there is no such setting; {suggestion}"
+        hint = name_hint(address, addresses, otherwise="--cfg job shows all settings")
+        problems[raw_text(o)] = f"{address}: there is no such setting; {hint}"
     return problems
-
-
-def _is_search_path(override: Override) -> bool:
-    return bool(override.key_or_group == SEARCH_PATH)
 
 
 def _options_by_group(folders: Sequence[Path]) -> dict[str, set[str]]:

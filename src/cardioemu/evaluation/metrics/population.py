@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cardioemu.common.arrays import PerCell
+from cardioemu.common.text import group_digits, plural
 from cardioemu.traces import FAILED, LABELS
 
 OUTCOMES = (*LABELS, FAILED)
@@ -24,8 +25,8 @@ SAMPLED_OUTCOMES = ("fires", FAILED, "fires", "stops", "fires", "quiescent")
 
 def summarise_population(cells: pd.DataFrame, scaled: Sequence[str]) -> str:
     """Return a text on the outcomes, CL and APD90 of the cells, overall and by scale of each conductance."""
-    distinct = _count(len(cells.drop_duplicates(list(scaled))), "distinct scale vector")
-    head = f"{_count(len(cells), 'cell')}, {distinct}, {_count(int(cells['beats'].sum()), 'complete beat')}"
+    distinct = plural(len(cells.drop_duplicates(list(scaled))), "distinct scale vector")
+    head = f"{plural(len(cells), 'cell')}, {distinct}, {plural(int(cells['beats'].sum()), 'complete beat')}"
     blocks = [head, _outcome_table(cells), _range_table(cells), *_level_tables(by_conductance(cells, scaled))]
     return "\n\n".join(block for block in blocks if block)
 
@@ -66,8 +67,13 @@ def sample_cells(cells: pd.DataFrame, scaled: Sequence[str], count: int = 9) -> 
         if sum(shares.values()) >= wanted:
             break
         shares[outcome] += shares[outcome] < len(groups.get(outcome, ()))
-    sampled = [groups[o][np.linspace(0, len(groups[o]) - 1, n).astype(int)] for o, n in shares.items() if n]
+    sampled = [groups[o][evenly_spaced(len(groups[o]), n)] for o, n in shares.items() if n]
     return [int(cell) for cell in np.concatenate([control, *sampled])]
+
+
+def evenly_spaced(size: int, count: int) -> np.ndarray:
+    """Return up to `count` of the numbers 0 to size - 1, evenly spaced, including the first and the last."""
+    return np.unique(np.linspace(0, size - 1, count).astype(int))
 
 
 def _outcomes(cells: pd.DataFrame) -> pd.Series:
@@ -76,14 +82,15 @@ def _outcomes(cells: pd.DataFrame) -> pd.Series:
 
 def _outcome_table(cells: pd.DataFrame) -> str:
     counts = _outcomes(cells).value_counts().reindex(OUTCOMES, fill_value=0).rename_axis(None)
-    table = pd.DataFrame({"cells": counts.map(_number), "percent": (100 * counts / len(cells)).map("{:.1f} %".format)})
+    percent = (100 * counts / len(cells)).map("{:.1f} %".format)
+    table = pd.DataFrame({"cells": counts.map(group_digits), "percent": percent})
     failed = cells[cells["status"].ne("ok")]
     # "not finite: a state or derivative ... (stopped at 12 ms, state V)": the reason, and where it ended.
     reasons = failed["status"].str.extract(r"^(?P<reason>[^:(]*[^:(\s]).*?(?P<where>\([^()]*\))?$").fillna("")
     grouped = reasons.assign(cell=failed["cell"]).groupby("reason")
     summary = grouped.agg(count=("cell", "size"), cell=("cell", "first"), where=("where", "first"))
     lines = [
-        f"{_count(count, 'cell')} failed: {reason}, e.g. cell {cell} {where}".rstrip()
+        f"{plural(count, 'cell')} failed: {reason}, e.g. cell {cell} {where}".rstrip()
         for reason, count, cell, where in summary.sort_values("count", ascending=False, kind="stable").itertuples()
     ]
     return "\n".join([table.to_string(header=False), *lines])
@@ -128,14 +135,6 @@ def _level_table(by_level: pd.DataFrame) -> str:
     table["level_0"] = table["level_0"].mask(table["level_0"].duplicated(), "")
     with pd.option_context("display.unicode.east_asian_width", True):
         return table.to_string(index=False, header=False)
-
-
-def _number(n: int) -> str:
-    return f"{n:,}".replace(",", " ")
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{_number(n)} {noun}{'' if n == 1 else 's'}"
 
 
 def _percent(percent: float) -> str:

@@ -9,6 +9,7 @@ from scipy.stats import bootstrap
 from cardioemu.evaluation.metrics.sampled_window import BIOMARKER_UNITS, PHASES
 
 APDS = ("apd50", "apd75", "apd90")
+COVERAGES = ("coverage_percent", "cycle_length_coverage_percent")
 RESAMPLES = 2000
 STATISTICS: Mapping[str, Callable[..., np.ndarray]] = {
     "mean": np.mean,
@@ -49,7 +50,7 @@ def summarise_errors(errors: pd.DataFrame) -> dict[str, float]:
         "r2_pooled": _pooled_r2(errors),
         **_over_cells("cycle_rmse_mV", errors["cycle_rmse_mV"]),
         **_of_cycle_length(errors),
-        **_of_intervals(errors),
+        **{name: float(errors[name].mean()) for name in COVERAGES if name in errors},
         **_by_phase(errors),
         "timing_error_ms": float(errors["timing_error_ms"].mean()),
         "timing_cells": float(errors["timing_error_ms"].count()) or np.nan,
@@ -62,9 +63,7 @@ def summarise_errors(errors: pd.DataFrame) -> dict[str, float]:
 def format_test_summary(errors: pd.DataFrame, metrics: Mapping[str, float]) -> str:
     """Return a table of the errors over test cells, with the number of cells of each row, for the terminal.
 
-    Args:
-        errors: errors of the cells, as measured by `cell_errors`.
-        metrics: metrics of the same test; the accuracy of predicted firing is included if there is one.
+    The accuracy of predicted firing is included if the metrics of the same test have it.
     """
     cycle_length = "cycle_length" if "cycle_length_predicted_ms" in errors else "cl"
     rows = {
@@ -100,11 +99,6 @@ def _of_cycle_length(errors: pd.DataFrame) -> dict[str, float]:
         return {}
     error = (errors["cycle_length_predicted_ms"] - errors["cycle_length_ms"]).abs()
     return _over_cells("cycle_length_error_ms", error) | {"cycle_length_cells": float(error.count()) or np.nan}
-
-
-def _of_intervals(errors: pd.DataFrame) -> dict[str, float]:
-    names = ("coverage_percent", "cycle_length_coverage_percent")
-    return {name: float(errors[name].mean()) for name in names if name in errors}
 
 
 def _pooled_r2(errors: pd.DataFrame) -> float:

@@ -83,10 +83,7 @@ def report_sections(
 ) -> list[Section]:
     """Return the sections of the report of an evaluation.
 
-    Args:
-        result: the result of the evaluation.
-        examples: by emulator, a figure of its predictions for some cells.
-        baselines: names of the baselines, whose lines are dashed.
+    `examples` has, by emulator, a figure of its predictions for some cells. The lines of the baselines are dashed.
     """
     metrics, first = result.metrics, next(iter(result.errors.values()))
     rmse_mV = {name: errors["rmse_mV"].to_numpy() for name, errors in result.errors.items()}
