@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from cardioemu.evaluation import firing_metrics, nearest_distance
-from cardioemu.evaluation.metrics.firing import reliability_table
+from cardioemu.evaluation import firing_metrics, nearest_distance, reliability_table
 
 SCALES = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [6.0]])
 FIRES = np.array([False, False, False, True, True, True])

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardioemu.evaluation import firing_metrics
-from cardioemu.evaluation.metrics.sampled_window import BIOMARKER_UNITS
+from cardioemu.evaluation import BIOMARKER_UNITS, firing_metrics
 from cardioemu.evaluation.report import error_plots as plots
 from cardioemu.evaluation.report.html import biomarker_table, error_table, firing_table, phase_table, worst_table
 

@@ -57,14 +57,12 @@ def validate_command_line(name: str, overrides: Sequence[str], sweep: bool, sche
         sentences = [f"config: {first_line(error)}"]
     try:
         with _open_conf():
-            unknown = unknown_overrides(CONF, name, parsed)
+            unknown = unknown_overrides(name, parsed)
         if unknown:  # the other overrides may be wrong too
             sentences = [*unknown.values()]
             _build_jobs(name, [o for o in parsed if raw_text(o) not in unknown], sweep, schema)
-    except UserError as error:
-        sentences += str(error).splitlines()
     except COMPOSITION_ERRORS as error:
-        sentences.append(f"config: {first_line(error)}")
+        sentences += str(error).splitlines() if isinstance(error, UserError) else [f"config: {first_line(error)}"]
     raise UserError("\n".join(dict.fromkeys(sentences)))
 
 

@@ -6,10 +6,13 @@ from cardioemu.evaluation.metrics.cell_errors import (
     compare_predictions,
     nearest_cell_rmse_mV,
     nearest_distance,
+    rmse_floor_mV,
     rmse_mV,
+    timing_and_shape,
 )
-from cardioemu.evaluation.metrics.firing import firing_metrics
+from cardioemu.evaluation.metrics.firing import firing_metrics, reliability_table
 from cardioemu.evaluation.metrics.population import evenly_spaced, sample_cells, summarise_population
+from cardioemu.evaluation.metrics.sampled_window import BIOMARKER_UNITS, SampledWindow
 from cardioemu.evaluation.metrics.summary import format_test_summary, summarise_errors
 from cardioemu.evaluation.report.html import Section, error_table, render_html
 from cardioemu.evaluation.report.sections import EvaluationResult, report_sections
@@ -17,8 +20,10 @@ from cardioemu.evaluation.report.trace_plots import cell_name, cell_title, plot_
 from cardioemu.traces import biomarkers, rhythm
 
 __all__ = [
+    "BIOMARKER_UNITS",
     "CellErrors",
     "EvaluationResult",
+    "SampledWindow",
     "Section",
     "biomarkers",
     "cell_errors",
@@ -34,11 +39,14 @@ __all__ = [
     "plot_overlay",
     "plot_sweep",
     "plot_traces",
+    "reliability_table",
     "render_html",
     "report_sections",
     "rhythm",
+    "rmse_floor_mV",
     "rmse_mV",
     "sample_cells",
     "summarise_errors",
     "summarise_population",
+    "timing_and_shape",
 ]

@@ -4,12 +4,12 @@ Each function takes the cells of a trace store as `TraceStore.cells` reads them,
 conductances.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import cycle
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from cardioemu.common.arrays import PerCell
 from cardioemu.common.text import group_digits, plural
@@ -149,11 +149,7 @@ def _levels_or_bins(scales: PerCell) -> tuple[np.ndarray, np.ndarray, np.ndarray
     levels, indices = np.unique(scales, return_inverse=True)
     if len(levels) <= MAX_LEVELS:
         return levels, levels, indices
-    least = (levels[-1] - levels[0]) / (MAX_LEVELS - 1)
-    unit = 10.0 ** math.floor(math.log10(least))
-    width = next(m * unit for m in (1, 2, 5, 10) if m * unit >= least)
-    # Rounded, because 0.6 / 0.2 is slightly below 3 and 3 * 0.2 slightly above 0.6.
-    begin, end = math.floor(round(levels[0] / width, 9)), math.ceil(round(levels[-1] / width, 9))
-    edges = np.array([float(f"{i * width:.12g}") for i in range(begin, end + 1)])
+    ticks = MaxNLocator(MAX_LEVELS - 1, steps=[1, 2, 5, 10]).tick_values(levels[0], levels[-1])
+    edges = np.array([float(f"{tick:.12g}") for tick in ticks])  # 3 * 0.2 is slightly above 0.6
     indices = np.clip(np.searchsorted(edges, scales, side="right") - 1, 0, len(edges) - 2)
     return edges[:-1], edges[1:], indices
