@@ -110,26 +110,20 @@ class LinearInterpolation(Baseline):
 
     def voltage_mV(self, scales: Scales) -> Predicted:
         """Return the interpolated mean windows."""
-        return self._interpolated(self.windowed, scales, self.training.windows, self.nearest.voltage_mV(scales))
+        return _interpolate(self.nearest.voltage_mV(scales), self.windowed(scales), self.training.windows)
 
     def fires_probability(self, scales: Scales) -> PerCell:
         """Return the interpolated fraction that fires."""
         flags = self.training.fires.astype(np.float64)
-        nearest = self.nearest.fires_probability(scales)
-        fraction = self._interpolated(self.all, scales, lambda cells: flags[cells], nearest)
+        fraction = _interpolate(self.nearest.fires_probability(scales), self.all(scales), lambda cells: flags[cells])
         return np.clip(fraction, 0, 1)  # the sum of the weights is 1 except for rounding
 
-    @staticmethod
-    def _interpolated(
-        corners: Callable[[Scales], Corners],
-        scales: Scales,
-        values: Callable[[np.ndarray], np.ndarray],
-        nearest: np.ndarray,
-    ) -> np.ndarray:
-        result = nearest.copy()
-        for cell, corner_cells, weights in corners(scales):
-            result[cell] = weights @ values(corner_cells)
-        return result
+
+def _interpolate(nearest: np.ndarray, corners: Corners, values: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Replace the values of the nearest cell where a cell has corners."""
+    for cell, corner_cells, weights in corners:
+        nearest[cell] = weights @ values(corner_cells)
+    return nearest
 
 
 def _triangulate(training_scales: np.ndarray) -> Callable[[Scales], Corners]:

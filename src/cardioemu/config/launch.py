@@ -127,9 +127,5 @@ def _remove_if_empty(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        here = Path.cwd()
         with suppress(OSError):  # not empty, not there, or another process was quicker
-            for outer in [folder.absolute(), *folder.absolute().parents]:
-                if outer == here or outer in here.parents:
-                    break
-                outer.rmdir()
+            os.removedirs(os.path.relpath(folder))

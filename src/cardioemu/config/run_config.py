@@ -40,10 +40,9 @@ def load_run_config(folder: Path) -> DictConfig:
 
 
 def check_same_run(config: DictConfig, folder: Path) -> None:
-    """Check that a run folder that is used again, for example by a requeued job, is used for the same run.
+    """Raise a UserError if the run in a folder, for example of a requeued job, has other settings.
 
-    Raises:
-        UserError: the run in the folder has other settings, apart from those that may change on resume.
+    Settings that may change on resume are not compared.
     """
     if not (folder / CONFIG).is_file():
         return

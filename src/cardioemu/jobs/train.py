@@ -137,10 +137,9 @@ def train_round(settings: TrainSettings, config: DictConfig, design: Path, folde
 
 
 def check_before_start(settings: TrainSettings, config: DictConfig, folder: Path, memory: TrainingJob) -> None:
-    """Check that the job can run: its folder is no other run's, and it fits into memory and disk.
+    """Raise a UserError if the folder is another run's, or if the training does not fit into memory and disk.
 
-    Raises:
-        UserError: the folder belongs to another run, or the training does not fit and `memory_check` is "refuse".
+    With `memory_check=warn`, print the latter instead.
     """
     check_same_run(config, folder)
     if shortfall := memory.shortfall_message():
