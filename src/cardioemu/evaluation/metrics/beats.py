@@ -31,8 +31,8 @@ def beat_errors(simulated: SampledWindow, emulated: SampledWindow) -> list[Beat]
     if simulated.aligned_ap is None:
         return []
     starts_ms = simulated.starts_ms[simulated.aligned_ap :]
-    predicted_ms = emulated.starts_ms[emulated.aligned_ap :] if emulated.aligned_ap is not None else []
-    predicted_ms = np.append(predicted_ms, np.full(len(starts_ms), np.nan))  # no AP is predicted
+    emulated_ms = emulated.starts_ms[emulated.aligned_ap :] if emulated.aligned_ap is not None else starts_ms[:0]
+    predicted_ms = np.append(emulated_ms, np.full(len(starts_ms), np.nan))  # NaN where no AP is predicted
     error = emulated.voltage_mV.astype(np.float64) - simulated.voltage_mV
     samples = np.searchsorted(simulated.time_ms - simulated.time_ms[0], starts_ms)
     return [

@@ -14,12 +14,7 @@ from cardioemu.evaluation.metrics.sampled_window import BIOMARKER_UNITS, PHASES,
 
 
 class CellErrors(NamedTuple):
-    """The errors of one emulator, as measured by `compare_predictions`.
-
-    Attributes:
-        cells: one row per cell.
-        beats: one row per `Beat` of each window; None if the windows are shorter than `LONG_MS`.
-    """
+    """The errors of one emulator: one row per cell, and one per `Beat` of each window at least `LONG_MS` long."""
 
     cells: pd.DataFrame
     beats: pd.DataFrame | None
