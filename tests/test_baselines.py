@@ -40,7 +40,7 @@ def test_the_nearest_cell_by_hand():
     nearest = NearestCell(training_cells(scales, windows, all_scales, fires))
     asked = np.array([[0.9, 0.3], [0.1, 1.4]])
     assert nearest.voltage_mV(asked).tolist() == [[3, 4], [5, 6]]
-    assert nearest.fires(np.array([[0.9, 0.3], [1.1, 1.4]])).tolist() == [1, 0]
+    assert nearest.fires_probability(np.array([[0.9, 0.3], [1.1, 1.4]])).tolist() == [1, 0]
 
 
 def test_linear_interpolation_by_hand():
@@ -50,7 +50,7 @@ def test_linear_interpolation_by_hand():
     # A quarter of the way along one axis, half along the other; and beyond the hull, where the nearest answers.
     asked = np.array([[0.25, 0.5], [3.0, 0.0]])
     assert linear.voltage_mV(asked).tolist() == [[0.25 * 4 + 0.5 * 8, 15], [4, 10]]
-    assert linear.fires(asked).tolist() == [0.5, 1]
+    assert linear.fires_probability(asked).tolist() == [0.5, 1]
 
 
 def test_linear_interpolation_is_scipys():
@@ -74,7 +74,9 @@ def test_of_one_conductance_it_is_numpys():
     order = np.argsort(scales)
     expected = [np.interp(asked, scales[order], column[order]) for column in windows.T]
     np.testing.assert_allclose(linear.voltage_mV(asked[:, None]), np.transpose(expected), rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(linear.fires(asked[:, None]), np.interp(asked, scales[order], fires[order]), atol=1e-12)
+    np.testing.assert_allclose(
+        linear.fires_probability(asked[:, None]), np.interp(asked, scales[order], fires[order]), atol=1e-12
+    )
 
 
 def test_an_interpolated_probability_is_one():
@@ -84,7 +86,7 @@ def test_an_interpolated_probability_is_one():
     linear = LinearInterpolation(training_cells(scales, fires[:, None].astype(float), fires=fires))
     interpolated = linear.voltage_mV(asked)
     assert interpolated.max() > 1  # on a face of its simplex a cell has a weight of 0 but for rounding
-    assert (linear.fires(asked) == np.clip(interpolated[:, 0], 0, 1)).all()
+    assert (linear.fires_probability(asked) == np.clip(interpolated[:, 0], 0, 1)).all()
 
 
 def test_of_too_many_cells_some_all_over_are_used(monkeypatch):
@@ -114,7 +116,7 @@ def test_regression_finds_a_polynomial(make, error_mV):
     regression = make(training_cells(SCALES, cubic(SCALES), fires=fires))
     asked = np.random.default_rng(1).uniform(0, 2, (100, 3))
     np.testing.assert_allclose(regression.voltage_mV(asked), cubic(asked), atol=error_mV)
-    clear, probability = np.abs(asked.sum(axis=1) - 3) > 0.3, regression.fires(asked)
+    clear, probability = np.abs(asked.sum(axis=1) - 3) > 0.3, regression.fires_probability(asked)
     assert ((probability > 0.5) == (asked.sum(axis=1) > 3))[clear].all()
     assert ((probability >= 0) & (probability <= 1)).all()
 
@@ -123,7 +125,7 @@ def test_regression_finds_a_polynomial(make, error_mV):
 @pytest.mark.parametrize("fires", [True, False])
 def test_regression_where_all_do_the_same(make, fires):
     regression = make(training_cells(SCALES, cubic(SCALES), fires=np.full(200, fires)))
-    assert regression.fires(SCALES[:5]).tolist() == [float(fires)] * 5
+    assert regression.fires_probability(SCALES[:5]).tolist() == [float(fires)] * 5
 
 
 def test_a_gaussian_process_of_too_many_cells_uses_some(monkeypatch):

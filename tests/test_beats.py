@@ -10,7 +10,8 @@ from trace_shapes import LogisticAPs
 from cardioemu import Emulator
 from cardioemu.comparison.measure import Candidate, exclude_training_cells, measure
 from cardioemu.data import TEST, TRAIN
-from cardioemu.evaluation import compare_predictions, summarise_beats
+from cardioemu.evaluation import compare_predictions
+from cardioemu.evaluation.metrics.beats import summarise_beats
 from cardioemu.evaluation.report.error_plots import error_by_beat
 from cardioemu.evaluation.report.html import beat_table
 from cardioemu.models import LSTMNetwork

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cardioemu.evaluation import bootstrap_intervals, cell_errors, rmse_floor_mV, rmse_mV, summarise_errors
+from cardioemu.evaluation import cell_errors, rmse_floor_mV, rmse_mV, summarise_errors
+from cardioemu.evaluation.metrics.summary import bootstrap_intervals
 from cardioemu.training.module import cell_rmse_mV
 
 

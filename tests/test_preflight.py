@@ -116,7 +116,7 @@ def test_the_table_by_hand():
     assert holding.required["host"] == 13 * GB + later
     assert holding.window_budget == found.window_budget
     lines = [line.split() for line in str(holding).splitlines()]
-    assert lines[0] == ["host", "disk"]
+    assert lines[0] == ["memory", "host", "disk"]
     assert ["parameters", "4", "GB"] in lines
     assert ["cached", "windows", "2", "GB"] in lines
     assert lines[-2] == ["at", "most", "13", "GB", "29", "GB"]
@@ -135,7 +135,7 @@ def test_the_table_of_a_gpu_by_hand():
     assert found.required["host"] == 10 * GB + preflight.LATER_BYTES
     assert found.required["GPU"] == 10 * GB + preflight.CUDA_BYTES
     assert found.insufficient == ["GPU"]
-    assert str(found).splitlines()[0].split() == ["host", "GPU", "disk"]
+    assert str(found).splitlines()[0].split() == ["memory", "host", "GPU", "disk"]
     assert (
         replace(found, free=found.free | {"GPU": 21 * GB}).window_budget["GPU"] == (11 * GB - preflight.CUDA_BYTES) // 2
     )

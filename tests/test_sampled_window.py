@@ -8,7 +8,8 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit
 from trace_shapes import LogisticAPs
 
-from cardioemu.evaluation import PHASES, SampledWindow, cell_errors, summarise_errors, timing_and_shape
+from cardioemu.evaluation import SampledWindow, cell_errors, summarise_errors, timing_and_shape
+from cardioemu.evaluation.metrics.sampled_window import PHASES
 
 TIME_MS = np.arange(0, 1500.5, 0.5) - 50  # 0 at the AP start
 TIMES = ("apd50", "apd75", "apd90", "cl")

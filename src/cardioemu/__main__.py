@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 
 from cardioemu import __version__
-from cardioemu.common.errors import suggest_name
+from cardioemu.common.errors import name_hint
 from cardioemu.jobs import JOBS
 
 USAGE = """usage: cardioemu JOB [setting=value ...] [--config-dir DIR] [-m]
@@ -31,8 +31,8 @@ def main() -> None:
         sys.argv = [f"cardioemu {name}", *arguments]
         run_job(name)
     else:
-        allowed = suggest_name(name, JOBS) or f"it must be one of {', '.join(JOBS)}"
-        print(f"cardioemu: got the job {name!r}; {allowed}", file=sys.stderr)
+        hint = name_hint(name, JOBS, otherwise=f"it must be one of {', '.join(JOBS)}")
+        print(f"cardioemu: got the job {name!r}; {hint}", file=sys.stderr)
         sys.exit(2)
 
 

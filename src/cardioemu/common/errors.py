@@ -1,6 +1,6 @@
 """The exception whose message is written for the user, and the sentences in it."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
@@ -23,29 +23,25 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def suggest_name(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """Return "did you mean ikr.g_Kr?", or an empty string if no known name is close.
+def name_hint(name: str, known: Collection[str], prefix: str = "", otherwise: str = "") -> str:
+    """Return the end of a sentence about an unknown name: "did you mean ikr.g_Kr?", or a list of the known names.
 
-    Known names that end with `.name` come first, then the closest spelling; case is ignored.
+    Known names that end with `.name` come first, then the closest spelling; case is ignored. If no name is close,
+    `otherwise` replaces the list.
     """
     folded = {other.lower(): other for other in known}
     close = [other for other in folded if other.endswith(f".{name.lower()}")][:MAX_SUGGESTIONS]
     close = close or get_close_matches(name.lower(), folded, n=1)
-    return f"did you mean {' or '.join(prefix + folded[other] for other in close)}?" if close else ""
-
-
-def name_hint(name: str, known: Collection[str], prefix: str = "") -> str:
-    """Return the end of a sentence about an unknown name: a suggestion, or a list of the known names."""
+    if close:
+        return f"did you mean {' or '.join(prefix + folded[other] for other in close)}?"
     more = f" and {len(known) - MAX_KNOWN} more" if len(known) > MAX_KNOWN else ""
-    return suggest_name(name, known, prefix) or f"known are {', '.join(islice(known, MAX_KNOWN)) or 'none'}{more}"
+    return otherwise or f"known are {', '.join(islice(known, MAX_KNOWN)) or 'none'}{more}"
 
 
 def format_validation_error(details: Any, address: str) -> str:
-    """Format one of pydantic's errors as a sentence; return the message of a UserError unchanged.
+    """Format one of pydantic's `errors()` as a sentence; return the message of a UserError unchanged.
 
-    Args:
-        details: one of `ValidationError.errors()`.
-        address: of the value, as the user writes it.
+    The address is that of the value, as the user writes it.
     """
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, UserError):
@@ -59,12 +55,7 @@ def format_validation_error(details: Any, address: str) -> str:
 
 
 def construct(target: Any, arguments: Mapping[str, Any], address: str) -> Any:
-    """Call a constructor with arguments that come from the user.
-
-    Args:
-        target: the constructor.
-        arguments: by name.
-        address: of the object, as the user writes it.
+    """Call a constructor with arguments that come from the user, who writes the object's address.
 
     Raises:
         UserError: pydantic, or the constructor itself, refuses the arguments.

@@ -1,6 +1,6 @@
 """Baselines: four simple predictions of a cell from the training cells, which an emulator must beat.
 
-Each is made from `TrainingCells` and predicts `voltage_mV(scales)` and the probability `fires(scales)`.
+Each is made from `TrainingCells` and predicts `voltage_mV(scales)` and the probability `fires_probability(scales)`.
 """
 
 import warnings
@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from cardioemu.common.arrays import PerCell, Predicted, Scales
+from cardioemu.evaluation import evenly_spaced
 
 MAX_CELLS, MAX_INPUTS = 20_000, 5  # of a triangulation, which then takes 2 GB; with more inputs many times that
 COMPONENTS = 48
@@ -75,7 +76,7 @@ class Baseline(ABC):
         """Return the window of each cell (cells, samples), in mV."""
 
     @abstractmethod
-    def fires(self, scales: Scales) -> PerCell:
+    def fires_probability(self, scales: Scales) -> PerCell:
         """Return the probability that each cell fires (cells,)."""
 
 
@@ -90,7 +91,7 @@ class NearestCell(Baseline):
         """Return the mean window of the nearest cell that has windows."""
         return self.training.windows(np.asarray(self.windowed.query(scales)[1]))
 
-    def fires(self, scales: Scales) -> PerCell:
+    def fires_probability(self, scales: Scales) -> PerCell:
         """Return 1 if the nearest cell fires, otherwise 0."""
         return self.training.fires[self.all.query(scales)[1]].astype(np.float64)
 
@@ -105,41 +106,29 @@ class LinearInterpolation(Baseline):
 
     def __init__(self, training: TrainingCells) -> None:
         self.training, self.nearest = training, NearestCell(training)
+        self.windowed, self.all = _triangulate(training.scales), _triangulate(training.all_scales)
 
     def voltage_mV(self, scales: Scales) -> Predicted:
         """Return the interpolated mean windows."""
-        return self._interpolated(self._windowed, scales, self.training.windows, self.nearest.voltage_mV(scales))
+        return _interpolate(self.nearest.voltage_mV(scales), self.windowed(scales), self.training.windows)
 
-    def fires(self, scales: Scales) -> PerCell:
+    def fires_probability(self, scales: Scales) -> PerCell:
         """Return the interpolated fraction that fires."""
         flags = self.training.fires.astype(np.float64)
-        fraction = self._interpolated(self._all, scales, lambda cells: flags[cells], self.nearest.fires(scales))
+        fraction = _interpolate(self.nearest.fires_probability(scales), self.all(scales), lambda cells: flags[cells])
         return np.clip(fraction, 0, 1)  # the sum of the weights is 1 except for rounding
 
-    @cached_property
-    def _windowed(self) -> Callable[[Scales], Corners]:
-        return _triangulate(self.training.scales)
 
-    @cached_property
-    def _all(self) -> Callable[[Scales], Corners]:
-        return _triangulate(self.training.all_scales)
-
-    @staticmethod
-    def _interpolated(
-        corners: Callable[[Scales], Corners],
-        scales: Scales,
-        values: Callable[[np.ndarray], np.ndarray],
-        nearest: np.ndarray,
-    ) -> np.ndarray:
-        result = nearest.copy()
-        for cell, corner_cells, weights in corners(scales):
-            result[cell] = weights @ values(corner_cells)
-        return result
+def _interpolate(nearest: np.ndarray, corners: Corners, values: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Replace the values of the nearest cell where a cell has corners."""
+    for cell, corner_cells, weights in corners:
+        nearest[cell] = weights @ values(corner_cells)
+    return nearest
 
 
 def _triangulate(training_scales: np.ndarray) -> Callable[[Scales], Corners]:
     """Triangulate cells; without a triangulation (too many inputs, no volume), no cell has corners."""
-    cells = _evenly_spaced(len(training_scales), MAX_CELLS)
+    cells = evenly_spaced(len(training_scales), MAX_CELLS)
     used, inputs = training_scales[cells], training_scales.shape[1]
     if inputs > MAX_INPUTS or len(used) < inputs + 2 or np.linalg.matrix_rank(used - used[0]) < inputs:
         return lambda scales: iter(())
@@ -184,7 +173,7 @@ class PCARidge(Baseline):
         scores = np.asarray(self.regression.predict(scales)).reshape(len(scales), -1)
         return np.asarray(self.pca.inverse_transform(scores))
 
-    def fires(self, scales: Scales) -> PerCell:
+    def fires_probability(self, scales: Scales) -> PerCell:
         """Return the probability of the logistic regression."""
         if self.training.logistic is None:
             return np.full(len(scales), float(self.training.fires.all()))
@@ -202,7 +191,7 @@ class GaussianProcess(PCARidge):
     """
 
     def _fit(self, scales: Scales, scores: np.ndarray) -> GaussianProcessRegressor:
-        few, many = (_evenly_spaced(len(scales), most) for most in (MAX_KERNEL_CELLS, MAX_GP_CELLS))
+        few, many = (evenly_spaced(len(scales), most) for most in (MAX_KERNEL_CELLS, MAX_GP_CELLS))
         kernel = Matern(np.ones(scales.shape[1]), (0.05, 50.0), nu=2.5) + WhiteKernel(0.1, (1e-6, 1.0))
         with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # the noise is at its lower bound
             fitted = GaussianProcessRegressor(kernel, normalize_y=True).fit(scales[few], scores[few, :1])
@@ -212,10 +201,6 @@ class GaussianProcess(PCARidge):
 
 def _polynomial(regression: Any) -> Pipeline:
     return make_pipeline(PolynomialFeatures(DEGREE, include_bias=False), StandardScaler(), regression)
-
-
-def _evenly_spaced(cells: int, most: int) -> np.ndarray:
-    return np.linspace(0, cells - 1, min(cells, most)).astype(int)
 
 
 BASELINES: Mapping[str, Callable[[TrainingCells], Baseline]] = {

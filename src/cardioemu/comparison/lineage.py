@@ -31,11 +31,7 @@ def load_training_cell(emulator: Emulator) -> Cell:
 
 
 def check_same_cell(one: Emulator, other: Emulator) -> None:
-    """Check that two emulators have the same cell model and transient.
-
-    Raises:
-        UserError: they differ, so that the emulators cannot be measured on the same traces.
-    """
+    """Raise a UserError if the cell models or transients differ: emulators are measured on the same traces."""
     if one.specification.cell_sha256 != other.specification.cell_sha256:
         names = cell_model_name(one), cell_model_name(other)
         raise UserError(
@@ -50,10 +46,9 @@ def check_same_cell(one: Emulator, other: Emulator) -> None:
 
 
 def check_trace_store(store: TraceStore, emulator: Emulator) -> None:
-    """Check that the traces of a store are of the same kind as those that an emulator was trained on.
+    """Raise a UserError if the traces differ from those that an emulator was trained on.
 
-    Raises:
-        UserError: the cell model, variant, pacing, scaled conductances or transient differ.
+    Compared are the cell model, variant, pacing, scaled conductances and transient.
     """
     specification, facts = emulator.specification, store.metadata
     simulate = "give other traces, or set traces=null to simulate them"
@@ -103,14 +98,7 @@ def in_training_design(emulator: Emulator, scales: Scales) -> np.ndarray:
 
 
 def training_windows(emulator: Emulator, cell: Cell, data_dir: Path, executor: Executor) -> WindowDataModule:
-    """Open the windows that an emulator was trained on; simulate and extract them again if they are missing.
-
-    Args:
-        emulator: the emulator.
-        cell: its cell model (see `load_training_cell`).
-        data_dir: folder of traces and windows.
-        executor: where cells are simulated.
-    """
+    """Open the windows that an emulator was trained on; simulate and extract them again if they are missing."""
     specification = emulator.specification
     simulator = specification.simulator_arguments
     spec = CampaignSpec(

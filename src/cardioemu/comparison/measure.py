@@ -35,13 +35,7 @@ EXAMPLE_COUNT = 6  # cells in a figure of examples
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """An emulator or a baseline to measure, with the windows that it predicts.
-
-    Attributes:
-        predictor: the emulator or baseline.
-        windows: the simulated windows, by the predictor's window rule.
-        time_ms: times of the samples of a window (samples,).
-    """
+    """An emulator or a baseline to measure, with the simulated windows that it predicts, by its own window rule."""
 
     predictor: Emulator | Baseline
     windows: WindowSet
@@ -66,13 +60,9 @@ def make_baselines(data: WindowDataModule) -> dict[str, Baseline]:
 def add_published_lstm(
     emulators: Mapping[str, Emulator], data: WindowDataModule, folder: Path, accelerator: str
 ) -> dict[str, Emulator]:
-    """Add the published LSTM, trained on the windows of the first emulator, unless one of the emulators is one.
+    """Add the published LSTM, unless one of the emulators is one; trained networks are stored in the folder.
 
-    Args:
-        emulators: by name.
-        data: the windows that the first emulator was trained on.
-        folder: folder of trained published LSTMs.
-        accelerator: "cpu" or "gpu".
+    It is trained on the windows that the first emulator was trained on.
     """
     if any(is_published_lstm(emulator.specification) for emulator in emulators.values()):
         return dict(emulators)
@@ -115,8 +105,8 @@ def measure(
     Args:
         candidates: by name.
         cells: the unseen cells, with their indices in the window sets as index.
-        cell_indices: the indices of the unseen cells that have windows.
-        training_scales: scale vectors that the first candidate was trained on.
+        cell_indices: those of the unseen cells that have windows.
+        training_scales: those of the first candidate.
     """
     measured: dict[str, CellErrors] = {}
     along_window: dict[str, tuple[SampleTimes, np.ndarray]] = {}
@@ -133,7 +123,7 @@ def measure(
     table = table.assign(distance=nearest_distance(windows.scales[cell_indices], training_scales))
     simulated = cells[cells["status"] == "ok"]
     firing_scales = windows.scales[simulated.index.to_numpy()]
-    probabilities = {name: predict_firing(candidate.predictor, firing_scales) for name, candidate in candidates.items()}
+    probabilities = {name: c.predictor.fires_probability(firing_scales) for name, c in candidates.items()}
     return EvaluationResult(
         windows.scaled,
         {
@@ -173,11 +163,6 @@ def add_emulator_outputs(errors: pd.DataFrame, candidate: Candidate, cell_indice
     return errors
 
 
-def predict_firing(predictor: Emulator | Baseline, scales: Scales) -> np.ndarray | None:
-    """Return the predicted probability that each cell fires (cells,); None if the emulator does not predict firing."""
-    return predictor.fires_probability(scales) if isinstance(predictor, Emulator) else predictor.fires(scales)
-
-
 def _measure_candidates(
     candidates: Mapping[str, Candidate], cell_indices: np.ndarray
 ) -> tuple[dict[str, CellErrors], dict[str, np.ndarray]]:
@@ -201,14 +186,7 @@ def _measure_candidates(
 
 
 def plot_examples(emulator: Emulator, windows: WindowSet, cell_indices: np.ndarray, errors: pd.DataFrame) -> Figure:
-    """Plot the predictions for some cells, from the best to the worst.
-
-    Args:
-        emulator: the emulator.
-        windows: simulated windows, by its window rule.
-        cell_indices: the measured cells.
-        errors: their errors, as measured by `cell_errors`.
-    """
+    """Plot the predictions for some of the measured cells, from the best to the worst."""
     rmse_mV = errors["rmse_mV"].to_numpy()
     shown = np.argsort(rmse_mV)[evenly_spaced(len(cell_indices), EXAMPLE_COUNT)]
     scales = windows.scales[cell_indices[shown]]

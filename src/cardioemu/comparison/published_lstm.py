@@ -38,13 +38,8 @@ def train_published_lstm(
     """Train the published LSTM on the windows of another emulator, or load it if it was trained on them earlier.
 
     It has 256 hidden units, and is trained with Keras' RMSprop for 12 000 steps of 32 windows, rounded up to whole
-    epochs; the epoch with the lowest validation RMSE counts. An interrupted training is resumed.
-
-    Args:
-        data: the windows that the other emulator was trained on.
-        specification: the specification of the other emulator.
-        folder: folder of trained networks; each is in a folder named by its key.
-        trainer: further arguments of `TrainerSettings`.
+    epochs; the epoch with the lowest validation RMSE counts. An interrupted training is resumed. Each trained network
+    has its own folder in `folder`, named by its key. Other keywords are settings of the trainer.
     """
     data = WindowDataModule(data.windows, replace(data.rule, batch_size=BATCH_SIZE))
     windows, split = data.windows.key, asdict(data.rule)

@@ -26,11 +26,9 @@ def resolved_dict(config: DictConfig) -> dict[str, Any]:
 
 
 def build(config: DictConfig, schema: type[Schema]) -> Schema:
-    """Check a composed config and build its parts.
+    """Check the composed config of a job and build its parts.
 
-    Args:
-        config: of one job.
-        schema: a pydantic dataclass, one field per top-level key of the config.
+    The schema is a pydantic dataclass with one field per top-level key of the config.
 
     Raises:
         UserError: one sentence per mistake: address, value, what is allowed, the nearest known name.

@@ -22,12 +22,9 @@ CONF = Path(__file__).parent.parent / "conf"
 
 
 class Job(NamedTuple):
-    """One job of a command line.
+    """One job of a command line: its config without Hydra's own node, its run folder, its settings.
 
-    Attributes:
-        config: composed, without Hydra's own node.
-        folder: run folder, of a job that is not part of a sweep.
-        settings: built from the config.
+    The folder is that of a job which is not part of a sweep.
     """
 
     config: DictConfig
@@ -36,12 +33,7 @@ class Job(NamedTuple):
 
 
 def compose_config(name: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
-    """Compose the config of one job, and its run folder.
-
-    Args:
-        name: of the job's file in `conf/`.
-        overrides: as on the command line.
-    """
+    """Compose the config of one job, by the name of its file in `conf/`; return it and the run folder."""
     with _open_conf():
         config = hydra.compose(name, overrides=list(overrides), return_hydra_config=True)
     folder = Path(config.hydra.run.dir).absolute()
@@ -65,14 +57,12 @@ def validate_command_line(name: str, overrides: Sequence[str], sweep: bool, sche
         sentences = [f"config: {first_line(error)}"]
     try:
         with _open_conf():
-            unknown = unknown_overrides(CONF, name, parsed)
+            unknown = unknown_overrides(name, parsed)
         if unknown:  # the other overrides may be wrong too
             sentences = [*unknown.values()]
             _build_jobs(name, [o for o in parsed if raw_text(o) not in unknown], sweep, schema)
-    except UserError as error:
-        sentences += str(error).splitlines()
     except COMPOSITION_ERRORS as error:
-        sentences.append(f"config: {first_line(error)}")
+        sentences += str(error).splitlines() if isinstance(error, UserError) else [f"config: {first_line(error)}"]
     raise UserError("\n".join(dict.fromkeys(sentences)))
 
 

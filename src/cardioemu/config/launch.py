@@ -66,11 +66,8 @@ def launch(name: str, run: Run, schema: type[Any], *, sweep: Sweep | None = None
             (job,) = validate_command_line(name, arguments.overrides, False, schema)
             with _remove_if_empty(job.folder):
                 run(job.settings, job.config, job.folder)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    except (HydraException, OmegaConfBaseException) as error:  # of --cfg and --info
-        print(f"config: {first_line(error)}", file=sys.stderr)
+    except (UserError, HydraException, OmegaConfBaseException) as error:  # the last two of --cfg and --info
+        print(error if isinstance(error, UserError) else f"config: {first_line(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
         print(str(error) or "stopped", file=sys.stderr)
@@ -130,9 +127,5 @@ def _remove_if_empty(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        here = Path.cwd()
         with suppress(OSError):  # not empty, not there, or another process was quicker
-            for outer in [folder.absolute(), *folder.absolute().parents]:
-                if outer == here or outer in here.parents:
-                    break
-                outer.rmdir()
+            os.removedirs(os.path.relpath(folder))

@@ -1,17 +1,16 @@
 """Overrides of a command line: parsing, sweeps, and those that address no setting."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from cardioemu.common.errors import UserError, first_line, suggest_name
+from cardioemu.common.errors import UserError, first_line, name_hint
 
 SEARCH_PATH = "hydra.searchpath"
 
@@ -70,56 +69,33 @@ def fixed_addresses(overrides: Sequence[str]) -> Iterator[str]:
     yield from (address for address, is_swept in addresses.items() if not is_swept)
 
 
-def unknown_overrides(conf: Path, name: str, overrides: Sequence[Override]) -> dict[str, str]:
-    """Find every override that addresses no option or setting.
-
-    Args:
-        conf: folder of the config files; folders of `hydra.searchpath` are searched too.
-        name: of the job's config file.
-        overrides: of the command line.
+def unknown_overrides(name: str, overrides: Sequence[Override]) -> dict[str, str]:
+    """Find every override that addresses no option or setting of a job's config file; Hydra must be initialised.
 
     Returns:
         Override as typed -> a sentence with the nearest known name.
     """
-    paths = [str(path) for o in overrides if _is_search_path(o) for path in _values(o)[0]]
-    options = _options_by_group([conf, *(Path(path.removeprefix("file://")) for path in paths)])
-    problems, chosen = {}, []
+    loader = GlobalHydra.instance().config_loader()
+    search_path = [raw_text(o) for o in overrides if o.key_or_group == SEARCH_PATH]
+    problems, chosen, groups = {}, list(search_path), set()
     for o in overrides:
-        if o.key_or_group in options and not o.is_delete():
-            known = sorted(options[o.key_or_group])
-            unknown = [value for value in _values(o) if value not in known]
+        known = loader.get_group_options(o.key_or_group, config_name=name, overrides=search_path)
+        groups.update([o.key_or_group] if known else [])
+        if known and not o.is_delete():
+            values = [*o.sweep_iterator()] if o.is_sweep_override() else [o.value()]
+            unknown = [value for value in values if value not in known]
             if unknown:
                 problems[raw_text(o)] = f"{o.key_or_group}: got {unknown[0]!r}; it must be one of {', '.join(known)}"
             elif not o.is_sweep_override():
                 chosen.append(raw_text(o))
-        elif _is_search_path(o):
-            chosen.append(raw_text(o))
     addresses = _addresses(hydra.compose(name, overrides=chosen))
     for o in overrides:
         address = o.key_or_group
-        if address in options or address in addresses or address.startswith(("hydra.", "hydra/")) or o.is_add():
+        if address in groups or address in addresses or address.startswith(("hydra.", "hydra/")) or o.is_add():
             continue
-        suggestion = suggest_name(address, addresses) or "--cfg job shows all settings"
-        problems[raw_text(o)] = f"{address}: there is no such setting; {suggestion}"
+        hint = name_hint(address, addresses, otherwise="--cfg job shows all settings")
+        problems[raw_text(o)] = f"{address}: there is no such setting; {hint}"
     return problems
-
-
-def _is_search_path(override: Override) -> bool:
-    return bool(override.key_or_group == SEARCH_PATH)
-
-
-def _options_by_group(folders: Sequence[Path]) -> dict[str, set[str]]:
-    options: dict[str, set[str]] = {}
-    for folder in folders:
-        for group in folder.rglob("*"):
-            if group.is_dir():
-                names = {path.stem for path in group.glob("*.yaml")}
-                options.setdefault(group.relative_to(folder).as_posix(), set()).update(names)
-    return options
-
-
-def _values(override: Override) -> list[Any]:
-    return [*override.sweep_iterator()] if override.is_sweep_override() else [override.value()]
 
 
 def _addresses(config: DictConfig, prefix: str = "") -> list[str]:

@@ -40,24 +40,22 @@ def load_run_config(folder: Path) -> DictConfig:
 
 
 def check_same_run(config: DictConfig, folder: Path) -> None:
-    """Check that a run folder that is used again, for example by a requeued job, is used for the same run.
+    """Raise a UserError if the run in a folder, for example of a requeued job, has other settings.
 
-    Raises:
-        UserError: the run in the folder has other settings, apart from those that may change on resume.
+    Settings that may change on resume are not compared.
     """
     if not (folder / CONFIG).is_file():
         return
-    old, new = (
-        {k: v for k, v in resolved_dict(c).items() if k not in CHANGEABLE} for c in (load_run_config(folder), config)
-    )
-    for address, was, is_now in _differences(old, new, ""):
+    for address, was, is_now in _differences(resolved_dict(load_run_config(folder)), resolved_dict(config)):
+        if address.split(".")[0] in CHANGEABLE:
+            continue
         raise UserError(
             f"{address}: got {is_now!r}, but the run in {folder} has {was!r}; choose another folder, or resume that "
             f"run with resume={folder}"
         )
 
 
-def _differences(one: Any, other: Any, address: str) -> Iterator[tuple[str, Any, Any]]:
+def _differences(one: Any, other: Any, address: str = "") -> Iterator[tuple[str, Any, Any]]:
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted(one.keys() | other.keys()):
             yield from _differences(one.get(key), other.get(key), f"{address}.{key}".lstrip("."))

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
@@ -55,12 +54,7 @@ def main() -> None:
 
 
 def evaluate(settings: EvaluateSettings, config: DictConfig, folder: Path) -> dict[str, float]:
-    """Measure emulators and baselines on the same unseen cells; write tables, figures and a report.
-
-    Args:
-        settings: built from the config.
-        config: saved in the folder.
-        folder: of the evaluation.
+    """Measure emulators and baselines on the same unseen cells; write config, tables, figures and a report.
 
     Returns:
         The metrics, by EMULATOR/METRIC.
@@ -85,8 +79,10 @@ def evaluate(settings: EvaluateSettings, config: DictConfig, folder: Path) -> di
         run.dataset("traces", store.key, str(store.folder), {"cells": len(cells), "cells.windowed": len(rows)})
         candidates = make_candidates(settings, emulators, windows, training)
         result = measure(candidates, cells, rows, training.windows.scales[training.cell_indices[TRAIN]])
-        sections = make_sections(settings, result, emulators, windows, rows)
-        write_results(result, sections, description, folder, run)
+        examples = {
+            name: plot_examples(e, windows[e.window], rows, result.errors[name]) for name, e in emulators.items()
+        }
+        write_results(result, report_sections(result, examples, BASELINES), description, folder, run)
     print("\n".join(description))
     print(f"\n{error_table(result.metrics).to_string(index=False)}")
     print(f"\nreport       {folder / REPORT}\ncompare runs {settings.tracking.ui_location(run)}")
@@ -111,8 +107,8 @@ def load_emulators(settings: EvaluateSettings) -> dict[str, Emulator]:
     """
     device = "cuda" if settings.accelerator == "gpu" else "cpu"
     emulators = {name: load_emulator(path).to(device) for name, path in settings.checkpoints.items()}
-    first = next(iter(emulators.values()))
-    for emulator in emulators.values():
+    first, *others = emulators.values()
+    for emulator in others:
         check_same_cell(first, emulator)
     return emulators
 
@@ -139,16 +135,12 @@ def open_traces(settings: EvaluateSettings, cell: Cell, emulators: Emulators) ->
 
 
 def check_duration(duration_ms: float, emulators: Emulators, setting: str) -> None:
-    """Check that traces are long enough for the windows of every emulator.
-
-    Raises:
-        UserError: they are too short.
-    """
+    """Raise a UserError if traces are too short for the windows of an emulator."""
     for name, emulator in emulators.items():
-        if duration_ms < emulator.window.shortest_trace_ms:
+        if duration_ms < (need_ms := emulator.window.shortest_trace_ms):
             raise UserError(
-                f"{setting}: got traces of {duration_ms:g} ms, but the windows of {name} need at least "
-                f"{emulator.window.shortest_trace_ms:g} ms; use longer traces"
+                f"{setting}: got traces of {duration_ms:g} ms, but the windows of {name} need at least {need_ms:g} ms; "
+                "use longer traces"
             )
 
 
@@ -156,26 +148,13 @@ def make_candidates(
     settings: EvaluateSettings, emulators: Emulators, windows: Windows, training: WindowDataModule
 ) -> dict[str, Candidate]:
     """Gather what is measured: the emulators, the published LSTM if it is asked for, and the baselines."""
-    first = next(iter(emulators.values()))
+    rule = next(iter(emulators.values())).window  # of the baselines too
     if settings.published_lstm:
         folder = settings.data_dir / "seed_networks"
         emulators = add_published_lstm(emulators, training, folder, settings.accelerator)
     candidates = {name: Candidate(e, windows[e.window], e.window.time_ms) for name, e in emulators.items()}
-    baselines = make_baselines(training)
-    return candidates | {
-        name: Candidate(baseline, windows[first.window], first.window.time_ms) for name, baseline in baselines.items()
-    }
-
-
-def make_sections(
-    settings: EvaluateSettings, result: EvaluationResult, emulators: Emulators, windows: Windows, rows: np.ndarray
-) -> list[Section]:
-    """Make the sections of the report, with examples of each emulator that was asked for."""
-    examples = {
-        name: plot_examples(emulators[name], windows[emulators[name].window], rows, result.errors[name])
-        for name in settings.checkpoints
-    }
-    return report_sections(result, examples, BASELINES)
+    baselines = make_baselines(training).items()
+    return candidates | {name: Candidate(baseline, windows[rule], rule.time_ms) for name, baseline in baselines}
 
 
 def describe_evaluation(
@@ -186,7 +165,7 @@ def describe_evaluation(
     first = next(iter(emulators.values()))
     transient = f" after {transient_s(first):g} s" if transient_s(first) else ""
     description = [
-        *(f"{name}: {path}, {describe_windows(emulators[name])}" for name, path in settings.checkpoints.items()),
+        *(f"{name}: {path}, {describe_windows(emulators[name].window)}" for name, path in settings.checkpoints.items()),
         f"{len(cells)} unseen cells of {cell_model_name(first)}, {store.duration_ms / 1000:g} s each{transient}: "
         f"{outcomes}. Errors are measured on the {windowed} cells with windows.",
     ]
@@ -198,9 +177,8 @@ def describe_evaluation(
     return description
 
 
-def describe_windows(emulator: Emulator) -> str:
-    """Return a phrase on the windows of an emulator: their length, and where they begin."""
-    rule = emulator.window
+def describe_windows(rule: WindowRule) -> str:
+    """Return a phrase on the length of windows, and where they begin."""
     begin = "consecutive" if rule.align == "none" else f"from {rule.offset_ms:g} ms before an AP start ({rule.align})"
     return f"windows of {rule.length_ms:g} ms, {begin}"
 
@@ -210,13 +188,11 @@ def write_results(
 ) -> None:
     """Write metrics, the table of errors, figures and report to the folder, and record them."""
     origin = {"command": provenance.command(), "code": provenance.code_digest()} | provenance.git_state()[0]
-    page = render_html(
-        "Evaluation", description, sections, "\n".join(f"{key}: {value}" for key, value in origin.items())
-    )
+    origin_text = "\n".join(f"{key}: {value}" for key, value in origin.items())
     texts = {
         METRICS_FILE: json.dumps(result.flat_metrics, indent=2),
         "cells.csv": result.table.to_csv(index=False, float_format="%.7g"),
-        REPORT: page,
+        REPORT: render_html("Evaluation", description, sections, origin_text),
     }
     for name, text in texts.items():
         with atomic_write(folder / name) as file:

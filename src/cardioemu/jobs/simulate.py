@@ -21,20 +21,18 @@ def main() -> None:
 
 
 def simulate(settings: SimulateSettings, config: DictConfig, folder: Path) -> None:
-    """Run the campaign, or open the finished one, and summarise it; config and run folder are not used."""
+    """Run the campaign, or open the finished one, and summarise it, or print what it would take.
+
+    Config and run folder are not used.
+    """
     if settings.dry_run:
-        print_plan(settings)
+        print(settings.forecast() or "these traces exist already")
+        if script := settings.campaign.job_script():  # of a cluster
+            print(f"\n{script}")
         return
     store = settings.traces()
     summarise(store)
     print(f"\ntrace store {store.folder}\nsamples     {store.folder / FIGURE}")
-
-
-def print_plan(settings: SimulateSettings) -> None:
-    """Print what the campaign would take, and the job script of a cluster."""
-    print(settings.forecast() or "these traces exist already")
-    if script := settings.campaign.job_script():
-        print(f"\n{script}")
 
 
 def summarise(store: TraceStore) -> None:

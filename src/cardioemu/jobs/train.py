@@ -1,7 +1,7 @@
 """Simulate (once), cut windows, train, test, record: `cardioemu train model.hidden=512 trainer.max_epochs=100`."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,13 +27,7 @@ from cardioemu.settings.train import TrainSettings
 from cardioemu.simulation import designs
 from cardioemu.sweeps.parent_run import sweep_run
 from cardioemu.tracking import job_key
-from cardioemu.training import (
-    BEST,
-    EpochMetrics,
-    TrainingJob,
-    check_epochs_left,
-    fit,
-)
+from cardioemu.training import BEST, EpochMetrics, TrainingJob, check_epochs_left, fit
 from cardioemu.training.active_learning import grow_design
 
 
@@ -45,13 +39,9 @@ def main() -> None:
 def train(
     settings: TrainSettings, config: DictConfig, folder: Path, callbacks: Sequence[pl.Callback] = ()
 ) -> dict[str, float]:
-    """Train an emulator in one run folder and test it.
+    """Train an emulator in one run folder and test it; resume an interrupted run in the folder.
 
-    Args:
-        settings: built from the config.
-        config: saved in the run folder.
-        folder: the run folder; an interrupted run in it is resumed.
-        callbacks: of the training, in addition to the job's own.
+    The callbacks are those of the training in addition to the job's own.
 
     Returns:
         The final metrics.
@@ -69,7 +59,8 @@ def train(
         check_before_start(settings, config, folder, memory)
         settings.tracking.check()
 
-    with lock_run_folder(folder), settings.tracking.run(folder.name, resolved_dict(config), folder, key) as run:
+    lock = folder_lock(folder, "trained", "runs_dir") if rank() == 0 else nullcontext()  # against unrelated processes
+    with lock, settings.tracking.run(folder.name, resolved_dict(config), folder, key) as run:
         if settings.in_sweep:  # a job that is refused is recorded as a failed run
             check_before_start(settings, config, folder, memory)
         save_run_config(config, folder)
@@ -146,10 +137,9 @@ def train_round(settings: TrainSettings, config: DictConfig, design: Path, folde
 
 
 def check_before_start(settings: TrainSettings, config: DictConfig, folder: Path, memory: TrainingJob) -> None:
-    """Check that the job can run: its folder is no other run's, and it fits into memory and disk.
+    """Raise a UserError if the folder is another run's, or if the training does not fit into memory and disk.
 
-    Raises:
-        UserError: the folder belongs to another run, or the training does not fit and `memory_check` is "refuse".
+    With `memory_check=warn`, print the latter instead.
     """
     check_same_run(config, folder)
     if shortfall := memory.shortfall_message():
@@ -158,14 +148,8 @@ def check_before_start(settings: TrainSettings, config: DictConfig, folder: Path
         log_message(shortfall)
 
 
-def lock_run_folder(folder: Path) -> AbstractContextManager[None]:
-    """Keep other processes out of the run folder, except those that train with this one."""
-    return folder_lock(folder, "trained", "runs_dir") if rank() == 0 else nullcontext()
-
-
-@contextmanager
-def sweep(settings: TrainSettings, overrides: Sequence[str]) -> Iterator[list[str]]:
-    """Open the parent run of a sweep; yield overrides for its jobs.
+def sweep(settings: TrainSettings, overrides: Sequence[str]) -> AbstractContextManager[list[str]]:
+    """Return the parent run of a sweep, which yields overrides for its jobs.
 
     Raises:
         UserError: each job would be trained by several processes.
@@ -175,8 +159,4 @@ def sweep(settings: TrainSettings, overrides: Sequence[str]) -> Iterator[list[st
             "trainer.devices: a sweep trains each run in one process; set trainer.devices=1 and trainer.nodes=1, or "
             "leave out -m"
         )
-    if settings.dry_run:
-        yield []
-        return
-    with sweep_run(settings.tracking, settings.runs_dir, overrides) as more:
-        yield more
+    return nullcontext([]) if settings.dry_run else sweep_run(settings.tracking, settings.runs_dir, overrides)

@@ -36,10 +36,9 @@ def prepare_data(settings: TrainSettings, memory: TrainingJob, run: Run) -> Wind
     """Simulate, cut windows and split them, or open what was made before; print and record what there is."""
     traces = settings.traces()
     windows = build_window_set(traces, settings.windowing, settings.data_dir / "windows")
-    cycles = None
-    if settings.trained_on == "cycles":
-        rule = CycleRule(settings.windowing.settle_ms)
-        cycles = build_window_set(traces, rule, settings.data_dir / "windows")
+    rule = CycleRule(settings.windowing.settle_ms)
+    in_cycles = settings.meta_network.trained_on == "cycles"
+    cycles = build_window_set(traces, rule, settings.data_dir / "windows") if in_cycles else None
     data = WindowDataModule(windows, settings.data, cycles)
     preflight = replace(memory, batch_size=data.largest_batch).preflight()
     data.memory_budget = preflight.window_budget

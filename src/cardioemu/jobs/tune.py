@@ -5,7 +5,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from cardioemu.runtime.progress import log_message, progress_bar
 from cardioemu.settings.train import TrainSettings
 from cardioemu.settings.tune import TuneSettings
 from cardioemu.sweeps.parent_run import format_runs, summarise_sweep, sweep_folder
-from cardioemu.sweeps.search import Search, SearchSpace, Value, report_epoch, trial_overrides
+from cardioemu.sweeps.search import Search, Value, report_epoch, trial_overrides
 from cardioemu.tracking import Run, parent_reference
 from cardioemu.training import PruningCallback
 
@@ -53,11 +53,11 @@ def tune(settings: TuneSettings, config: DictConfig, folder: Path) -> None:
     title = f"search {' '.join(settings.sweep)}"
     with folder_lock(folder, "searched", "runs_dir"), settings.tracking.run(title, {"sweep": title}, folder) as parent:
         parent.view(list(settings.sweep))
-        search = Search(folder, settings.sweep, settings.seed, settings.warmup_epochs)
+        open_search = partial(Search, folder, settings.sweep, settings.seed, settings.warmup_epochs)
+        search = open_search()
         try:
-            run_workers(
-                settings, search, [*overrides, f"tracking.parent_run_id={quote_value(parent_reference(parent))}"]
-            )
+            of_parent = f"tracking.parent_run_id={quote_value(parent_reference(parent))}"
+            run_workers(settings, search, partial(run_worker, open_search, settings.trials, [*overrides, of_parent]))
         finally:
             if (table := summarise_sweep(settings.tracking, parent)) is not None:
                 print(format_runs(table, folder))
@@ -81,7 +81,7 @@ def check_search_space(settings: TuneSettings, overrides: Sequence[str]) -> None
         raise UserError("\n".join(dict.fromkeys(sentences)))
 
 
-def run_workers(settings: TuneSettings, search: Search, overrides: Sequence[str]) -> None:
+def run_workers(settings: TuneSettings, search: Search, work: Callable[[], None]) -> None:
     """Start the workers, each with its share of the cores, and wait for them.
 
     Raises:
@@ -89,8 +89,7 @@ def run_workers(settings: TuneSettings, search: Search, overrides: Sequence[str]
     """
     os.environ["OMP_NUM_THREADS"] = str(max(1, available_cores() // settings.workers))
     spawn = multiprocessing.get_context("spawn")
-    arguments = (search.folder, settings.sweep, settings.seed, settings.warmup_epochs, settings.trials, list(overrides))
-    workers = [spawn.Process(target=run_worker, args=arguments) for _ in range(settings.workers)]
+    workers = [spawn.Process(target=work) for _ in range(settings.workers)]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for worker in workers:
         worker.start()
@@ -111,28 +110,20 @@ def run_workers(settings: TuneSettings, search: Search, overrides: Sequence[str]
         )
 
 
-def run_worker(
-    folder: Path, space: SearchSpace, seed: int, warmup_epochs: int, trials: int, overrides: Sequence[str]
-) -> None:
-    """Run one trial after another until none is left."""
+def run_worker(open_search: Callable[[], Search], trials: int, overrides: Sequence[str]) -> None:
+    """Run one trial after another until none is left, or the process that started this worker has ended."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    search = Search(folder, space, seed, warmup_epochs)
+    search, parent = open_search(), multiprocessing.parent_process()
     with suppress(KeyboardInterrupt):
-        while parent_is_alive() and (claimed := search.next_trial(trials)):
+        while (parent is None or parent.is_alive()) and (claimed := search.next_trial(trials)):
             trial, values = claimed
             with search.record_trial(trial) as result:
                 try:
-                    metrics = run_trial(trial, values, folder / f"trial-{trial.number}", overrides)
+                    metrics = run_trial(trial, values, search.folder / f"trial-{trial.number}", overrides)
                     result[VALIDATION_METRIC] = metrics[f"{VALIDATION_METRIC}_best"]
                 except Exception as error:
                     log_message(f"trial {trial.number}: {error}")
                     raise
-
-
-def parent_is_alive() -> bool:
-    """Return whether the process that started this worker still runs."""
-    parent = multiprocessing.parent_process()
-    return parent is None or parent.is_alive()
 
 
 def run_trial(trial: Trial, values: Mapping[str, Value], folder: Path, overrides: Sequence[str]) -> dict[str, float]:
@@ -154,9 +145,5 @@ def record_best(search: Search, overrides: Sequence[str], parent: Run) -> None:
 
 
 def refuse_sweep(*_: object) -> NoReturn:
-    """Refuse -m.
-
-    Raises:
-        UserError: always.
-    """
+    """Raise a UserError: a search takes no -m."""
     raise UserError("tune: a search takes no -m; describe what it varies by sweep=NAME, a file in conf/sweep/")

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -18,17 +18,12 @@ LOCK, HOLDER = ".lock", ".holder"
 
 @contextmanager
 def folder_lock(folder: Path, doing: str, setting: str = "data_dir", wait: bool = True) -> Iterator[None]:
-    """Create and lock a folder; while another process holds the lock, print which one and wait.
-
-    Args:
-        folder: the folder.
-        doing: a participle for the message "FOLDER is being DOING by PROCESS".
-        setting: the setting by which the user chose the folder.
-        wait: whether to wait for the lock.
+    """Create and lock a folder; while another process holds the lock, print "FOLDER is being DOING by ..." and wait.
 
     Raises:
-        UserError: the folder cannot be created or locked, or another process holds the lock and `wait` is False. Errors
-            inside the block are not converted.
+        UserError: the folder cannot be created or locked, or another process holds the lock and `wait` is False; the
+            message begins with the setting by which the user chose the folder. Errors inside the block are not
+            converted.
     """
     with ExitStack() as release:
         with disk_errors_as_user_error(folder, setting):
@@ -37,7 +32,9 @@ def folder_lock(folder: Path, doing: str, setting: str = "data_dir", wait: bool 
             try:
                 lock.acquire(timeout=0)
             except Timeout as error:
-                holder = _describe_holder(folder)
+                holder = "another process"
+                with suppress(OSError):
+                    holder = (folder / HOLDER).read_text(encoding="utf-8")
                 if not wait:
                     raise UserError(
                         f"{setting}: {folder} is in use by {holder}; re-run the command when that process has ended"
@@ -46,7 +43,9 @@ def folder_lock(folder: Path, doing: str, setting: str = "data_dir", wait: bool 
                 lock.acquire()
             release.callback(lock.release)
             release.callback(_remove_temporary_files, folder)
-            (folder / HOLDER).write_text(_describe_this_process(), encoding="utf-8")
+            since = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
+            holder = f"process {os.getpid()} on {socket.gethostname()} since {since}"
+            (folder / HOLDER).write_text(holder, encoding="utf-8")
             _remove_temporary_files(folder)  # left by a killed process
         yield
 
@@ -78,14 +77,3 @@ def permission_errors_as_user_error(folder: Path, setting: str = "data_dir") -> 
 def _remove_temporary_files(folder: Path) -> None:
     for path in folder.rglob(f".*{TEMPORARY}"):
         path.unlink(missing_ok=True)
-
-
-def _describe_this_process() -> str:
-    return f"process {os.getpid()} on {socket.gethostname()} since {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def _describe_holder(folder: Path) -> str:
-    try:
-        return (folder / HOLDER).read_text(encoding="utf-8")
-    except OSError:
-        return "another process"

@@ -69,7 +69,7 @@ class TrainSettings(SimulateSettings):
                 "windowing.length_ms: got cycle, but a network predicts windows of a fixed length; give a length in ms"
             )
         align, start = self.windowing.align, self.windowing.start
-        if self.trained_on == "cycles" and (align, start) != ("interpolated", "threshold"):
+        if self.meta_network.trained_on == "cycles" and (align, start) != ("interpolated", "threshold"):
             raise UserError(
                 f"windowing: got align={align} and start={start}, but a registered cycle begins at an interpolated AP "
                 "start; set windowing.align=interpolated and windowing.start=threshold, or choose another model"
@@ -103,26 +103,19 @@ class TrainSettings(SimulateSettings):
             raise UserError(f"schedule: torch refuses these settings ({error}); change them") from error
 
     def _check_epochs(self) -> None:
-        every = self.trainer.validate_every
-        max_epochs = {"trainer.max_epochs": self.trainer.max_epochs}
-        if self.active.rounds:
-            max_epochs["active.max_epochs"] = self.active.max_epochs
-        for name, epochs in max_epochs.items():
-            if epochs % every:
-                raise UserError(
-                    f"{name}: got {epochs}; allowed are multiples of trainer.validate_every={every}, so that the last "
-                    "epoch is validated"
-                )
         if self.smoothing and self.milestones:
             raise UserError(
                 f"milestones: got {self.milestones} with smoothing=true, but only a finished run is smoothed; set "
                 "smoothing=false or milestones=[]"
             )
-        if not_validated := [epochs for epochs in self.milestones if epochs % every]:
-            raise UserError(
-                f"milestones: got {not_validated[0]}; allowed are multiples of trainer.validate_every={every}, because "
-                "only validated epochs are tested"
-            )
+        last, tested = "so that the last epoch is validated", "because only validated epochs are tested"
+        validated = [("trainer.max_epochs", self.trainer.max_epochs, last)]
+        validated += [("active.max_epochs", self.active.max_epochs, last)] if self.active.rounds else []
+        validated += [("milestones", epochs, tested) for epochs in self.milestones]
+        every = self.trainer.validate_every
+        for name, epochs, why in validated:
+            if epochs % every:
+                raise UserError(f"{name}: got {epochs}; allowed are multiples of trainer.validate_every={every}, {why}")
 
     @property
     def data_arguments(self) -> dict[str, Any]:
@@ -142,11 +135,6 @@ class TrainSettings(SimulateSettings):
         with torch.device("meta"):
             network: Network = self.model(**self.data_arguments)
             return network
-
-    @property
-    def trained_on(self) -> str:
-        """Kind of the training vectors: "windows" or "cycles"."""
-        return self.meta_network.trained_on
 
     def training_job(self, folder: Path) -> TrainingJob:
         """Return everything that determines the memory of the training; its checkpoints go to `folder`."""

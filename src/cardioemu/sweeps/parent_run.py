@@ -21,12 +21,7 @@ BEST_COUNT = 2  # runs in the description of a sweep: MLflow shows 100 pixels of
 
 @contextmanager
 def sweep_run(tracking: Tracking, runs_dir: Path, overrides: Sequence[str]) -> Iterator[list[str]]:
-    """Open the parent run of a sweep, the same when the sweep is repeated; print the table of its runs at the end.
-
-    Args:
-        tracking: where it is recorded.
-        runs_dir: folder of the runs.
-        overrides: of the command line.
+    """Open the parent run of a sweep, the same when its command is repeated; print the table of its runs at the end.
 
     Yields:
         Overrides for each job, which set its parent run and name it by the swept settings.
@@ -49,11 +44,7 @@ def sweep_run(tracking: Tracking, runs_dir: Path, overrides: Sequence[str]) -> I
 
 
 def summarise_sweep(tracking: Tracking, parent: Run) -> pd.DataFrame | None:
-    """Write the table of a sweep's runs and a figure of their errors to its folder, and record them.
-
-    Args:
-        tracking: where they are recorded.
-        parent: the run of the sweep.
+    """Write the table of a sweep's runs and a figure of their errors to its folder, and record them in its own run.
 
     Returns:
         The table of `Tracking.child_runs`; None while MLflow does not have the runs: `cardioemu sync` makes it later.

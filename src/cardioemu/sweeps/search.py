@@ -108,9 +108,8 @@ class Search:
         """
         with self._alone():
             study = self._study()
-            left = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
-            left = [t for t in left if not process_exists(t.user_attrs.get(OWNER, ""))]
-            if left:
+            running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+            if left := [t for t in running if not process_exists(t.user_attrs.get(OWNER, ""))]:
                 trial = Trial(study, left[0]._trial_id)
             elif len(study.get_trials(deepcopy=False)) < trials:
                 trial = study.ask()
@@ -135,7 +134,7 @@ class Search:
 
     def best(self) -> FrozenTrial | None:
         """Return the trial with the lowest error, None before a trial is complete."""
-        complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
+        complete = self._study().get_trials(deepcopy=False, states=[TrialState.COMPLETE])
         return min(complete, key=lambda trial: trial.value or 0.0, default=None)
 
     def _alone(self) -> FileLock:

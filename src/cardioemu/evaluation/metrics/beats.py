@@ -31,10 +31,8 @@ def beat_errors(simulated: SampledWindow, emulated: SampledWindow) -> list[Beat]
     if simulated.aligned_ap is None:
         return []
     starts_ms = simulated.starts_ms[simulated.aligned_ap :]
-    predicted_ms = np.full(len(starts_ms), np.nan)
-    if emulated.aligned_ap is not None:
-        emulated_ms = emulated.starts_ms[emulated.aligned_ap :][: len(starts_ms)]
-        predicted_ms[: len(emulated_ms)] = emulated_ms
+    emulated_ms = emulated.starts_ms[emulated.aligned_ap :] if emulated.aligned_ap is not None else starts_ms[:0]
+    predicted_ms = np.append(emulated_ms, np.full(len(starts_ms), np.nan))  # NaN where no AP is predicted
     error = emulated.voltage_mV.astype(np.float64) - simulated.voltage_mV
     samples = np.searchsorted(simulated.time_ms - simulated.time_ms[0], starts_ms)
     return [
@@ -48,10 +46,7 @@ def beat_errors(simulated: SampledWindow, emulated: SampledWindow) -> list[Beat]
 
 
 def summarise_beats(beats: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Summarise the beats of each emulator over windows, for beats that at least half of the windows have.
-
-    Args:
-        beats: by emulator, a table with one `Beat` per row.
+    """Summarise tables of `Beat`, by emulator, over windows, for beats that at least half of the windows have.
 
     Returns:
         By emulator, a table indexed by the number of the beat: `rmse_mV` and `start_error_ms`, the medians over

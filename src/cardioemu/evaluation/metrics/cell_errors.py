@@ -1,23 +1,20 @@
-"""Errors of predicted windows, cell by cell."""
+"""Errors of predicted windows, cell by cell, and those of the nearest training cell as a prediction."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float64
+from scipy.spatial import KDTree
 
-from cardioemu.common.arrays import PerCell, Predicted, SampleTimes, Windows
+from cardioemu.common.arrays import PerCell, Predicted, SampleTimes, Scales, Windows
 from cardioemu.evaluation.metrics.beats import LONG_MS, Beat, beat_errors
 from cardioemu.evaluation.metrics.sampled_window import BIOMARKER_UNITS, PHASES, SampledWindow
 
 
 class CellErrors(NamedTuple):
-    """The errors of one emulator, as measured by `compare_predictions`.
-
-    Attributes:
-        cells: one row per cell.
-        beats: one row per `Beat` of each window; None if the windows are shorter than `LONG_MS`.
-    """
+    """The errors of one emulator: one row per cell, and one per `Beat` of each window at least `LONG_MS` long."""
 
     cells: pd.DataFrame
     beats: pd.DataFrame | None
@@ -38,25 +35,35 @@ def rmse_floor_mV(windows: Windows) -> PerCell:
     return rmse_mV(windows, windows.mean(axis=1, dtype=np.float64))
 
 
-def cell_errors(time_ms: SampleTimes, pairs: Iterable[tuple[Windows, Predicted]]) -> pd.DataFrame:
-    """Measure the predictions of one emulator; return the table of cells of `compare_predictions`.
+def nearest_distance(scales: Scales, training_scales: np.ndarray) -> PerCell:
+    """Return the distance of each cell from the nearest training cell, in scales."""
+    return np.asarray(KDTree(training_scales).query(scales)[0])
 
-    Args:
-        time_ms: times of the samples (samples,).
-        pairs: batches of simulated (cells, windows, samples) and predicted (cells, samples), in mV.
+
+def nearest_cell_rmse_mV(
+    scales: Scales,
+    cell_indices: np.ndarray,
+    training_cells: np.ndarray,
+    read: Callable[[np.ndarray], Iterable[Windows]],
+) -> Float64[np.ndarray, " rows"]:
+    """Return the RMSE of each cell's windows against the mean window of its nearest training cell, in mV.
+
+    All cells are indices into the scales; `read` reads the windows of such cells in batches.
     """
+    nearest = training_cells[KDTree(scales[training_cells]).query(scales[cell_indices])[1]]
+    pairs = zip(read(cell_indices), read(nearest), strict=True)
+    return np.concatenate([rmse_mV(own, others.mean(axis=1, dtype=np.float64)) for own, others in pairs])
+
+
+def cell_errors(time_ms: SampleTimes, pairs: Iterable[tuple[Windows, Predicted]]) -> pd.DataFrame:
+    """Measure batches of simulated and predicted windows; return the table of cells of `compare_predictions`."""
     return compare_predictions(time_ms, ((windows, {"": predicted}) for windows, predicted in pairs))[""].cells
 
 
 def compare_predictions(
     time_ms: SampleTimes, batches: Iterable[tuple[Windows, Mapping[str, Predicted]]]
 ) -> dict[str, CellErrors]:
-    """Measure the predictions of several emulators for the same cells.
-
-    Args:
-        time_ms: times of the samples (samples,).
-        batches: batches of simulated windows (cells, windows, samples), and by emulator the predicted ones (cells,
-            samples), in mV.
+    """Measure the predictions of several emulators for the same cells: simulated windows, and predictions by emulator.
 
     Returns:
         By emulator, the errors of long windows beat by beat, and for each cell:

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
-from scipy.spatial import KDTree
 from sklearn.metrics import brier_score_loss, confusion_matrix
 
 from cardioemu.common.arrays import PerCell, Scales
+from cardioemu.evaluation.metrics.cell_errors import nearest_distance
 
 # In the order of scikit-learn: of the silent cells, then of the firing cells, those predicted silent, then firing.
 CONFUSION = ("silent_right", "fires_wrong", "silent_wrong", "fires_right")
@@ -14,12 +14,7 @@ BINS = 10
 
 
 def firing_metrics(scales: Scales, fires: Bool[np.ndarray, " cells"], probability: PerCell) -> dict[str, float]:
-    """Measure predictions of firing; a probability of at least 0.5 predicts that the cell fires.
-
-    Args:
-        scales: scale vectors (cells, scaled).
-        fires: whether each cell fires (cells,).
-        probability: predicted probability that each cell fires (cells,).
+    """Measure predicted probabilities of firing; one of at least 0.5 predicts that the cell fires.
 
     Returns:
         `fires_accuracy`: fraction of cells predicted correctly; `fires_sensitivity`: of the cells that fire;
@@ -55,10 +50,9 @@ def firing_metrics(scales: Scales, fires: Bool[np.ndarray, " cells"], probabilit
 def _boundary_error(scales: Scales, fires: np.ndarray, predicted: np.ndarray) -> float:
     distances = []
     for outcome in (False, True):
-        wrong, correct_cells = (predicted == outcome) & (fires != outcome), fires == outcome
+        wrong, correct = (predicted == outcome) & (fires != outcome), fires == outcome
         if wrong.any():
-            nearest = KDTree(scales[correct_cells]).query(scales[wrong])[0] if correct_cells.any() else [np.nan]
-            distances.append(nearest)
+            distances.append(nearest_distance(scales[wrong], scales[correct]) if correct.any() else [np.nan])
     return float(np.concatenate(distances).mean()) if distances else 0.0
 
 

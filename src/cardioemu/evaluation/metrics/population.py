@@ -4,14 +4,15 @@ Each function takes the cells of a trace store as `TraceStore.cells` reads them,
 conductances.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import cycle
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from cardioemu.common.arrays import PerCell
+from cardioemu.common.text import group_digits, plural
 from cardioemu.traces import FAILED, LABELS
 
 OUTCOMES = (*LABELS, FAILED)
@@ -24,8 +25,8 @@ SAMPLED_OUTCOMES = ("fires", FAILED, "fires", "stops", "fires", "quiescent")
 
 def summarise_population(cells: pd.DataFrame, scaled: Sequence[str]) -> str:
     """Return a text on the outcomes, CL and APD90 of the cells, overall and by scale of each conductance."""
-    distinct = _count(len(cells.drop_duplicates(list(scaled))), "distinct scale vector")
-    head = f"{_count(len(cells), 'cell')}, {distinct}, {_count(int(cells['beats'].sum()), 'complete beat')}"
+    distinct = plural(len(cells.drop_duplicates(list(scaled))), "distinct scale vector")
+    head = f"{plural(len(cells), 'cell')}, {distinct}, {plural(int(cells['beats'].sum()), 'complete beat')}"
     blocks = [head, _outcome_table(cells), _range_table(cells), *_level_tables(by_conductance(cells, scaled))]
     return "\n\n".join(block for block in blocks if block)
 
@@ -66,8 +67,13 @@ def sample_cells(cells: pd.DataFrame, scaled: Sequence[str], count: int = 9) -> 
         if sum(shares.values()) >= wanted:
             break
         shares[outcome] += shares[outcome] < len(groups.get(outcome, ()))
-    sampled = [groups[o][np.linspace(0, len(groups[o]) - 1, n).astype(int)] for o, n in shares.items() if n]
+    sampled = [groups[o][evenly_spaced(len(groups[o]), n)] for o, n in shares.items() if n]
     return [int(cell) for cell in np.concatenate([control, *sampled])]
+
+
+def evenly_spaced(size: int, count: int) -> np.ndarray:
+    """Return up to `count` of the numbers 0 to size - 1, evenly spaced, including the first and the last."""
+    return np.unique(np.linspace(0, size - 1, count).astype(int))
 
 
 def _outcomes(cells: pd.DataFrame) -> pd.Series:
@@ -76,14 +82,15 @@ def _outcomes(cells: pd.DataFrame) -> pd.Series:
 
 def _outcome_table(cells: pd.DataFrame) -> str:
     counts = _outcomes(cells).value_counts().reindex(OUTCOMES, fill_value=0).rename_axis(None)
-    table = pd.DataFrame({"cells": counts.map(_number), "percent": (100 * counts / len(cells)).map("{:.1f} %".format)})
+    percent = (100 * counts / len(cells)).map("{:.1f} %".format)
+    table = pd.DataFrame({"cells": counts.map(group_digits), "percent": percent})
     failed = cells[cells["status"].ne("ok")]
     # "not finite: a state or derivative ... (stopped at 12 ms, state V)": the reason, and where it ended.
     reasons = failed["status"].str.extract(r"^(?P<reason>[^:(]*[^:(\s]).*?(?P<where>\([^()]*\))?$").fillna("")
     grouped = reasons.assign(cell=failed["cell"]).groupby("reason")
     summary = grouped.agg(count=("cell", "size"), cell=("cell", "first"), where=("where", "first"))
     lines = [
-        f"{_count(count, 'cell')} failed: {reason}, e.g. cell {cell} {where}".rstrip()
+        f"{plural(count, 'cell')} failed: {reason}, e.g. cell {cell} {where}".rstrip()
         for reason, count, cell, where in summary.sort_values("count", ascending=False, kind="stable").itertuples()
     ]
     return "\n".join([table.to_string(header=False), *lines])
@@ -130,14 +137,6 @@ def _level_table(by_level: pd.DataFrame) -> str:
         return table.to_string(index=False, header=False)
 
 
-def _number(n: int) -> str:
-    return f"{n:,}".replace(",", " ")
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{_number(n)} {noun}{'' if n == 1 else 's'}"
-
-
 def _percent(percent: float) -> str:
     """Round to whole percents, but distinguish few from none and most from all."""
     if 0 < percent < 0.5:
@@ -150,11 +149,7 @@ def _levels_or_bins(scales: PerCell) -> tuple[np.ndarray, np.ndarray, np.ndarray
     levels, indices = np.unique(scales, return_inverse=True)
     if len(levels) <= MAX_LEVELS:
         return levels, levels, indices
-    least = (levels[-1] - levels[0]) / (MAX_LEVELS - 1)
-    unit = 10.0 ** math.floor(math.log10(least))
-    width = next(m * unit for m in (1, 2, 5, 10) if m * unit >= least)
-    # Rounded, because 0.6 / 0.2 is slightly below 3 and 3 * 0.2 slightly above 0.6.
-    begin, end = math.floor(round(levels[0] / width, 9)), math.ceil(round(levels[-1] / width, 9))
-    edges = np.array([float(f"{i * width:.12g}") for i in range(begin, end + 1)])
+    ticks = MaxNLocator(MAX_LEVELS - 1, steps=[1, 2, 5, 10]).tick_values(levels[0], levels[-1])
+    edges = np.array([float(f"{tick:.12g}") for tick in ticks])  # 3 * 0.2 is slightly above 0.6
     indices = np.clip(np.searchsorted(edges, scales, side="right") - 1, 0, len(edges) - 2)
     return edges[:-1], edges[1:], indices

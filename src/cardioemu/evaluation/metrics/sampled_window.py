@@ -37,12 +37,7 @@ REST, UPSTROKE, PLATEAU, REPOLARISATION = range(4)
 
 @dataclass(frozen=True, eq=False)
 class SampledWindow:
-    """A window, simulated or predicted.
-
-    Args:
-        time_ms: times of the samples (samples,), 0 at the AP start to which the window is aligned.
-        voltage_mV: V of the samples (samples,).
-    """
+    """A window, simulated or predicted; time 0 is the AP start to which it is aligned."""
 
     time_ms: SampleTimes
     voltage_mV: Sampled
@@ -59,17 +54,12 @@ class SampledWindow:
         distance_ms = np.abs(starts_ms - zero_ms)
         if (distance_ms <= ALIGNED_WITHIN_MS).any():
             return starts_ms, int(distance_ms.argmin())
-        if zero_ms == 0 and self._rises:
+        V = self.voltage_mV
+        if zero_ms == 0 and V[1] > V[0] and V[0] < (V.min() + V.max()) / 2:  # it may begin in an upstroke
             first = beat_biomarkers(self.trace, 0, float(starts_ms[0]) if len(starts_ms) else self.trace.duration_ms)
             if first["amplitude_mV"] >= MIN_AMPLITUDE_mV:
                 return np.concatenate([[0.0], starts_ms]), 0
         return starts_ms, None
-
-    @property
-    def _rises(self) -> bool:
-        """Whether the window may begin in an upstroke: V rises, from the lower half of its range."""
-        V = self.voltage_mV
-        return bool(V[1] > V[0] and V[0] < (V.min() + V.max()) / 2)
 
     @property
     def starts_ms(self) -> Float64[np.ndarray, " starts"]:

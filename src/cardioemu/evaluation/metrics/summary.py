@@ -9,6 +9,8 @@ from scipy.stats import bootstrap
 from cardioemu.evaluation.metrics.sampled_window import BIOMARKER_UNITS, PHASES
 
 APDS = ("apd50", "apd75", "apd90")
+COVERAGES = ("coverage_percent", "cycle_length_coverage_percent")  # of an ensemble only
+MEANS = ("rmse_floor_mV", "mae_mV", "r2", "timing_error_ms", "shape_rmse_mV", *COVERAGES)
 RESAMPLES = 2000
 STATISTICS: Mapping[str, Callable[..., np.ndarray]] = {
     "mean": np.mean,
@@ -39,32 +41,25 @@ def summarise_errors(errors: pd.DataFrame) -> dict[str, float]:
     """
     rmse = errors["rmse_mV"]
     result = {
-        "cells": float(len(errors)),
+        "cells": len(errors),
         **_over_cells("rmse_mV", rmse),
-        "rmse_mV_pooled": float(np.sqrt((rmse**2).mean())),  # every cell has the same number of samples
-        "rmse_floor_mV": float(errors["rmse_floor_mV"].mean()),
-        "mae_mV": float(errors["mae_mV"].mean()),
-        "error_max_mV": float(errors["error_max_mV"].max()),
-        "r2": float(errors["r2"].mean()),
+        "rmse_mV_pooled": np.sqrt((rmse**2).mean()),  # every cell has the same number of samples
+        **{name: errors[name].mean() for name in MEANS if name in errors},
+        "error_max_mV": errors["error_max_mV"].max(),
         "r2_pooled": _pooled_r2(errors),
         **_over_cells("cycle_rmse_mV", errors["cycle_rmse_mV"]),
         **_of_cycle_length(errors),
-        **_of_intervals(errors),
         **_by_phase(errors),
-        "timing_error_ms": float(errors["timing_error_ms"].mean()),
-        "timing_cells": float(errors["timing_error_ms"].count()) or np.nan,
-        "shape_rmse_mV": float(errors["shape_rmse_mV"].mean()),
+        "timing_cells": errors["timing_error_ms"].count() or np.nan,
         **_of_biomarkers(errors),
     }
-    return {name: value for name, value in result.items() if np.isfinite(value)}
+    return {name: float(value) for name, value in result.items() if np.isfinite(value)}
 
 
 def format_test_summary(errors: pd.DataFrame, metrics: Mapping[str, float]) -> str:
     """Return a table of the errors over test cells, with the number of cells of each row, for the terminal.
 
-    Args:
-        errors: errors of the cells, as measured by `cell_errors`.
-        metrics: metrics of the same test; the accuracy of predicted firing is included if there is one.
+    The accuracy of predicted firing is included if the metrics of the same test have it.
     """
     cycle_length = "cycle_length" if "cycle_length_predicted_ms" in errors else "cl"
     rows = {
@@ -83,12 +78,7 @@ def format_test_summary(errors: pd.DataFrame, metrics: Mapping[str, float]) -> s
 
 
 def _statistics(values: pd.Series) -> dict[str, float]:
-    return {
-        "mean": float(values.mean()),
-        "median": float(values.median()),
-        "p95": float(values.quantile(0.95)),
-        "max": float(values.max()),
-    }
+    return {"mean": values.mean(), "median": values.median(), "p95": values.quantile(0.95), "max": values.max()}
 
 
 def _over_cells(name: str, values: pd.Series) -> dict[str, float]:
@@ -99,12 +89,7 @@ def _of_cycle_length(errors: pd.DataFrame) -> dict[str, float]:
     if "cycle_length_predicted_ms" not in errors:
         return {}
     error = (errors["cycle_length_predicted_ms"] - errors["cycle_length_ms"]).abs()
-    return _over_cells("cycle_length_error_ms", error) | {"cycle_length_cells": float(error.count()) or np.nan}
-
-
-def _of_intervals(errors: pd.DataFrame) -> dict[str, float]:
-    names = ("coverage_percent", "cycle_length_coverage_percent")
-    return {name: float(errors[name].mean()) for name in names if name in errors}
+    return _over_cells("cycle_length_error_ms", error) | {"cycle_length_cells": error.count() or np.nan}
 
 
 def _pooled_r2(errors: pd.DataFrame) -> float:
@@ -118,8 +103,8 @@ def _by_phase(errors: pd.DataFrame) -> dict[str, float]:
         fraction = errors[f"{phase}_part"]
         squares = (fraction * errors[f"{phase}_rmse_mV"] ** 2).sum()
         if fraction.sum():
-            result[f"{phase}_rmse_mV"] = float(np.sqrt(squares / fraction.sum()))
-            result[f"{phase}_share_percent"] = float(100 * squares / total) if total else np.nan
+            result[f"{phase}_rmse_mV"] = np.sqrt(squares / fraction.sum())
+            result[f"{phase}_share_percent"] = 100 * squares / total if total else np.nan
     return result
 
 
@@ -129,13 +114,13 @@ def _of_biomarkers(errors: pd.DataFrame) -> dict[str, float]:
         true, predicted = errors[f"{name}_{unit}"], errors[f"{name}_predicted_{unit}"]
         error = (predicted - true).abs().dropna()
         percents[name] = (100 * error / true.abs()).dropna()
-        result[f"{name}_mape_percent"] = float(percents[name].mean())
-        result[f"{name}_mae_{unit}"] = float(error.mean())
-        result[f"{name}_median_error_{unit}"] = float(error.median())
+        result[f"{name}_mape_percent"] = percents[name].mean()
+        result[f"{name}_mae_{unit}"] = error.mean()
+        result[f"{name}_median_error_{unit}"] = error.median()
         if name in ("apd90", "cl"):
-            result[f"{name}_cells"] = float(len(error)) if len(error) else np.nan
+            result[f"{name}_cells"] = len(error) or np.nan
     apds = pd.concat([percents[name] for name in APDS], axis=1).dropna()
-    return result | {"apd_mape_percent": float(apds.to_numpy().mean()) if len(apds) else np.nan}
+    return result | {"apd_mape_percent": apds.to_numpy().mean() if len(apds) else np.nan}
 
 
 def bootstrap_intervals(errors: pd.DataFrame) -> dict[str, float]:

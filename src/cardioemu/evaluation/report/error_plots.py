@@ -18,19 +18,11 @@ BINS = 8  # of the distance, with equal numbers of cells
 
 
 def error_distribution(rmse_mV: Mapping[str, np.ndarray], dashed: Collection[str] = ()) -> Figure:
-    """Plot the cumulative distribution of the RMSE over cells.
-
-    Args:
-        rmse_mV: RMSE of each cell, by emulator.
-        dashed: names that are drawn as dashed lines.
-    """
+    """Plot the cumulative distribution of the RMSE over cells."""
     figure, axis = _single()
-    for (name, values), colour in zip(rmse_mV.items(), cycle(COLOURS), strict=False):
-        ordered = np.sort(values)
-        fraction = np.arange(1, len(ordered) + 1) / len(ordered)
-        axis.step(ordered, fraction, where="post", label=name, color=colour, **_line(name in dashed))
-    axis.set_xscale("log")
-    axis.set(xlabel="RMSE of a cell (mV)", ylabel="cumulative fraction of cells", ylim=(0, 1.02))
+    steps = {name: (np.sort(values), np.arange(1, len(values) + 1) / len(values)) for name, values in rmse_mV.items()}
+    _draw_lines(axis, steps, dashed, drawstyle="steps-post")
+    axis.set(xlabel="RMSE of a cell (mV)", ylabel="cumulative fraction of cells", xscale="log", ylim=(0, 1.02))
     axis.legend(fontsize=8, frameon=False)
     return figure
 
@@ -83,15 +75,9 @@ def biomarker_scatter(errors: pd.DataFrame) -> Figure:
 
 
 def error_along_window(lines: Mapping[str, tuple[SampleTimes, np.ndarray]], dashed: Collection[str] = ()) -> Figure:
-    """Plot the RMSE over all cells at each time of the window.
-
-    Args:
-        lines: by emulator, times in ms and errors in mV.
-        dashed: names that are drawn as dashed lines.
-    """
+    """Plot the RMSE over all cells, in mV, at each time of the window, in ms."""
     figure, axis = _single(width=8.0)
-    for (name, (time_ms, error_mV)), colour in zip(lines.items(), cycle(COLOURS), strict=False):
-        axis.plot(time_ms, error_mV, label=name, color=colour, **_line(name in dashed))
+    _draw_lines(axis, lines, dashed)
     axis.set(xlabel="time from the AP start (ms)", ylabel="RMSE over cells (mV)")
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=8, frameon=False)
@@ -103,10 +89,10 @@ def error_by_beat(summaries: Mapping[str, pd.DataFrame], dashed: Collection[str]
     figure = Figure(figsize=(9.6, 3.8), layout="constrained", dpi=110)
     labels = {"rmse_mV": "RMSE of the beat (mV)", "start_error_ms": "error of the AP start (ms)"}
     for axis, (column, label), first in zip(figure.subplots(1, 2), labels.items(), (1, 2), strict=True):
-        for (name, beats), colour in zip(summaries.items(), cycle(COLOURS), strict=False):
-            values = beats[column].loc[first:]  # windows are aligned to the first AP start: its error is not shown
-            axis.semilogy(values.index, values, marker="o", ms=3, label=name, color=colour, **_line(name in dashed))
-        axis.set(xlabel="beat of the window", ylabel=label)
+        # Windows are aligned to the first AP start: its error is not shown.
+        shown = {name: beats[column].loc[first:] for name, beats in summaries.items()}
+        _draw_lines(axis, {name: (values.index, values) for name, values in shown.items()}, dashed, marker="o", ms=3)
+        axis.set(xlabel="beat of the window", ylabel=label, yscale="log")
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
     axis.legend(fontsize=8, frameon=False)
@@ -120,9 +106,9 @@ def error_by_distance(distance: PerCell, rmse_mV: Mapping[str, np.ndarray], dash
     axis.semilogy(distance, first, ".", ms=2, color="#d6d3d1")
     order = np.argsort(distance, kind="stable")
     bins = np.array_split(order, min(BINS, len(order)))
-    for (name, values), colour in zip(rmse_mV.items(), cycle(COLOURS), strict=False):
-        middles = [(np.median(distance[cells]), np.median(values[cells])) for cells in bins]
-        axis.semilogy(*np.transpose(middles), marker="o", label=name, color=colour, ms=3.5, **_line(name in dashed))
+    middle = [np.median(distance[cells]) for cells in bins]
+    medians = {name: (middle, [np.median(values[cells]) for cells in bins]) for name, values in rmse_mV.items()}
+    _draw_lines(axis, medians, dashed, marker="o", ms=3.5)
     axis.set(xlabel="distance from the nearest training cell (scales)", ylabel="RMSE, median of a bin (mV)")
     axis.legend(fontsize=8, frameon=False)
     return figure
@@ -132,10 +118,8 @@ def confusion(metrics: Mapping[str, Mapping[str, float]]) -> Figure:
     """Plot the confusion matrix of firing for each emulator, from its `firing_metrics`."""
     figure = Figure(figsize=(2.6 * len(metrics) + 0.4, 2.8), layout="constrained", dpi=110)
     for axis, (name, values) in zip(figure.subplots(1, len(metrics), squeeze=False).flat, metrics.items(), strict=True):
-        right_fires, right_silent = values["confusion_fires_right"], values["confusion_silent_right"]
-        counts = np.array(
-            [[right_fires, values["confusion_silent_wrong"]], [values["confusion_fires_wrong"], right_silent]]
-        )
+        rows = ("fires_right", "silent_wrong"), ("fires_wrong", "silent_right")
+        counts = np.array([[values[f"confusion_{cell}"] for cell in row] for row in rows])
         axis.imshow(counts, cmap="Blues", vmin=0, vmax=1.6 * counts.max())
         for (row, column), count in np.ndenumerate(counts):
             axis.text(column, row, f"{count:.0f}", ha="center", va="center", fontsize=10)
@@ -151,15 +135,18 @@ def calibration_plot(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Plot observed firing frequencies against predicted probabilities, from tables of `reliability_table`."""
     figure, axis = _single(width=4.6)
     axis.plot([0, 1], [0, 1], color=COLOURS[4], lw=0.8)
-    for (name, table), colour in zip(tables.items(), cycle(COLOURS), strict=False):
-        axis.plot(table["predicted"], table["observed"], "o-", label=name, color=colour, ms=4, lw=1.1)
+    lines = {name: (table["predicted"], table["observed"]) for name, table in tables.items()}
+    _draw_lines(axis, lines, marker="o", ms=4, lw=1.1)
     axis.set(xlabel="predicted probability of firing", ylabel="fraction that fires")
     axis.legend(fontsize=8, frameon=False)
     return figure
 
 
-def _line(dashed: bool) -> dict[str, Any]:
-    return {"ls": "--", "lw": 0.9} if dashed else {"lw": 1.4}
+def _draw_lines(axis: Axes, lines: Mapping[str, tuple[Any, Any]], dashed: Collection[str] = (), **style: Any) -> None:
+    """Draw one line per emulator, thin and dashed for some of them."""
+    for (name, (x, y)), colour in zip(lines.items(), cycle(COLOURS), strict=False):
+        own = {"ls": "--", "lw": 0.9} if name in dashed else {"lw": 1.4}
+        axis.plot(x, y, label=name, color=colour, **own | style)
 
 
 def _single(width: float = 6.4) -> tuple[Figure, Axes]:

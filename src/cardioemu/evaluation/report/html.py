@@ -11,8 +11,8 @@ import pandas as pd
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
+from cardioemu.evaluation.metrics.population import evenly_spaced
 from cardioemu.evaluation.metrics.sampled_window import BIOMARKER_UNITS, PHASES, UNIT_LABELS
-from cardioemu.evaluation.report.trace_plots import evenly_spaced
 
 WORST_CELLS = 10
 BEATS_SHOWN = 6
@@ -42,14 +42,7 @@ class Section:
 
 
 def render_html(title: str, introduction: Sequence[str], sections: Sequence[Section], provenance: str) -> str:
-    """Return a report as one HTML page.
-
-    Args:
-        title: title of the page.
-        introduction: paragraphs at the top.
-        sections: the sections, in order; the first column of a table is left-aligned.
-        provenance: how the report was made: command and versions.
-    """
+    """Return a report as one HTML page: introductory paragraphs, sections, and how the report was made."""
     template = Environment(autoescape=True, trim_blocks=True).from_string(
         files("cardioemu.evaluation.report").joinpath("report.html").read_text(encoding="utf-8")
     )
@@ -147,7 +140,7 @@ def worst_table(errors: pd.DataFrame, scaled: Sequence[str]) -> pd.DataFrame:
 
 def _with_interval(values: Mapping[str, float], key: str) -> str:
     low, high = (_number(values, f"{key}_{end}") for end in ("low", "high"))
-    return f"{_number(values, key)} ({low} to {high})" if low != MISSING else _number(values, key)
+    return _number(values, key) + (f" ({low} to {high})" if low != MISSING else "")
 
 
 def _number(values: Mapping[str, float], key: str, digits: int = 2) -> str:

@@ -73,9 +73,7 @@ class EvaluationResult:
     @property
     def table(self) -> pd.DataFrame:
         """The errors of all emulators, one row per emulator and cell."""
-        return (
-            pd.concat([e.assign(emulator=name) for name, e in self.errors.items()]).set_index("emulator").reset_index()
-        )
+        return pd.concat(self.errors, names=["emulator"]).reset_index(level="emulator").reset_index(drop=True)
 
 
 def report_sections(
@@ -83,10 +81,7 @@ def report_sections(
 ) -> list[Section]:
     """Return the sections of the report of an evaluation.
 
-    Args:
-        result: the result of the evaluation.
-        examples: by emulator, a figure of its predictions for some cells.
-        baselines: names of the baselines, whose lines are dashed.
+    `examples` has, by emulator, a figure of its predictions for some cells. The lines of the baselines are dashed.
     """
     metrics, first = result.metrics, next(iter(result.errors.values()))
     rmse_mV = {name: errors["rmse_mV"].to_numpy() for name, errors in result.errors.items()}
@@ -98,11 +93,13 @@ def report_sections(
     beats = summarise_beats(result.beats)
     by_scale = plots.error_over_scales(scales, result.scaled, first["rmse_mV"].to_numpy())
     by_distance = plots.error_by_distance(first["distance"].to_numpy(), rmse_mV, baselines)
-    sections = [
+    by_beat = plots.error_by_beat(beats, baselines) if beats else None
+    return [
         Section("errors", "Errors", ERRORS, error_table(metrics)),
         *(Section(f"examples-{name}", f"Examples: {name}", EXAMPLES, figure=f) for name, f in examples.items()),
         Section("distribution", "Distribution of errors", figure=plots.error_distribution(rmse_mV, baselines)),
         Section("along", "Error along the window", figure=plots.error_along_window(result.along_window, baselines)),
+        *([Section("beats", "Error by beat", BEATS, beat_table(beats), by_beat)] if beats else []),
         Section("phases", "Error by phase of the action potential", PHASE, phase_table(metrics)),
         Section("biomarkers", "Biomarkers", BIOMARKER, biomarker_table(metrics), plots.biomarker_scatter(first)),
         Section("firing", "Firing", FIRING + without, firing_table(metrics), plots.confusion(predicting)),
@@ -111,10 +108,6 @@ def report_sections(
         Section("distance", "Error by distance from the training cells", DISTANCE, figure=by_distance),
         Section("worst", "Cells with the largest errors", "", worst_table(first, result.scaled)),
     ]
-    if beats:
-        by_beat = Section("beats", "Error by beat", BEATS, beat_table(beats), plots.error_by_beat(beats, baselines))
-        sections.insert(len(examples) + 3, by_beat)
-    return sections
 
 
 ERRORS = (

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cardioemu.common.arrays import Predicted, SampleTimes, Windows
+from cardioemu.evaluation.metrics.population import evenly_spaced
 from cardioemu.traces import THRESHOLD_mV, Trace
 
 SIMULATED, EMULATED = "#8a8f98", "#c2410c"
@@ -23,21 +24,9 @@ CROWDED = 40  # APs in a panel, beyond which lines and dots become finer
 
 
 def plot_overlay(
-    time_ms: SampleTimes,
-    windows: Windows,
-    predicted: Predicted,
-    titles: Sequence[str],
-    columns: int = 3,
+    time_ms: SampleTimes, windows: Windows, predicted: Predicted, titles: Sequence[str], columns: int = 3
 ) -> Figure:
-    """Plot the simulated windows of some cells and, on top, the predicted ones.
-
-    Args:
-        time_ms: times of the samples (samples,), 0 at the AP start.
-        windows: simulated windows (cells, windows, samples), in mV.
-        predicted: predicted windows (cells, samples), in mV.
-        titles: one title per cell.
-        columns: number of panels in a row.
-    """
+    """Plot the simulated windows of some cells and, on top, the predicted ones, with so many columns of panels."""
     figure, axes = _panels(titles, "time from the AP start (ms)", columns)
     # A figure cannot show more than one to two thousand samples.
     shown = evenly_spaced(len(time_ms), 2000)
@@ -52,15 +41,13 @@ def plot_overlay(
 
 
 def plot_traces(traces: Sequence[Trace], titles: Sequence[str]) -> Figure:
-    """Plot whole traces with a dot at each AP start, and a cross where a simulation failed.
+    """Plot whole traces, one per panel, with a dot at each AP start and a cross where a simulation failed.
 
-    Args:
-        traces: one trace per panel.
-        titles: one title per trace; for a failed cell, the reason and the time are appended.
+    The reason and the time of a failure are appended to the title.
     """
     longest_ms = max(trace.duration_ms for trace in traces)
     unit, per_ms = ("ms", 1.0) if longest_ms <= MAX_IN_MS else ("s", 1e-3)
-    endings = ["" if trace.status == "ok" else f"\n{_failure(trace)}" for trace in traces]
+    endings = ["" if t.status == "ok" else f"\n{t.status.split(':')[0]} at {t.end_ms:.6g} ms" for t in traces]
     figure, axes = _panels([title + ending for title, ending in zip(titles, endings, strict=True)], f"time ({unit})")
     for axis, trace in zip(axes, traces, strict=True):
         # The solver steps resolve the upstrokes; between steps the curve is smooth.
@@ -80,11 +67,7 @@ def plot_sweep(table: pd.DataFrame, settings: Sequence[str], error: str) -> Figu
     """Plot an error against the settings of a sweep: one on the axis, and one line per combination of the others.
 
     The setting on the axis is the number of epochs if it was swept, otherwise the setting with the most values.
-
-    Args:
-        table: one row per run, with the settings and the error as columns; runs without the error are left out.
-        settings: names of the swept settings.
-        error: name of the column with the error, in mV.
+    The table has one row per run, with the settings and the error in mV as columns; runs without it are left out.
     """
     runs = table.dropna(subset=[error])
     along = EPOCHS if EPOCHS in settings else max(settings, key=lambda name: runs[name].nunique())
@@ -107,10 +90,6 @@ def plot_sweep(table: pd.DataFrame, settings: Sequence[str], error: str) -> Figu
     return figure
 
 
-def _failure(trace: Trace) -> str:
-    return f"{trace.status.split(':')[0]} at {trace.end_ms:.6g} ms"
-
-
 def _panels(titles: Sequence[str], time: str, columns: int = 3) -> tuple[Figure, list[Axes]]:
     """Make one panel of V over time per title."""
     columns = min(columns, len(titles))
@@ -127,11 +106,6 @@ def _panels(titles: Sequence[str], time: str, columns: int = 3) -> tuple[Figure,
     figure.supxlabel(time, fontsize=8)
     figure.supylabel("V (mV)", fontsize=8)
     return figure, panels[: len(titles)]
-
-
-def evenly_spaced(size: int, count: int) -> np.ndarray:
-    """Return up to `count` of the numbers 0 to size - 1, evenly spaced, including the first and the last."""
-    return np.unique(np.linspace(0, size - 1, count).astype(int))
 
 
 def _wrap(line: str) -> str:

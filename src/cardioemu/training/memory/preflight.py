@@ -88,7 +88,7 @@ class Preflight:
         table = self.breakdown | initialisation | {"at most": self.required, "available": dict(self.free)}
         pools = [pool for pool in POOL_NAMES if pool != "GPU" or self.gpu]
         sizes = pd.DataFrame.from_dict(table, orient="index", columns=pools)
-        return sizes.map(lambda size: format_bytes(size) if size > 0 else "").rename_axis("memory").to_string()
+        return sizes.map(lambda size: format_bytes(size) if size > 0 else "").rename_axis(columns="memory").to_string()
 
 
 @dataclass(frozen=True)
