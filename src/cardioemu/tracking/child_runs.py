@@ -6,29 +6,25 @@ from mlflow.entities import Run
 
 from cardioemu.tracking.params import parse_run_name
 from cardioemu.tracking.recorder import PARENT
-from cardioemu.tracking.views import METRICS
+from cardioemu.tracking.ui import METRICS
 
 
 def tabulate_child_runs(client: MlflowClient, experiment_id: str, parent_id: str) -> pd.DataFrame:
     """List the runs of a sweep in the order in which they started; of runs with the same name only the last.
 
-    Returns:
-        One row per `name`: the settings in the names, as columns named by their addresses; `status`; the `METRICS` that
-        were recorded; `minutes`; `failure`, the reason of a failed run; `run_id`.
+    The columns are `name`, the settings in the names, `status`, the `METRICS` that were recorded, `minutes`, `failure`
+    (the reason of a failed run) and `run_id`.
     """
     runs = client.search_runs([experiment_id], f"tags.`{PARENT}` = '{parent_id}'", order_by=["start_time"])
     last = {run.info.run_name or "": run for run in runs}
-    settings = [parse_run_name(name) for name in last]
-    addresses = list(dict.fromkeys(address for named in settings for address in named))
-    # A setting that a name lacks may be a param, which not every run has.
-    swept = pd.DataFrame(
-        [
-            {address: named.get(address, run.data.params.get(address, "")) for address in addresses}
-            for named, run in zip(settings, last.values(), strict=True)
-        ]
-    )
-    results = pd.DataFrame([_results(run) for run in last.values()])
-    return pd.concat([pd.Series(list(last), name="name"), swept, results], axis=1)
+    settings = {name: parse_run_name(name) for name in last}
+    addresses = list(dict.fromkeys(address for named in settings.values() for address in named))
+    rows = []
+    for name, run in last.items():
+        # A setting that a name lacks may be a param, which not every run has.
+        swept = {address: settings[name].get(address, run.data.params.get(address, "")) for address in addresses}
+        rows.append({"name": name, **swept, **_results(run)})
+    return pd.DataFrame(rows)
 
 
 def _results(run: Run) -> dict[str, object]:

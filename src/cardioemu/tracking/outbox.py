@@ -1,6 +1,7 @@
 """Records that could not be sent yet: calls with plain values in a run folder, one JSON line each, in their order."""
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +15,7 @@ SWEEPS = "sweeps"  # folder of the parent runs, in the folder of all runs
 
 
 class Outbox:
-    """Pending calls of one run.
-
-    Args:
-        folder: the run folder.
-    """
+    """Pending calls of the run of a run folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / UNSENT
@@ -31,9 +28,8 @@ class Outbox:
         """Add a call after the others; it is on disk when this returns."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / CALLS
-        is_complete = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")  # a kill may leave half a line
         with path.open("a", encoding="utf-8") as file:
-            file.write(("" if is_complete else "\n") + json.dumps([call, arguments]) + "\n")
+            file.write(f"\n{json.dumps([call, arguments])}")  # on a new line: a kill may have left half of one
         fsync_file(path)
 
     def sync(self, perform: Callable[[str, dict[str, Any]], None]) -> None:
@@ -41,32 +37,22 @@ class Outbox:
 
         A call is performed again if the process was killed before its success was noted.
         """
+        if not self.folder.exists():
+            return
         calls = self._calls()
         for number in range(self._sent(), len(calls)):
             perform(*calls[number])
             with atomic_write(self.folder / SENT) as file:
                 file.write_text(str(number + 1), encoding="utf-8")
-            self.remove_file(calls[number][1])
-        for name in (CALLS, SENT):
+        for name in (SENT, CALLS):  # in this order: a kill in between repeats calls, and loses no later one
             (self.folder / name).unlink(missing_ok=True)
-        self._remove_if_empty()
-
-    def remove_file(self, arguments: dict[str, Any]) -> None:
-        """Remove the file of a call that was performed, unless it belongs to the run."""
-        path = self.folder.parent / arguments.get("path", "")
-        if path.parent == self.folder:
-            path.unlink(missing_ok=True)
-            self._remove_if_empty()
-
-    def _remove_if_empty(self) -> None:
-        with suppress(OSError):  # not empty
-            self.folder.rmdir()
+        shutil.rmtree(self.folder)  # with the pictures that an earlier version kept as files
 
     def _calls(self) -> list[Any]:
         path = self.folder / CALLS
         calls = []
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-            with suppress(ValueError):  # half a line, left by a kill
+            with suppress(ValueError):  # empty, or cut by a kill
                 calls.append(json.loads(line))
         return calls
 

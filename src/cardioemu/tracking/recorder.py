@@ -1,7 +1,9 @@
 """The calls of a run on MLflow; each takes plain values only, so that it can be stored on disk."""
 
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from mlflow.tracking import client as mlflow_client
 from cardioemu.common.errors import UserError
 from cardioemu.runtime.files import atomic_write
 from cardioemu.tracking.registry.log_model import log_emulator
-from cardioemu.tracking.views import page, save_views
+from cardioemu.tracking.ui import page, save_views
 
 RUN_ID = "mlflow_run_id"
 PARENT, DESCRIPTION = "mlflow.parentRunId", "mlflow.note.content"
@@ -51,8 +53,7 @@ class Recorder:
     @property
     def run_id(self) -> str | None:
         """Id of the run, None before MLflow has it."""
-        path = self.folder / RUN_ID
-        return path.read_text(encoding="utf-8").strip() if path.exists() else None
+        return _read_run_id(self.folder)
 
     @property
     def _run(self) -> str:
@@ -69,8 +70,11 @@ class Recorder:
         Raises:
             UserError: MLflow has no run of that id.
         """
-        if tags.get(PARENT, "").startswith(UNSENT_PARENT):
-            tags = tags | {PARENT: _sent_parent(Path(tags[PARENT].removeprefix(UNSENT_PARENT)))}
+        if (parent := tags.get(PARENT, "")).startswith(UNSENT_PARENT):
+            sweep = parent.removeprefix(UNSENT_PARENT)
+            if (parent_id := _read_run_id(Path(sweep))) is None:
+                raise UserError(f"tracking: the runs of the sweep {sweep} are sent after it, and it is not sent yet")
+            tags = tags | {PARENT: parent_id}
         if (run_id := self.run_id) is None:
             run_id = self.client.create_run(self.experiment_id, start_time=time_ms, tags=tags).info.run_id
             with atomic_write(self.folder / RUN_ID) as file:
@@ -101,9 +105,9 @@ class Recorder:
         """Record metrics at a step; the same metric at the same time counts once."""
         self.client.log_batch(self._run, metrics=[Metric(key, v, time_ms, step) for key, v in values.items()])
 
-    def image(self, path: str, key: str, step: int, time_ms: int) -> None:
-        """Record a picture as one step of an image with a slider."""
-        image = imread(self.folder / path)[..., :3]
+    def image(self, key: str, step: int, time_ms: int, png: str = "", path: str = "") -> None:
+        """Record a picture as one step of an image with a slider; an earlier version kept it as a file, at `path`."""
+        image = imread(BytesIO(b64decode(png)) if png else self.folder / path)[..., :3]
         self.client.log_image(self._run, image, key=key, step=step, timestamp=time_ms)
 
     def file(self, path: str, folder: str | None) -> None:
@@ -116,11 +120,12 @@ class Recorder:
 
     def describe(self, text: str, pages: dict[str, str]) -> None:
         """Set the description: a text in Markdown and, by title, links to pages of the run or to its view."""
-        run = f"#/experiments/{self.experiment_id}/runs/{self._run}"
-        addresses = {title: f"{run}/{name}?workflowType=machine_learning" for title, name in pages.items() if name}
-        views = {title: page(self.experiment_id, self._run) for title, name in pages.items() if not name}
-        links = " · ".join(f"[{title}]({address})" for title, address in (views | addresses).items())
-        self.tags({DESCRIPTION: f"{text}\n\n{links}"})
+        run, view = f"#/experiments/{self.experiment_id}/runs/{self._run}", page(self.experiment_id, self._run)
+        links = [
+            f"[{title}]({f'{run}/{name}?workflowType=machine_learning' if name else view})"
+            for title, name in pages.items()
+        ]
+        self.tags({DESCRIPTION: f"{text}\n\n{' · '.join(links)}"})
 
     def view(self, settings: list[str]) -> None:
         """Show the settings of a sweep in the table of runs, and save a view of its runs."""
@@ -140,8 +145,6 @@ class Recorder:
         self.client.set_terminated(self._run, status, time_ms)
 
 
-def _sent_parent(folder: Path) -> str:
+def _read_run_id(folder: Path) -> str | None:
     path = folder / RUN_ID
-    if not path.exists():
-        raise UserError(f"tracking: the runs of the sweep {folder} are sent after it, and it is not sent yet")
-    return path.read_text(encoding="utf-8").strip()
+    return path.read_text(encoding="utf-8").strip() if path.exists() else None

@@ -5,18 +5,20 @@ import os
 import re
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from matplotlib.figure import Figure
+from mlflow.utils.time import get_current_time_millis
 
-from cardioemu.common.errors import UserError, first_line
+from cardioemu.common.errors import first_line
 from cardioemu.common.metric_names import VALIDATION_METRIC
 from cardioemu.common.text import plural
 from cardioemu.runtime.progress import log_message
-from cardioemu.tracking.failures import FAILURES
+from cardioemu.tracking.failures import FAILURES, failures_as_user_error
 from cardioemu.tracking.outbox import Outbox
 from cardioemu.tracking.recorder import Recorder
 from cardioemu.tracking.summary import summarise
@@ -26,17 +28,12 @@ RETRY_S = 30.0  # between a failure and the next attempt; training continues mea
 
 
 class Run:
-    """What a job records of itself; no failure of MLflow ends the job.
-
-    Args:
-        recorder: performs the calls.
-        deferred: whether all records are kept until the run ends.
-    """
+    """What a job records of itself; no failure of MLflow ends the job. If deferred, records are kept until its end."""
 
     def __init__(self, recorder: Recorder, deferred: bool = False) -> None:
         self.recorder, self.outbox = recorder, Outbox(recorder.folder)
         self._next_attempt = float("inf") if deferred else 0.0
-        self._lock = threading.RLock()  # the system metrics come from another thread
+        self._lock = threading.Lock()  # the system metrics come from another thread
 
     @property
     def id(self) -> str | None:
@@ -53,9 +50,10 @@ class Run:
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Record metrics at an epoch."""
-        if VALIDATION_METRIC in values:  # a copy, since charts are sorted by name and test/... precedes val/...
-            values = {**values, f"{FIRST}/val_rmse_mV": values[VALIDATION_METRIC]}
-        self._call("metrics", values={key: float(v) for key, v in values.items()}, step=step, time_ms=now_ms())
+        numbers = {key: float(value) for key, value in values.items()}
+        if VALIDATION_METRIC in numbers:  # a copy, since charts are sorted by name and test/... precedes val/...
+            numbers[f"{FIRST}/val_rmse_mV"] = numbers[VALIDATION_METRIC]
+        self._call("metrics", values=numbers, step=step, time_ms=get_current_time_millis())
 
     def summary(self, values: Mapping[str, float], step: int = 0) -> None:
         """Record the main values of a test, at an epoch or, without a curve, at step 0."""
@@ -63,28 +61,21 @@ class Run:
 
     def image(self, figure: Figure, name: str, step: int) -> None:
         """Record a figure as one step of a picture with a slider, in the first section of charts."""
-        path = self.outbox.folder / f"{uuid4().hex}.png"
-        with self._lock:  # the other thread removes the folder when it is empty
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path)
-            key = re.sub(r"[^\w./ -]", "_", f"{FIRST}/{name}", flags=re.ASCII)  # MLflow allows no other letters
-            self._call("image", path=self._relative(path), key=key, step=step, time_ms=now_ms())
+        figure.savefig(png := BytesIO())
+        key = re.sub(r"[^\w./ -]", "_", f"{FIRST}/{name}", flags=re.ASCII)  # MLflow allows no other letters
+        text = b64encode(png.getvalue()).decode()
+        self._call("image", png=text, key=key, step=step, time_ms=get_current_time_millis())
 
     def file(self, path: Path, folder: str | None = None) -> None:
         """Record a copy of a file, which must keep its place until it is sent."""
-        self._call("file", path=self._relative(path), folder=folder)
+        self._call("file", path=path, folder=folder)
 
     def text(self, text: str, name: str) -> None:
         """Record a text as a file."""
         self._call("text", text=text, name=name)
 
     def describe(self, text: str, pages: Mapping[str, str]) -> None:
-        """Set the description, which is at the top of the run's page.
-
-        Args:
-            text: Markdown.
-            pages: of the run, linked by title; an empty name is the view of its child runs.
-        """
+        """Set the description: Markdown, with links to pages of the run by title ("": the view of its child runs)."""
         self._call("describe", text=text, pages=dict(pages))
 
     def view(self, settings: Sequence[str]) -> None:
@@ -92,19 +83,12 @@ class Run:
         self._call("view", settings=list(settings))
 
     def dataset(self, name: str, digest: str, source: str, profile: Mapping[str, Any]) -> None:
-        """Record what the run was made from.
-
-        Args:
-            name: "traces" or "windows".
-            digest: key of everything that determines it.
-            source: its folder.
-            profile: counts that are shown with it.
-        """
+        """Record the "traces" or "windows" in a folder, with their key as digest and counts as profile."""
         self._call("dataset", name=name, digest=digest, source=json.dumps({"uri": source}), profile=json.dumps(profile))
 
     def model(self, checkpoint: Path, register: str | None) -> None:
         """Record a checkpoint as a model that can be served, and register it under a name if one is given."""
-        self._call("model", path=self._relative(checkpoint), register=register)
+        self._call("model", path=checkpoint, register=register)
 
     def begin(self, tags: Mapping[str, str]) -> None:
         """Create the run, or resume it after sending its pending records.
@@ -112,22 +96,18 @@ class Run:
         Raises:
             UserError: MLflow cannot be reached, or has no such run.
         """
-        arguments = {"tags": dict(tags), "time_ms": now_ms()}
+        arguments = {"tags": dict(tags), "time_ms": get_current_time_millis()}
         if self._next_attempt:
             self.outbox.append("begin", arguments)
             return
-        try:
+        with failures_as_user_error("tracking: the run cannot be recorded (REASON)"):
             self.sync()
             self.recorder.perform("begin", arguments)
-        except UserError:
-            raise
-        except FAILURES as error:
-            raise UserError(f"tracking: the run cannot be recorded ({first_line(error)})") from error
 
     def end(self, status: str) -> None:
         """End the run; print how many records are still pending."""
         self._next_attempt = 0.0
-        self._call("end", status=status, time_ms=now_ms())
+        self._call("end", status=status, time_ms=get_current_time_millis())
         if pending := len(self.outbox):
             log_message(
                 f"tracking: {plural(pending, 'record')} pending in {self.outbox.folder}; run cardioemu sync when "
@@ -144,12 +124,13 @@ class Run:
             self.outbox.sync(self.recorder.perform)
 
     def _call(self, call: str, **arguments: Any) -> None:
+        if "path" in arguments:  # relative, so that the run folder may be moved before its records are sent
+            arguments["path"] = os.path.relpath(arguments["path"], self.recorder.folder)
         with self._lock:
             if time.monotonic() >= self._next_attempt:
                 try:
                     self.outbox.sync(self.recorder.perform)
                     self.recorder.perform(call, arguments)
-                    self.outbox.remove_file(arguments)
                     return
                 except FAILURES as error:
                     if self._next_attempt == 0.0:
@@ -160,9 +141,6 @@ class Run:
                     self._next_attempt = time.monotonic() + RETRY_S
             self.outbox.append(call, arguments)
 
-    def _relative(self, path: Path) -> str:
-        return os.path.relpath(path, self.recorder.folder)
-
 
 class NullRun(Run):
     """The run of a process that records nothing, since another process does."""
@@ -172,16 +150,5 @@ class NullRun(Run):
     def __init__(self) -> None:
         pass
 
-    def image(self, figure: Figure, name: str, step: int) -> None:
-        """Record nothing."""
-
     def _call(self, call: str, **arguments: Any) -> None:
         pass
-
-    def _relative(self, path: Path) -> str:
-        return str(path)
-
-
-def now_ms() -> int:
-    """Return the time as MLflow has it."""
-    return time.time_ns() // 1_000_000
