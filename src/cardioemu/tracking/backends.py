@@ -45,11 +45,7 @@ class Sqlite(Tracking):
         return f"cardioemu ui, then http://127.0.0.1:5000/{self._page(run)}"
 
     def connect(self) -> tuple[MlflowClient, str]:
-        """Open the database; create it with its experiment if needed.
-
-        Raises:
-            UserError: it cannot be opened or created.
-        """
+        """Open the database, which is created if needed."""
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         with failures_as_user_error(
@@ -101,11 +97,7 @@ class Server(Tracking):
             return self.uri
 
     def connect(self) -> tuple[MlflowClient, str]:
-        """Open the experiment on the server.
-
-        Raises:
-            UserError: the server does not answer, or refuses.
-        """
+        """Connect to the server."""
         with failures_as_user_error(
             f"tracking.uri: the MLflow server at {self.uri} does not answer (REASON); start it, or set "
             "tracking.offline=true and send the run later"

@@ -2,10 +2,9 @@
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from cardioemu.tracking.params import parse_run_name
-from cardioemu.tracking.recorder import PARENT
+from cardioemu.tracking.run import PARENT
 from cardioemu.tracking.ui import METRICS
 
 
@@ -21,18 +20,16 @@ def tabulate_child_runs(client: MlflowClient, experiment_id: str, parent_id: str
     addresses = list(dict.fromkeys(address for named in settings.values() for address in named))
     rows = []
     for name, run in last.items():
-        # A setting that a name lacks may be a param, which not every run has.
-        swept = {address: settings[name].get(address, run.data.params.get(address, "")) for address in addresses}
-        rows.append({"name": name, **swept, **_results(run)})
+        start_ms, end_ms = run.info.start_time, run.info.end_time
+        row = {
+            "name": name,
+            # A setting that a name lacks may be a param, which not every run has.
+            **{address: settings[name].get(address, run.data.params.get(address, "")) for address in addresses},
+            "status": run.info.status,
+            **{metric: run.data.metrics[metric] for metric in METRICS if metric in run.data.metrics},
+            "minutes": round((end_ms - start_ms) / 60_000, 2) if end_ms else None,
+            "failure": run.data.tags.get("failure", ""),
+            "run_id": run.info.run_id,
+        }
+        rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _results(run: Run) -> dict[str, object]:
-    start_ms, end_ms = run.info.start_time, run.info.end_time
-    return {
-        "status": run.info.status,
-        **{name: run.data.metrics[name] for name in METRICS if name in run.data.metrics},
-        "minutes": round((end_ms - start_ms) / 60_000, 2) if end_ms else None,
-        "failure": run.data.tags.get("failure", ""),
-        "run_id": run.info.run_id,
-    }

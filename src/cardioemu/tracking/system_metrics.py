@@ -29,23 +29,20 @@ def system_metrics(run: Run) -> Iterator[None]:
     is_over = threading.Event()
 
     def record() -> None:
-        values: dict[str, float] = {}
-        for monitor in monitors:
-            monitor.collect_metrics()
-            values.update({f"system/{name}": value for name, value in monitor.aggregate_metrics().items()})
-            monitor.clear_metrics()
-        # Seconds of the clock as steps continue in a resumed run.
-        run.metrics(values, step=int(time.time()))
+        is_last = False
+        while not is_last:
+            is_last = is_over.wait(INTERVAL_S)
+            values: dict[str, float] = {}
+            for monitor in monitors:
+                monitor.collect_metrics()
+                values.update({f"system/{name}": value for name, value in monitor.aggregate_metrics().items()})
+                monitor.clear_metrics()
+            run.metrics(values, step=int(time.time()))  # seconds of the clock as steps continue in a resumed run
 
-    def record_repeatedly() -> None:
-        while not is_over.wait(INTERVAL_S):
-            record()
-
-    thread = threading.Thread(target=record_repeatedly, name="system metrics", daemon=True)
+    thread = threading.Thread(target=record, name="system metrics", daemon=True)
     thread.start()
     try:
         yield
     finally:
         is_over.set()
         thread.join()
-        record()

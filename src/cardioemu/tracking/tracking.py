@@ -19,8 +19,7 @@ from cardioemu.tracking.child_runs import tabulate_child_runs
 from cardioemu.tracking.failures import failures_as_user_error
 from cardioemu.tracking.params import select_params
 from cardioemu.tracking.provenance import HOST, PROCESS, code_digest, command, git_state, machine, packages
-from cardioemu.tracking.recorder import DESCRIPTION, PARENT, UNSENT_PARENT, Recorder
-from cardioemu.tracking.run import NullRun, Run
+from cardioemu.tracking.run import DESCRIPTION, PARENT, UNSENT_PARENT, NullRun, Run
 from cardioemu.tracking.system_metrics import system_metrics
 from cardioemu.tracking.ui import RUNS, page, save_views
 
@@ -58,7 +57,7 @@ class Tracking(ABC):
 
     @abstractmethod
     def connect(self) -> tuple[MlflowClient, str]:
-        """Open the database or server; return a client and the id of the experiment, which is created if needed.
+        """Open the database or server, and create the experiment if needed; return a client and the experiment's id.
 
         Raises:
             UserError: it cannot be reached.
@@ -69,33 +68,33 @@ class Tracking(ABC):
         """Return where a user sees the run next to others."""
 
     def check(self) -> None:
-        """Check that a run could begin.
-
-        Raises:
-            UserError: it could not.
-        """
+        """Raise a UserError if a run could not begin."""
         if not self.offline:
             self.connect()
 
     @contextmanager
     def run(self, name: str, config: Mapping[str, Any], folder: Path, job: str = "") -> Iterator[Run]:
-        """Open a run, or resume the run of the run folder; end it as finished, failed or killed.
+        """Open a run, or resume the run whose id the run folder holds; end it as finished, failed or killed.
 
         Of several processes that train together only the first records. A run of a sweep begins even if MLflow cannot
         be reached any more, and is sent later.
 
         Args:
             name: shown in MLflow if `run_name` is not set.
-            config: resolved; some of it is recorded as params.
-            folder: the run folder, which keeps the run's id.
-            job: its `job_key`.
+            config: resolved; `select_params` chooses what is recorded of it.
+            folder: the run folder.
+            job: key of everything that determines the results; the tag by which `find_finished` finds the run.
         """
         if rank() > 0:
             yield NullRun()
             return
-        run = Run(Recorder(self.connect, folder), deferred=self.offline or not self._close_stale_runs())
+        run = Run(self.connect, folder, deferred=self.offline)
+        if not self.offline:
+            with suppress(UserError), self._connected() as connection:
+                close_stale_runs(*connection)
         git, diff = git_state()
-        run.begin(self._tags(name, job, resumed=run.id is not None) | git)
+        tags = self._tags(name, job, resumed=run.id is not None) | git
+        run.begin(tags, required=not (self.offline or self.parent_run_id))
         run.params(select_params(config, sys.argv[1:], self.run_name or ""))
         run.text(packages(), "environment.txt")
         if diff:
@@ -142,7 +141,7 @@ class Tracking(ABC):
         return None
 
     def child_runs(self, parent: Run) -> pd.DataFrame | None:
-        """Return the table of a sweep's runs (`tabulate_child_runs`); None while the sweep has not been sent.
+        """Return the table of a sweep's runs (`tabulate_child_runs`), None while the sweep has not been sent.
 
         Raises:
             UserError: MLflow cannot be reached.
@@ -155,13 +154,10 @@ class Tracking(ABC):
 
     def resume_run(self, folder: Path) -> Run:
         """Return the run of a run folder, to send or record more of it."""
-        return Run(Recorder(self.connect, folder))
+        return Run(self.connect, folder)
 
     def sync(self, folder: Path) -> tuple[int, str]:
-        """Send the pending records of a run folder.
-
-        Returns:
-            The number of records, and the id of the sweep that the run belongs to, or its own.
+        """Send the pending records of a run folder; return their number and the id of the run's sweep, or its own.
 
         Raises:
             UserError: MLflow cannot be reached or refuses a record, or the run is still active and sends them itself.
@@ -173,17 +169,6 @@ class Tracking(ABC):
             assert run.id is not None
             tags = client.get_run(run.id).data.tags
         return pending, tags.get(PARENT, run.id)
-
-    def _close_stale_runs(self) -> bool:
-        """Return whether MLflow could be reached; only a run of a sweep may begin if it could not."""
-        try:
-            with self._connected() as connection:
-                close_stale_runs(*connection)
-        except UserError:
-            if self.parent_run_id is None:
-                raise
-            return False
-        return True
 
     @contextmanager
     def _connected(self) -> Iterator[tuple[MlflowClient, str]]:
@@ -201,7 +186,7 @@ class Tracking(ABC):
     def _page(self, run: Run) -> str:
         """Return the table of the run's sweep, or of all runs, relative to the address of the user interface."""
         parent = self.parent_run_id
-        return page(run.recorder.experiment_id, RUNS if parent is None or parent.startswith(UNSENT_PARENT) else parent)
+        return page(run.experiment_id, RUNS if parent is None or parent.startswith(UNSENT_PARENT) else parent)
 
 
 def close_stale_runs(client: MlflowClient, experiment_id: str) -> None:
@@ -215,4 +200,4 @@ def close_stale_runs(client: MlflowClient, experiment_id: str) -> None:
 
 def parent_reference(run: Run) -> str:
     """Return the `parent_run_id` for the child runs of a run, which may not have an id yet."""
-    return run.id or f"{UNSENT_PARENT}{run.recorder.folder.resolve()}"
+    return run.id or f"{UNSENT_PARENT}{run.folder.resolve()}"
