@@ -1,5 +1,6 @@
 """A run and the calls it makes, with an MLflow that takes them, does not, or does again; from two threads."""
 
+import socket
 import threading
 from base64 import b64decode
 from dataclasses import replace
@@ -15,6 +16,7 @@ from cardioemu.tracking import Server, Sqlite
 from cardioemu.tracking.child_runs import tabulate_child_runs
 from cardioemu.tracking.outbox import Outbox
 from cardioemu.tracking.run import Run
+from cardioemu.tracking.tracking import close_stale_runs
 
 
 class Recorded(Run):
@@ -74,6 +76,17 @@ def test_a_run_that_cannot_begin(recorded, tmp_path):
     recorded.up = False
     with pytest.raises(UserError, match=r"^tracking: the run cannot be recorded \(connection refused\)$"):
         Recorded(recorded, tmp_path).begin({})
+
+
+def test_a_run_of_a_sweep_begins_without_mlflow_and_is_sent_when_it_is_back(recorded, tmp_path, capsys):
+    recorded.up = False
+    run = Recorded(recorded, tmp_path)
+    run.begin({}, required=False)
+    run.metrics({"a": 1.0}, 0)
+    assert capsys.readouterr().err.count("tracking: MLflow cannot record the run (connection refused)") == 1
+    recorded.up, run.outbox.next_attempt = True, 0.0
+    run.metrics({"a": 1.0}, 1)
+    assert recorded.calls == [("begin", None), ("metrics", 0), ("metrics", 1)]
 
 
 def test_an_offline_run_is_sent_at_its_end(recorded, tmp_path):
@@ -138,6 +151,17 @@ def test_a_finished_job_that_a_sweep_takes_over_has_its_name_there(tmp_path):
     client, experiment = one.connect()
     assert tabulate_child_runs(client, experiment, "b")["name"].tolist() == ["x=1,y=3", "x=1,y=2"]
     assert tabulate_child_runs(client, experiment, "b")["y"].tolist() == ["3", "2"]
+
+
+def test_a_run_of_a_process_that_is_gone_ends_at_its_last_metric(tmp_path):
+    client, experiment = Sqlite(experiment="e", database=tmp_path / "mlflow.db", artifacts=tmp_path).connect()
+    tags = {"process.host": socket.gethostname(), "process": f"{socket.gethostname()} 1 -1"}
+    run_ids = [client.create_run(experiment, start_time=1000, tags=tags).info.run_id for _ in range(2)]
+    for key, time_ms, step in (("a", 2000, 0), ("a", 4000, 1), ("b", 3000, 0)):
+        client.log_metric(run_ids[0], key, 1.0, time_ms, step)
+    close_stale_runs(client, experiment)
+    ended = [client.get_run(run_id).info for run_id in run_ids]
+    assert [(run.status, run.end_time) for run in ended] == [("KILLED", 4000), ("KILLED", 1000)]
 
 
 def test_more_params_tags_and_metrics_than_mlflow_takes_at_once(tmp_path):
