@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_a_line_that_a_kill_cut_off_is_no_call_and_harms_no_other(seed, tmp_path
     text = path.read_bytes()
     cut = random.Random(seed).randrange(len(text))
     path.write_bytes(text[:cut])
-    whole = text[:cut].count(b"\n") + (text[cut : cut + 1] == b"\n")  # only its newline may lack
+    whole = sum(line.endswith(b"]") for line in text[:cut].splitlines())
     Outbox(tmp_path).append("end", {"status": "KILLED"})
     sent = []
     Outbox(tmp_path).sync(lambda call, arguments: sent.append((call, arguments)))
@@ -72,6 +73,26 @@ def test_files_of_the_outbox_go_with_their_calls_and_others_stay(tmp_path):
     assert seen == ["a.png", "b.png", "kept"]
     assert [path.name for path in tmp_path.iterdir()] == ["figures"]
     assert figure.exists()
+
+
+@pytest.mark.parametrize("name", ["sent", "calls.jsonl"])
+def test_a_kill_after_the_last_call_loses_no_later_one(name, tmp_path, monkeypatch):
+    keep(tmp_path, 3)
+    unlink = Path.unlink
+
+    def killed(path, missing_ok=False):
+        unlink(path, missing_ok)
+        if path.name == name:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Outbox(tmp_path).sync(lambda *_: None)
+    Outbox(tmp_path).append("end", {"status": "KILLED"})
+    sent = []
+    Outbox(tmp_path).sync(lambda call, _: sent.append(call))
+    assert sent[-1] == "end"
 
 
 def test_sweeps_are_sent_before_their_runs(tmp_path):

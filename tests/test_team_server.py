@@ -22,7 +22,7 @@ USER = {
     "MLFLOW_TRACKING_PASSWORD": "correct horse battery staple",
 }
 # A run that tries again every 2 s in place of 30.
-IMPATIENT = "import runpy, sys; import cardioemu.tracking.run as run; run.RETRY_S = 2.0; sys.argv.pop(0); "
+IMPATIENT = "import runpy, sys; import cardioemu.tracking.outbox as box; box.RETRY_S = 2.0; sys.argv.pop(0); "
 IMPATIENT += "runpy.run_path(sys.argv[0], run_name='__main__')"
 
 

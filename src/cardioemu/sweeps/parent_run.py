@@ -56,7 +56,7 @@ def summarise_sweep(tracking: Tracking, parent: Run) -> pd.DataFrame | None:
         return None
     if table is None or table.empty:
         return None
-    folder, pages = parent.recorder.folder, {"all runs": ""}
+    folder, pages = parent.folder, {"all runs": ""}
     with atomic_write(folder / TABLE) as file:
         table.to_csv(file, index=False)
     parent.file(folder / TABLE)

@@ -9,8 +9,8 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from pydantic.dataclasses import dataclass
 
-from cardioemu.common.errors import UserError, first_line
-from cardioemu.tracking.failures import FAILURES
+from cardioemu.common.errors import UserError
+from cardioemu.tracking.failures import failures_as_user_error
 from cardioemu.tracking.run import Run
 from cardioemu.tracking.tracking import Tracking
 
@@ -45,23 +45,17 @@ class Sqlite(Tracking):
         return f"cardioemu ui, then http://127.0.0.1:5000/{self._page(run)}"
 
     def connect(self) -> tuple[MlflowClient, str]:
-        """Open the database; create it with its experiment if needed.
-
-        Raises:
-            UserError: it cannot be opened or created.
-        """
+        """Open the database, which is created if needed."""
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-        try:
+        with failures_as_user_error(
+            f"tracking.database: got {self.database}, which cannot be opened or created (REASON); allowed is an SQLite "
+            "file of MLflow, or a new file in a writable folder"
+        ):
             self.database.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{self.database}.lock"):  # two processes that set up one file would both fail
                 client = MlflowClient(self.store)
                 return client, self._experiment(client, self.artifacts.resolve().as_uri())
-        except FAILURES as error:
-            raise UserError(
-                f"tracking.database: got {self.database}, which cannot be opened or created ({first_line(error)}); "
-                "allowed is an SQLite file of MLflow, or a new file in a writable folder"
-            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +64,9 @@ class Server(Tracking):
 
     Attributes:
         uri: address of the server, http:// or https://.
-        offline: whether a run is kept on disk until it ends, so that it can begin without the server.
     """
 
     uri: str
-    offline: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,11 +87,6 @@ class Server(Tracking):
         """Address of the server."""
         return self.uri
 
-    @property
-    def deferred(self) -> bool:
-        """Whether nothing is sent before a run ends."""
-        return self.offline
-
     def ui_location(self, run: Run) -> str:
         """Return the page of the server."""
         if run.id is None:
@@ -110,16 +97,10 @@ class Server(Tracking):
             return self.uri
 
     def connect(self) -> tuple[MlflowClient, str]:
-        """Open the experiment on the server.
-
-        Raises:
-            UserError: the server does not answer, or refuses.
-        """
-        try:
+        """Connect to the server."""
+        with failures_as_user_error(
+            f"tracking.uri: the MLflow server at {self.uri} does not answer (REASON); start it, or set "
+            "tracking.offline=true and send the run later"
+        ):
             client = MlflowClient(self.store)
             return client, self._experiment(client, None)
-        except FAILURES as error:
-            raise UserError(
-                f"tracking.uri: the MLflow server at {self.uri} does not answer ({first_line(error)}); start it, or "
-                "set tracking.offline=true and send the run later"
-            ) from error

@@ -14,12 +14,9 @@ SETTING = re.compile(r"\+*([\w.]+)=(.*)", re.DOTALL)
 
 
 def select_params(config: Mapping[str, Any], arguments: Sequence[str], run_name: str) -> dict[str, Any]:
-    """Return the settings by which people filter runs: `ALWAYS`, and those of the command line or of a sweep.
+    """Return the settings by which people filter runs: `ALWAYS`, those of the command line, and those of a sweep.
 
-    Args:
-        config: resolved.
-        arguments: of the command line.
-        run_name: of a run in a sweep or search, made of its settings.
+    A sweep or search gives its settings in the name of the run.
     """
     settings = flatten(config)
     matches = [match for argument in arguments if (match := SETTING.fullmatch(argument))]

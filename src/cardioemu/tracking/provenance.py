@@ -4,6 +4,7 @@ import getpass
 import hashlib
 import platform
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,8 +16,9 @@ from typing import Any
 import psutil
 
 from cardioemu.runtime.files import content_key
-from cardioemu.runtime.machine import available_cores
+from cardioemu.runtime.machine import available_cores, process_identity
 
+HOST, PROCESS = "process.host", "process"  # tags
 PACKAGE = Path(__file__).parent.parent
 # Settings that change where a job runs and what it may use, not its results.
 NOT_IN_KEY = ("tracking", "campaign", "data_dir", "runs_dir", "resume", "memory_check", "dry_run")
@@ -75,7 +77,7 @@ def _git(*arguments: str) -> str:
 
 
 def machine() -> dict[str, str]:
-    """Return tags of the machine, the user and the interpreter."""
+    """Return tags of the machine, the user, the interpreter and this process."""
     return {
         "mlflow.source.name": Path(sys.argv[0]).name,
         "mlflow.source.type": "LOCAL",
@@ -85,6 +87,8 @@ def machine() -> dict[str, str]:
         "machine.threads": str(available_cores()),
         "machine.memory_GiB": f"{psutil.virtual_memory().total / 2**30:.0f}",
         "python": sys.version.split()[0],
+        HOST: socket.gethostname(),
+        PROCESS: process_identity(),
     }
 
 

@@ -33,7 +33,7 @@ for name in ("mlflow.pyfunc", "mlflow.store.model_registry.abstract_store"):
 
 
 def log_emulator(client: MlflowClient, run_id: str, checkpoint: Path, register: str | None) -> str:
-    """Record a checkpoint as the model of its run, which `mlflow models serve` can serve.
+    """Record a checkpoint as the model of its run, which `mlflow models serve` can serve; return the model's id.
 
     It may be called again after an interrupted call or for a resumed run: the same checkpoint is recorded once, another
     one becomes a newer model, and `runs:/RUN_ID/emulator` refers to the newest.
@@ -43,9 +43,6 @@ def log_emulator(client: MlflowClient, run_id: str, checkpoint: Path, register: 
         run_id: of the run that trained it.
         checkpoint: one that `load_emulator` loads.
         register: name of the registered model whose champion it becomes; None registers nothing.
-
-    Returns:
-        The model's id.
 
     Raises:
         UserError: the checkpoint is damaged.
@@ -133,7 +130,7 @@ def _requirements() -> list[str]:
     """Return the requirements of cardioemu in their installed versions, without the tag of a local build."""
     needed = [Requirement(line) for line in requires("cardioemu") or []]
     return [
-        f"{need.name}{'[' + ','.join(need.extras) + ']' if need.extras else ''}=={version(need.name).partition('+')[0]}"
+        f"{need.name}=={version(need.name).partition('+')[0]}"
         for need in needed
         if need.marker is None or need.marker.evaluate({"extra": ""})
     ]

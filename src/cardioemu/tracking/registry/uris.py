@@ -1,8 +1,6 @@
 """The checkpoint that the URI of an MLflow model refers to."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,24 +36,37 @@ def resolve_checkpoint(uri: str) -> Path:
         UserError: the model does not exist, or is not an emulator.
     """
     tracking_uri = mlflow.get_tracking_uri()
-    with _failures_as_user_error(uri, tracking_uri):
-        location = _location(uri, tracking_uri)
-        local = is_local_uri(location)
-        with TemporaryDirectory() as folder:
-            downloaded = mlflow.artifacts.download_artifacts(f"{location}/MLmodel", dst_path=None if local else folder)
-            description = Model.load(downloaded)
-        artifact = description.flavors.get("python_function", {}).get("artifacts", {}).get(CHECKPOINT)
-        if artifact is None:
-            raise UserError(f"checkpoint: got {uri}, which is not an emulator; use a model that cardioemu recorded")
-        source = f"{location}/{artifact['path']}"
-        if local:
-            return Path(mlflow.artifacts.download_artifacts(source))
-        key = content_key("model", server=tracking_uri, source=source)
-        path = Path(platformdirs.user_cache_dir("cardioemu")) / "models" / key / Path(source).name
-        if not path.exists():
-            with atomic_write(path) as file, TemporaryDirectory(dir=path.parent) as folder:
-                Path(mlflow.artifacts.download_artifacts(source, dst_path=folder)).replace(file)
-        return path
+    try:
+        return _local_checkpoint(uri, tracking_uri)
+    except UserError:
+        raise
+    except (*FAILURES, ValueError) as error:
+        reason = re.sub("^[A-Z_]+: ", "", first_line(error).rstrip("."))  # without the error code of a server
+        sentence = (
+            f"checkpoint: got {uri}, which cannot be loaded from {tracking_uri} ({reason}); use an existing model, or "
+            "set MLFLOW_TRACKING_URI to the database or server of the model"
+        )
+        raise UserError(re.sub(r"//[^/@ ]*@", "//", sentence)) from error  # no passwords
+
+
+def _local_checkpoint(uri: str, tracking_uri: str) -> Path:
+    location = _location(uri, tracking_uri)
+    local = is_local_uri(location)
+    with TemporaryDirectory() as folder:
+        downloaded = mlflow.artifacts.download_artifacts(f"{location}/MLmodel", dst_path=None if local else folder)
+        description = Model.load(downloaded)
+    artifact = description.flavors.get("python_function", {}).get("artifacts", {}).get(CHECKPOINT)
+    if artifact is None:
+        raise UserError(f"checkpoint: got {uri}, which is not an emulator; use a model that cardioemu recorded")
+    source = f"{location}/{artifact['path']}"
+    if local:
+        return Path(mlflow.artifacts.download_artifacts(source))
+    key = content_key("model", server=tracking_uri, source=source)
+    path = Path(platformdirs.user_cache_dir("cardioemu")) / "models" / key / Path(source).name
+    if not path.exists():
+        with atomic_write(path) as file, TemporaryDirectory(dir=path.parent) as folder:
+            Path(mlflow.artifacts.download_artifacts(source, dst_path=folder)).replace(file)
+    return path
 
 
 def _location(uri: str, tracking_uri: str) -> str:
@@ -79,18 +90,3 @@ def _location(uri: str, tracking_uri: str) -> str:
             "of its run folder"
         )
     return str(model.artifact_location)
-
-
-@contextmanager
-def _failures_as_user_error(uri: str, tracking_uri: str) -> Iterator[None]:
-    try:
-        yield
-    except UserError:
-        raise
-    except (*FAILURES, ValueError) as error:
-        reason = re.sub("^[A-Z_]+: ", "", first_line(error).rstrip("."))  # without the error code of a server
-        sentence = (
-            f"checkpoint: got {uri}, which cannot be loaded from {tracking_uri} ({reason}); use an existing model, or "
-            "set MLFLOW_TRACKING_URI to the database or server of the model"
-        )
-        raise UserError(re.sub(r"//[^/@ ]*@", "//", sentence)) from error  # no passwords
