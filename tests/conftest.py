@@ -67,6 +67,11 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: next((place for place, name in enumerate(LONG) if name in item.nodeid), len(LONG)))
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def traces(tmp_path_factory):
     """The trace store of the tiny design."""

@@ -7,7 +7,6 @@ from scipy.interpolate import CubicHermiteSpline
 
 from cardioemu.models.targets.hermite import BLOCK_MS, MIN_NODES_FOR_EXACT, sample_hermite
 
-torch.set_num_threads(1)
 BEGIN_MS, WIDE, FINE = -5.0, 0.7, 0.05
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from model_book import make_book, new_run, save_checkpoint, trace
-from tiny_job import run_inside
+from tiny_job import error_message, run_inside
 
 from cardioemu import UserError, load_emulator
 from cardioemu.tracking.registry import uris
@@ -187,8 +187,8 @@ def test_where_mlflow_looks(monkeypatch, tmp_path):
 
 def test_evaluate_takes_a_uri(tmp_path):
     result = run_inside("checkpoint=models:/huge@champion", cwd=tmp_path, check=False, script="evaluate.py")
-    assert result.returncode == 2
-    assert result.stderr.startswith("checkpoint: got models:/huge@champion, which cannot be loaded from sqlite:///")
+    message = "checkpoint: got models:/huge@champion, which cannot be loaded from sqlite:///"
+    assert error_message(result).startswith(message)
     assert result.stderr.count("\n") == 1
 
 

@@ -14,13 +14,7 @@ from cardioemu.models.networks.target_network import make_target
 from cardioemu.models.targets import principal_components as pca
 from cardioemu.models.targets.principal_components import PrincipalComponents, principal_components
 
-torch.set_num_threads(1)
 TARGETS = ("samples", "components", "registered")
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
 
 
 def windows_of(count):

@@ -12,13 +12,6 @@ from torch import nn
 
 from cardioemu.models import LSTM, NETWORKS, Dense, LSTMNetwork, Normaliser, gaussian_filter1d, parameter_table
 
-torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
 
 def lstm64(inputs=3, hidden=4):
     layer = LSTM(inputs, hidden).double()

@@ -17,7 +17,6 @@ from cardioemu.models.targets.registered_cycle import (
 from cardioemu.simulation import design, load_cell, simulate
 from cardioemu.windowing import CycleRule, registered_cycle_vector
 
-torch.set_num_threads(1)
 SETTLE_MS = 50.0
 LANDMARKS_MS = torch.tensor([[90.0, 160.0, 400.0], [200.0, 300.0, 750.0]], dtype=torch.float64)
 MARKS = slice(NODE_COUNT, NODE_COUNT + 3)

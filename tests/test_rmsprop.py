@@ -11,8 +11,6 @@ from pydantic import TypeAdapter, ValidationError
 from cardioemu.training.optimizers import rmsprop
 from cardioemu.training.optimizers.rmsprop import KerasRMSprop
 
-torch.set_num_threads(1)
-
 
 def sparse_gradients(steps, shapes, seed=0):
     """Gradients of widely different sizes, most of them exactly zero."""

@@ -117,21 +117,6 @@ def test_a_moved_run_folder_knows_its_best(data, rough, tmp_path):
     assert best.best_model_path == str(moved / BEST)
 
 
-@pytest.mark.parametrize("fewer", [1, 2, 3])
-def test_fewer_epochs_than_are_done(data, tmp_path, fewer):
-    training(data, tmp_path, 4)
-    with pytest.raises(
-        UserError,
-        match=rf"^trainer.max_epochs: got {fewer}, but the run has already finished 4 epochs; give at least 4$",
-    ):
-        training(data, tmp_path, fewer)
-
-
-def test_divergence_is_told(data, tmp_path):
-    with pytest.raises(UserError, match=r"^optimizer.lr: training diverged in epoch 0 \(train/loss .*; lower it$"):
-        training(data, tmp_path, 3, lr=1e30)
-
-
 def test_checkpoints_hold_plain_values_and_tensors(data, rough):
     content = torch.load(rough.folder / LAST, weights_only=True)
     said, expected = content["emulator"], rough.module.specification.to_dict()

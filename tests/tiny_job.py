@@ -108,6 +108,13 @@ def run_inside(*arguments, cwd, check=True, script="train.py", env=None):
     return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
+def error_message(result):
+    """The last line of a program that ended with a user error."""
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr.splitlines()[-1]
+
+
 def command(*arguments, script="train.py"):
     return [sys.executable, str(ROOT / script), *arguments]
 
@@ -144,7 +151,7 @@ def run_of(folder, cwd):
 
 
 def evaluate(job, cwd, *arguments, check=True):
-    """Evaluates the tiny job's emulator on its own design, unless told otherwise."""
+    """Evaluates the tiny job's emulator on its own design, unless arguments say otherwise."""
     put_database(job, cwd)
     own = (f"checkpoint={job.folder / 'best.ckpt'}", "design=sobol", "design.n=24", f"data_dir={job.cwd / 'data'}")
     return run_inside(*own, *arguments, cwd=cwd, check=check, script="evaluate.py")
