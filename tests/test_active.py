@@ -19,9 +19,8 @@ SCALED = ["a", "b"]
 
 
 def active(**changed):
-    return ActiveLearning(
-        **{"rounds": 1, "cells": 60, "max_epochs": 1, "candidates": 4096, "boundary": 0.25, "seed": 0} | changed
-    )
+    settings = {"rounds": 1, "cells": 60, "max_epochs": 1, "candidates": 4096, "boundary": 0.25, "seed": 0}
+    return ActiveLearning(**settings | changed)
 
 
 class Half(Emulator):

@@ -38,7 +38,7 @@ pytestmark = [
 
 
 class Dropping(LSTMNetwork):
-    """The seed with dropout: a network that draws random numbers while it trains."""
+    """The published LSTM with dropout: a network that draws random numbers while it trains."""
 
     def __init__(self, **settings):
         super().__init__(**settings)
@@ -125,10 +125,7 @@ class Rates(Callback):
     ("schedule", "rate"),
     [
         (CONSTANT, lambda epoch: 0.001),
-        (
-            partial(lr_scheduler.CosineAnnealingLR, T_max=6),
-            lambda epoch: 0.0005 * (1 + np.cos(np.pi * epoch / 6)),
-        ),
+        (partial(lr_scheduler.CosineAnnealingLR, T_max=6), lambda epoch: 0.0005 * (1 + np.cos(np.pi * epoch / 6))),
         (partial(lr_scheduler.StepLR, step_size=2, gamma=0.5), lambda epoch: 0.001 * 0.5 ** (epoch // 2)),
         (partial(lr_scheduler.ExponentialLR, gamma=0.9), lambda epoch: 0.001 * 0.9**epoch),
     ],

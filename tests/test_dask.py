@@ -88,9 +88,8 @@ def test_a_shard_that_kills_its_workers_is_reported(cell, tmp_path, monkeypatch,
         context.setattr(dask, "_simulate_shard", dask_faults.dies)
         with pytest.raises(UserError) as raised:
             run(cell, tmp_path / "traces", replace(TWO, retries=1), few)
-    assert str(raised.value).startswith(
-        f"campaign: 1 of 4 shards failed on each of 2 attempts, for example {dask_faults.BAD} (its worker tcp://127.0.0.1:"
-    )
+    bad = f"{dask_faults.BAD} (its worker tcp://127.0.0.1:"
+    assert str(raised.value).startswith(f"campaign: 1 of 4 shards failed on each of 2 attempts, for example {bad}")
     assert str(raised.value).endswith(" died); the other shards are kept; re-run the command to try again")
     assert len(files_of(tmp_path / "traces")) == 3
     err = capfd.readouterr().err

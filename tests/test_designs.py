@@ -219,6 +219,5 @@ def test_designs_that_are_too_large(name, settings, rows, allowed):
     assert int(allowed.replace(",", "")) * width == LARGEST_DESIGN
     with pytest.raises(UserError) as raised:
         design(name, **settings)
-    assert str(raised.value) == (
-        f"design: got {rows} rows; allowed with {width} scaled conductances are {allowed} rows or fewer"
-    )
+    sentence = f"design: got {rows} rows; allowed with {width} scaled conductances are {allowed} rows or fewer"
+    assert str(raised.value) == sentence

@@ -115,10 +115,8 @@ def test_pace_and_time_are_separate_inputs(tmp_path):
     text = model({"V": "pace * 2 + if(t > 3 and pace > 0.5, 10, 0)"}, "pace = 0.25 bind pace\n")
     (tmp_path / "s.mmt").write_text(text)
     cell = load_cell(tmp_path / "s.mmt")
-    assert [(i.binding, i.value, i.level_at is None) for i in cell.equations.inputs] == [
-        ("pace", 0.25, True),
-        ("time", 0.0, False),
-    ]
+    inputs = [(i.binding, i.value, i.level_at is None) for i in cell.equations.inputs]
+    assert inputs == [("pace", 0.25, True), ("time", 0.0, False)]
     assert cell.derivatives([0], [], 4.0) == [0.5]
     assert cell.derivatives([0], [], 4.0, inputs=[1, 1]) == [12]
     assert cell.derivatives([0], [], 4.0, inputs=[1, 0]) == [2]
@@ -138,11 +136,9 @@ def test_relaxation_under_a_stimulus_is_its_closed_form(tmp_path, solver):
     (tmp_path / "s.mmt").write_text(model({"V": "(on - V) / 2"}, ON))
     (trace,) = simulate(load_cell(tmp_path / "s.mmt"), [], 20.0, solver=solver, rtol=1e-8)
     t = np.linspace(0, 20, 2001)
-    V = -58 * np.exp(-t / 2) + sum(
-        3 * sign * np.where(t > edge + 7 * k, -np.expm1(-(t - edge - 7 * k) / 2), 0)
-        for k in range(3)
-        for edge, sign in ((1, 1), (3, -1))
-    )
+    edges = {edge + 7 * k: sign for k in range(3) for edge, sign in ((1, 1), (3, -1))}
+    responses = (3 * sign * np.where(t > edge, -np.expm1(-(t - edge) / 2), 0) for edge, sign in edges.items())
+    V = -58 * np.exp(-t / 2) + sum(responses)
     np.testing.assert_allclose(trace.voltage_mV(t), V, atol=2e-6)
 
 

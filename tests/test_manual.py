@@ -200,10 +200,9 @@ def test_the_emulator_of_the_manual(tmp_path, monkeypatch):
 
 def test_links():
     """Those within the repository; the manual's own anchors are looked at as it is built."""
-    pages = {
-        page: page.read_text(encoding="utf-8") for page in (*PAGES, *ROOT.glob("experiments/*/README.md"), CHANGES)
-    }
-    links = [(page, link) for page, text in pages.items() for link in re.findall(r"\]\(([^)\s]+)\)", text)]
+    pages = (*PAGES, *ROOT.glob("experiments/*/README.md"), CHANGES)
+    found = {page: re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")) for page in pages}
+    links = [(page, link) for page, of_page in found.items() for link in of_page]
     within = [(page, link.partition("#")[0]) for page, link in links if not re.match(r"https://|#", link)]
     assert len(within) > 50
     assert [(page, path) for page, path in within if not (page.parent / path).exists()] == []
@@ -212,11 +211,7 @@ def test_links():
 @pytest.mark.manual
 def test_the_manual_is_built_without_a_warning(tmp_path):
     line = re.search(r"sphinx-build (.*) docs/_build$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
-    built = subprocess.run(
-        [sys.executable, "-m", "sphinx", *line.split(), str(tmp_path / "html")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-m", "sphinx", *line.split(), str(tmp_path / "html")]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     assert "load_emulator" in (tmp_path / "html" / "docs" / "api.html").read_text()

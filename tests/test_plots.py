@@ -11,9 +11,8 @@ from cardioemu.evaluation.report.trace_plots import cell_name, cell_title, plot_
 
 NAMES = ("ICaL", "IK1", "IKr")
 REST = smooth_steps((0, -70), (1500, -70))
-BROKEN = smooth_steps(
-    (0, -80), (10, 20), (30, -75), (50, 30), duration=1500, status="not finite: a state (stopped at 50 ms, state V)"
-)
+STATUS = "not finite: a state (stopped at 50 ms, state V)"
+BROKEN = smooth_steps((0, -80), (10, 20), (30, -75), (50, 30), duration=1500, status=STATUS)
 
 
 def drawn(axis, line=0):
@@ -86,11 +85,9 @@ def test_traces_of_two_lengths_share_the_axis():
 
 
 def test_lines_are_finer_for_many_aps():
-    few, many, early = (LogisticAPs(ups, 40.0, 20_000.0) for ups in ([200], range(100, 20_000, 200), (100, 300)))
-    widths = [
-        axis.lines[0].get_linewidth()
-        for axis in panels(plot_traces([few.trace(), many.trace(), early.trace()], list("abc")))
-    ]
+    few_many_early = ([200], range(100, 20_000, 200), (100, 300))
+    traces = [LogisticAPs(ups, 40.0, 20_000.0).trace() for ups in few_many_early]
+    widths = [axis.lines[0].get_linewidth() for axis in panels(plot_traces(traces, list("abc")))]
     assert widths[0] > widths[1] == widths[2]
 
 

@@ -194,9 +194,8 @@ def test_interpolation_adds_less_than_the_tolerance(rtol):
     states = np.stack([trace.recorded[name].step_value for name in cell.states], axis=1)
     chosen = np.flatnonzero(trace.step_time_ms[:-1] > 0.2)[::3]
     t, h = trace.step_time_ms[chosen], np.diff(trace.step_time_ms)[chosen]
-    leaving = simulate(
-        cell, np.tile(scale, (len(h), 1)), float(h.max()), rtol=1e-9, initial_state=states[chosen], record=record
-    )
+    exactly = {"rtol": 1e-9, "initial_state": states[chosen], "record": record}
+    leaving = simulate(cell, np.tile(scale, (len(h), 1)), float(h.max()), **exactly)
     inside = QUARTERS * h
     for name in ("V", "m", "Ca_sub", "Ca_i", "x_ks", *currents):
         exact = np.stack([cell.recorded[name].at(s) for cell, s in zip(leaving, inside.T, strict=True)], axis=1)

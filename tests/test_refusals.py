@@ -1,11 +1,14 @@
 """What cannot work is refused before anything runs, wherever it would have come to light."""
 
+import inspect
 import re
 import subprocess
+from typing import get_type_hints
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter, ValidationError
 from small_campaign import run
 from small_cells import small_cell
 from tiny_job import JOBS, TINY, run_inside
@@ -14,11 +17,13 @@ from cardioemu import UserError
 from cardioemu.config.build import build
 from cardioemu.config.compose import compose_config, validate_command_line
 from cardioemu.jobs.train import train
+from cardioemu.models import LSTMNetwork
 from cardioemu.settings.train import TrainSettings
 from cardioemu.simulation import Executor, Pacing, design, load_cell, simulate
 from cardioemu.simulation.campaigns import campaign_folder
 from cardioemu.simulation.solvers.rodas import compiler
 from cardioemu.tracking import job_key, provenance
+from cardioemu.training import SOAP, KerasRMSprop
 
 DDP = ["trainer.devices=2", "trainer.strategy=ddp"]
 WITH_PASSWORD = "tracking.uri: got an address with a user or a password in it"
@@ -99,6 +104,24 @@ def test_mistakes_of_every_program(script, arguments, sentence, tmp_path):
 @pytest.mark.parametrize("name", ["constant", "cosine", "step", "exponential", "plateau"])
 def test_every_schedule_as_it_comes_is_taken(name):
     assert validate_command_line("train", [f"schedule={name}"], False, JOBS["train"])
+
+
+OUTSIDE = {
+    LSTMNetwork: {"samples": [0], "inputs": [0], "hidden": [0]},
+    KerasRMSprop: {"lr": [0.0], "rho": [1.0, -0.1], "epsilon": [0.0]},
+    SOAP: {"lr": [0.0], "beta1": [1.0], "beta2": [-0.1], "every": [0], "warmup": [-1]},
+}
+
+
+@pytest.mark.parametrize("owner", OUTSIDE)
+def test_annotations_of_a_constructor_are_the_schema(owner):
+    hints = get_type_hints(owner.__init__, include_extras=True)
+    for name, values in OUTSIDE[owner].items():
+        schema, default = TypeAdapter(hints[name]), inspect.signature(owner).parameters[name].default
+        assert default is inspect.Parameter.empty or schema.validate_python(default) == default
+        for value in values:
+            with pytest.raises(ValidationError):
+                schema.validate_python(value)
 
 
 def test_a_config_that_is_only_shown(tmp_path):

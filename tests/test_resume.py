@@ -61,11 +61,8 @@ def test_a_killed_run_resumes_as_if_nothing_had_been(job, long, begin, tmp_path)
     assert metrics_of(folder) == metrics_of(long)
     run = run_of(folder, tmp_path)
     assert run.info.status == "FINISHED"
-    assert (
-        run.data.tags["command"]
-        != run.data.tags["resumed.command"]
-        == f"python {ROOT / 'train.py'} resume={folder.relative_to(tmp_path)}"
-    )
+    resumed = f"python {ROOT / 'train.py'} resume={folder.relative_to(tmp_path)}"
+    assert run.data.tags["command"] != run.data.tags["resumed.command"] == resumed
     assert run.info.run_id == (folder / "mlflow_run_id").read_text()
     assert_went_on(tmp_path, run, epochs=200)
     assert list(tmp_path.glob("runs/*/*")) == [folder]

@@ -90,11 +90,9 @@ def test_any_initial_state(cell, values, duration_ms):
 @given(st.integers(0, 7).flatmap(lambda width: tables(ANYTHING, width)), st.sampled_from("ofdl"))
 def test_scales_of_any_kind_and_width(cell, rows, kind):
     array = np.array(rows, dtype=float)
-    if array.shape[1] != 5:
-        kind = "l"  # columns of a DataFrame are found by name: see below
-    table = {"o": lambda: array.astype(object), "f": lambda: array, "l": lambda: rows}.get(
-        kind, lambda: pd.DataFrame(array, columns=SCALED)
-    )()
+    table = {"o": array.astype(object), "f": array}.get(kind, rows)
+    if kind == "d" and array.shape[1] == 5:  # columns of a DataFrame are found by name: see below
+        table = pd.DataFrame(array, columns=SCALED)
     if array.shape[1] == 5 and ((array >= 0) & (array <= 1e6)).all():
         assert len(run(cell, table, 1.0)) == len(rows)
     else:

@@ -36,10 +36,8 @@ def test_what_a_begun_run_may_change(begun):
 
 @pytest.mark.parametrize("override", ["model.hidden=3", "seed=1", "trainer.max_epoch=9", "trainer=gpu", "design.n=3"])
 def test_what_a_begun_run_may_not_change(begun, override):
-    address = override.partition("=")[0]
-    with pytest.raises(
-        UserError, match=rf"^{re.escape(address)}: cannot be changed on resume; only single settings under"
-    ):
+    address = re.escape(override.partition("=")[0])
+    with pytest.raises(UserError, match=rf"^{address}: cannot be changed on resume; only single settings under"):
         open_run_to_resume(str(begun), [override])
 
 

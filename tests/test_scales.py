@@ -38,10 +38,8 @@ def test_scales_in_any_form(given):
         (np.ones((2, 6)), r"got shape \(2, 6\)"),
         (np.ones((2, 2, 5)), r"got shape \(2, 2, 5\)"),
         (np.array(1.0), r"got shape \(\)"),
-        (
-            [[1, 1, 1, 1, 1], [1, 1, 1, -0.5, 1]],
-            r"cell 1 has IKur = -0.5; allowed is 0 to 1e\+06, where 1 is the control",
-        ),
+        (np.float64(1.0), r"got shape \(\)"),
+        ([[1] * 5, [1, 1, 1, -0.5, 1]], r"cell 1 has IKur = -0.5; allowed is 0 to 1e\+06, where 1 is the control"),
         ([1, np.nan, 1, 1, 1], "cell 0 has IK1 = nan"),
         ([1, 1, 1, 1, np.inf], "cell 0 has INa = inf"),
         ([1, 1, 1, 1.1e6, 1], "cell 0 has IKur = 1100000.0"),

@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow_server import Server, postgresql
 from small_campaign import wait_for
-from tiny_job import TINY, command, environment, error_message, own_metrics, run_cli, shown
+from tiny_job import TINY, children_of, command, environment, error_message, own_metrics, run_cli, shown
 
 from cardioemu import load_emulator
 
@@ -153,8 +153,7 @@ def test_a_server_that_is_killed_while_a_sweep_runs(server, team, begin, tmp_pat
     client, runs = runs_of(server, team)
     assert [run.info.status for run in runs] == ["FINISHED"] * 4
     (parent,) = (run for run in runs if run.info.run_name.startswith("sweep"))
-    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert sorted(len(epochs_of(client, run)) for run in children) == [2, 3, 4]
+    assert sorted(len(epochs_of(client, run)) for run in children_of(parent, runs)) == [2, 3, 4]
     table = pd.read_csv(client.download_artifacts(parent.info.run_id, "runs.csv", str(tmp_path)))
     assert sorted(table["trainer.max_epochs"]) == [2, 3, 4]
     assert not [*tmp_path.rglob("unsent")]
@@ -195,7 +194,6 @@ def test_a_server_that_is_down_at_the_start(server, team, tmp_path):
     client, runs = runs_of(server, team)
     assert [r.info.status for r in runs] == ["FINISHED"] * 4
     (parent,) = (r for r in runs if r.info.run_name.startswith("sweep"))
-    children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert sorted(len(epochs_of(client, r)) for r in children) == [2, 3]
+    assert sorted(len(epochs_of(client, r)) for r in children_of(parent, runs)) == [2, 3]
     assert not [*tmp_path.rglob("unsent")]
     assert {"runs.csv", "errors.png"} <= files_of(client, parent)

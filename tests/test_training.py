@@ -1,7 +1,6 @@
 """Loss, metrics, checkpoints and callbacks of training, against NumPy and against a second, uninterrupted training."""
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -119,67 +118,13 @@ def test_a_moved_run_folder_knows_its_best(data, rough, tmp_path):
 
 def test_checkpoints_hold_plain_values_and_tensors(data, rough):
     content = torch.load(rough.folder / LAST, weights_only=True)
-    said, expected = content["emulator"], rough.module.specification.to_dict()
-    assert torch.equal(said.pop("design"), expected.pop("design"))
-    assert json.loads(json.dumps(said)) == said == expected
-    assert said["windows_key"] == data.windows.key
+    facts, expected = content["emulator"], rough.module.specification.to_dict()
+    assert torch.equal(facts.pop("design"), expected.pop("design"))
+    assert json.loads(json.dumps(facts)) == facts == expected
+    assert facts["windows_key"] == data.windows.key
     assert "network.normaliser.mean_mV" in content["state_dict"]
     assert "optimizer_states" not in torch.load(rough.folder / BEST, weights_only=True)
     assert sum(key.startswith("Checkpoint{") for key in content["callbacks"]) == 2  # as in checkpoints of old versions
-
-
-class Bomb:
-    """A pickle that acts when it is loaded."""
-
-    def __reduce__(self):
-        return (print, ("code of the checkpoint was run",))
-
-
-def damage(folder, kind):
-    path = folder / "some.ckpt"
-    content = torch.load(folder / BEST, weights_only=True)
-    if kind == "missing":
-        return path
-    if kind == "torn":
-        path.write_bytes((folder / BEST).read_bytes()[:5000])
-    elif kind == "empty":
-        path.write_bytes(b"")
-    elif kind == "text":
-        path.write_text("not a checkpoint")
-    else:
-        changed = {
-            "foreign": {"state_dict": {}},
-            "list": [1, 2],
-            "tensor": torch.zeros(3),
-            "code": content | {"bomb": Bomb()},
-            "network": content | {"emulator": content["emulator"] | {"network": "Other"}},
-            "removed": content | {"emulator": content["emulator"] | {"network": "GaussianProcess"}},
-            "shape": content | {"emulator": content["emulator"] | {"network_arguments": {"samples": 3}}},
-            "setting": content | {"emulator": content["emulator"] | {"network_arguments": {"depth": 3}}},
-            "fields": content | {"emulator": {"name": "?"}},
-            "weights": {key: value for key, value in content.items() if key != "state_dict"},
-        }[kind]
-        torch.save(changed, path)
-    return path
-
-
-DAMAGES = ("missing", "torn", "empty", "text", "foreign", "list", "tensor", "code", "network", "shape", "setting")
-
-
-@pytest.mark.parametrize("kind", [*DAMAGES, "fields", "weights"])
-def test_no_emulator_in_the_file(rough, kind, capfd):
-    path = damage(rough.folder, kind)
-    with pytest.raises(UserError, match=rf"^(checkpoint: .*{re.escape(str(path))}|model: got the network 'Other')"):
-        load_emulator(path)
-    assert capfd.readouterr().out == ""
-    path.unlink(missing_ok=True)
-
-
-def test_a_removed_network_has_a_successor(rough):
-    with pytest.raises(
-        UserError, match=r"\(the network GaussianProcess has been removed; train model=registered instead"
-    ):
-        load_emulator(damage(rough.folder, "removed"))
 
 
 def test_a_damaged_checkpoint_ends_a_resume(data, tmp_path):
@@ -230,10 +175,8 @@ def test_training_cells_without_windows_are_nobodys_neighbours(traces, tmp_path)
     windows, cycles = (build_window_set(traces, each, tmp_path) for each in (rule, CycleRule(500.0)))
     data, fewer = WindowDataModule(windows, SPLIT, cycles), WindowDataModule(windows, SPLIT)
     assert set(data.cell_indices[TRAIN]) > set(fewer.cell_indices[TRAIN])
-    of, like = (
-        PredictionPlots(each, rule.time_ms, lambda figure, epoch: None, 4, 1).cell_indices for each in (data, fewer)
-    )
-    np.testing.assert_array_equal(of, like)
+    plots = [PredictionPlots(each, rule.time_ms, lambda figure, epoch: None, 4, 1) for each in (data, fewer)]
+    np.testing.assert_array_equal(plots[0].cell_indices, plots[1].cell_indices)
 
 
 def test_progress_counts_the_batches_of_all_epochs(data, tmp_path, monkeypatch):
@@ -254,15 +197,15 @@ def test_progress_counts_the_batches_of_all_epochs(data, tmp_path, monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-@pytest.mark.parametrize("held_on", ["cuda", "cpu", None])
-def test_gpu_is_cpu_to_rounding(data, tmp_path, precision, held_on):
-    place = {"cuda": {"GPU": 2**30}, "cpu": {"host": 2**30}, None: {}}[held_on]
+@pytest.mark.parametrize("cached_on", ["cuda", "cpu", None])
+def test_gpu_is_cpu_to_rounding(data, tmp_path, precision, cached_on):
+    place = {"cuda": {"GPU": 2**30}, "cpu": {"host": 2**30}, None: {}}[cached_on]
     on = {}
     for accelerator in ("cpu", "gpu"):
         run_data = WindowDataModule(data.windows, data.rule)
         run_data.memory_budget = place if accelerator == "gpu" else {}
         run = training(run_data, tmp_path / accelerator, 2, accelerator=accelerator, precision=precision)
         on[accelerator] = load_emulator(tmp_path / accelerator / LAST).predict(data.windows.scales).voltage_mV
-    held = run.trainer.train_dataloader.dataset.cache
-    assert (held.device.type if held is not None else None) == held_on
+    cache = run.trainer.train_dataloader.dataset.cache
+    assert (cache.device.type if cache is not None else None) == cached_on
     np.testing.assert_allclose(on["gpu"], on["cpu"], atol=0.05 if precision == "32-true" else 1.0)

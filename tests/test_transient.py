@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_campaign import DURATION, FAILING, SCALES, SOLVER
+from small_campaign import DURATION, FAILING, SCALES, run
 from small_cells import small_cell
 from trace_shapes import dyadic_steps, recording_of, smooth_steps, trace_of
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import CampaignSpec, CellSettings, Pacing, campaign, design, load_cell, simulate
+from cardioemu.simulation import CellSettings, Pacing, design, load_cell, simulate
 
 
 @given(dyadic_steps(), st.floats(0, 1), st.floats(0, 1))
@@ -20,9 +20,8 @@ def test_trimming_keeps_the_curve(steps, begin, where):
     assert rest.duration_ms == trace.duration_ms - from_ms
     time_ms = where * rest.duration_ms
     # Trimming makes the first cubic anew, from values in float32.
-    assert rest.voltage_mV(time_ms) == pytest.approx(
-        trace.voltage_mV(min(from_ms + time_ms, trace.duration_ms)), abs=1e-3
-    )
+    expected_mV = trace.voltage_mV(min(from_ms + time_ms, trace.duration_ms))
+    assert rest.voltage_mV(time_ms) == pytest.approx(expected_mV, abs=1e-3)
 
 
 def test_trimming_at_a_step_keeps_the_steps():
@@ -89,8 +88,7 @@ def test_wrong_transient(transient_ms):
 
 
 def test_a_campaign_stores_the_trace_after_the_transient(cell, tmp_path, small_shards):
-    store = campaign(CampaignSpec(cell, SCALES, DURATION - 600, SOLVER, tmp_path, transient_ms=600))
-    whole = campaign(CampaignSpec(cell, SCALES, DURATION, SOLVER, tmp_path))
+    store, whole = run(cell, tmp_path, duration_ms=DURATION - 600, transient_ms=600), run(cell, tmp_path)
     assert store.key != whole.key
     assert store.duration_ms == DURATION - 600
     assert store.metadata["transient_ms"] == 600

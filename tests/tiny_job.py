@@ -132,6 +132,10 @@ def runs(cwd):
     return found.search_runs([e.experiment_id for e in found.search_experiments()], order_by=["start_time"])
 
 
+def children_of(parent, all_runs):
+    return [run for run in all_runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+
+
 def metrics_of(folder):
     return json.loads((folder / "metrics.json").read_text())
 
