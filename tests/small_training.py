@@ -18,13 +18,13 @@ def make_module(data, lr=0.001, seed=0, schedule=CONSTANT, make=LSTMNetwork):
     network = make(**SIZES)
     network.fit_target(data.read_training_vectors())
     scales = data.windows.scales[data.cell_indices[TRAIN]]
-    said = specification(
+    facts = specification(
         lowest=scales.min(0).tolist(),
         highest=scales.max(0).tolist(),
         windows_key=data.windows.key,
         design=torch.from_numpy(data.windows.scales),
     )
-    return EmulatorModule(network, partial(KerasRMSprop, lr=lr), said, schedule, seed=1)
+    return EmulatorModule(network, partial(KerasRMSprop, lr=lr), facts, schedule, seed=1)
 
 
 def training(data, folder, epochs, lr=0.001, callbacks=(), seed=0, schedule=CONSTANT, make=LSTMNetwork, **how):

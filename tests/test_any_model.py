@@ -142,10 +142,7 @@ def test_initial_states_are_set_in_the_units_of_the_cell(tmp_path):
         ({"parameters": {"m.base": np.nan}}, r"simulator.parameters.m.base: got nan; allowed is a finite number"),
         ({"parameters": {"m.base": True}}, r"parameters.m.base: got True; allowed is a finite number"),
         ({"parameters": {"m.base": np.inf}}, r"parameters.m.base: got inf; allowed is a finite number"),
-        (
-            {"initial_state": {"n": 1}},
-            r"simulator.initial_state.n: the model has no state 'n'; did you mean m.n or gate",
-        ),
+        ({"initial_state": {"n": 1}}, r"initial_state.n: the model has no state 'n'; did you mean m.n or gate.n\?"),
         ({"initial_state": {"m.g": 1}}, r"simulator.initial_state.m.g: the model has no state 'm.g'"),
         ({"initial_state": {"V": np.nan}}, r"simulator.initial_state.V: got nan; allowed is a finite number"),
         ({"scaled": {"IKr": "I_Kr"}}, r"scaled.IKr: 'I_Kr' is not a constant of the model but the label of m.current"),
@@ -153,7 +150,6 @@ def test_initial_states_are_set_in_the_units_of_the_cell(tmp_path):
         ({"scaled": {"IKr": "g_Ks"}}, r"simulator.scaled.IKr: the model has no constant 'g_Ks'; did you mean g_Kr"),
         ({"potential": "m.g"}, r"simulator.potential: the model has no state 'm.g'"),
         ({"potential": "n"}, r"simulator.potential: the model has no state 'n'; did you mean m.n or gate.n\?"),
-        ({"variant": "a"}, r"simulator.variant: got 'a'; this model has no variants"),
     ],
 )
 def test_wrong_settings(tmp_path, settings, message):

@@ -134,12 +134,12 @@ def test_a_kill_between_the_two_renames(folder):
 
 def test_when_all_are_damaged_all_are_named(folder):
     for name in (LAST, PREVIOUS):
-        (folder / name).write_bytes(b"")
+        (folder / name).write_bytes(b"torn")
     with pytest.raises(UserError) as error:
         find_resume_checkpoint(folder)
-    last, previous = str(error.value).splitlines()
-    assert LAST in last
-    assert PREVIOUS in previous
+    for name, sentence in zip((LAST, PREVIOUS), str(error.value).splitlines(), strict=True):
+        assert sentence.startswith(f"checkpoint: {folder / name} cannot be read")
+        assert (folder / name).read_bytes() == b"torn"
 
 
 @pytest.mark.parametrize("how", ["no room", "refused"])

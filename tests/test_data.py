@@ -205,8 +205,3 @@ def test_cells_without_a_registered_cycle_are_counted(traces, windows, data, tmp
     assert WindowDataModule(windows, SPLIT, few).unregistered == (windows.windowed & ~few.windowed).sum()
     with pytest.raises(UserError, match=r"^model: the train split has no cell whose cycle can be registered \(\{"):
         WindowDataModule(windows, SPLIT, none)
-
-
-def test_fractions_must_leave_something():
-    with pytest.raises(ValueError, match="which leave no cell to train on"):
-        replace(SPLIT, validation=0.5, test=0.5)

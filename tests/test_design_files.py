@@ -12,8 +12,6 @@ from cardioemu.common.errors import UserError
 from cardioemu.simulation import design
 
 CURRENTS = ("ICaL", "IK1", "IKr", "IKur", "INa")
-
-
 TABLE = pd.DataFrame({"note": ["x", "y"], "INa": [1, 0], "IKr": [0.25, 1e6], "text": [None, "-1"]})
 
 

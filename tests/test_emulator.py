@@ -37,6 +37,8 @@ def test_times_and_types(emulator):
     assert isinstance(prediction.voltage_mV, np.ndarray)
     assert prediction.voltage_mV.dtype == np.float32
     assert prediction.voltage_mV.shape == (3, 200)
+    assert emulator.predict(np.ones((2, 5), dtype=int)).voltage_mV.shape == (2, 200)
+    assert emulator.predict(np.empty((0, 5))).voltage_mV.shape == (0, 200)
     assert prediction.fires is None
     assert prediction.cycle_length_ms is None
 
@@ -58,11 +60,6 @@ def test_anything_array_like(emulator, scales):
     found = emulator.predict(scales).voltage_mV
     assert found.shape == (1, 200)
     np.testing.assert_allclose(found, expected.detach(), rtol=1e-5, atol=1e-6)
-
-
-def test_integers_and_no_cells(emulator):
-    assert emulator.predict(np.ones((2, 5), dtype=int)).voltage_mV.shape == (2, 200)
-    assert emulator.predict(np.empty((0, 5))).voltage_mV.shape == (0, 200)
 
 
 @pytest.mark.parametrize(

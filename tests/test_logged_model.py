@@ -129,7 +129,7 @@ def test_registering_moves_the_champion(book, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "reason"),
     [
         ("runs:/", FORMS),
         ("runs:/{run}", FORMS),
@@ -148,7 +148,7 @@ def test_registering_moves_the_champion(book, tmp_path):
         ("models:/gone/1", "No such artifact: 'MLmodel'"),
     ],
 )
-def test_a_mistaken_uri(book, uri, said, tmp_path):
+def test_a_mistaken_uri(book, uri, reason, tmp_path):
     for name in ("other", "gone"):
         _register_foreign(book, name, tmp_path)
     uri = uri.format(run=book.run)
@@ -156,7 +156,7 @@ def test_a_mistaken_uri(book, uri, said, tmp_path):
         load_emulator(uri)
     sentence = str(error.value)
     assert sentence.startswith(f"checkpoint: got {uri}")
-    assert said in sentence
+    assert reason in sentence
     assert "\n" not in sentence
 
 

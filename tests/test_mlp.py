@@ -107,7 +107,7 @@ def test_components_of_some_columns_of_the_first_rows(monkeypatch):
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize(("batches", "said"), [([], "has no vectors"), ([torch.full((2, 9), math.nan)], "not finite")])
-def test_components_of_nothing_are_refused(batches, said):
-    with pytest.raises(ValueError, match=said):
+@pytest.mark.parametrize(("batches", "why"), [([], "has no vectors"), ([torch.full((2, 9), math.nan)], "not finite")])
+def test_components_of_nothing_are_refused(batches, why):
+    with pytest.raises(ValueError, match=why):
         PrincipalComponents(9, 2).fit(batches)

@@ -101,27 +101,6 @@ def test_scales_of_any_kind_and_width(cell, rows, kind):
             run(cell, table, 1.0)
 
 
-@pytest.mark.parametrize(
-    "scales",
-    [
-        "control",
-        [],
-        [[]],
-        [[1, 1, 1, 1, "a"]],
-        [[1, 1, 1, 1, None]],
-        [[1, 1, 1, 1, 1j]],
-        [[1] * 5, [1] * 4],
-        np.ones((2, 2, 5)),
-        np.ones((5, 2)),
-        pd.DataFrame({"ICaL": [1.0], "IKr": [1.0]}),
-    ],
-    ids=repr,
-)
-def test_scales_that_are_no_table(scales):
-    with pytest.raises(UserError, match="scales: "):
-        simulate(AKWABOAH, scales, 1.0)
-
-
 @given(st.sets(st.sampled_from(SCALED)), st.permutations([*SCALED, "other"]))
 def test_columns_of_a_table_are_found_by_name(cell, missing, order):
     values = {name: float(i + 1) for i, name in enumerate(SCALED)} | {"other": np.nan}

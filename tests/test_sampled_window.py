@@ -159,7 +159,7 @@ def phases_at(window, *times_ms):
     return [PHASES[window.phases[int(np.argmin(np.abs(window.time_ms - t)))]] for t in times_ms]
 
 
-def test_phases_by_hand():
+def test_phases_and_landmarks_by_hand():
     window = trapezoid()
     # Half of 100 mV is lost 100 ms after the peak at 6 ms, 90 % 180 ms after it.
     assert phases_at(window, -49, -5, -1, 1, 5) == ["rest", "rest", "rest", "upstroke", "upstroke"]
@@ -167,6 +167,8 @@ def test_phases_by_hand():
     assert phases_at(window, 187, 300, 449) == ["rest"] * 3
     parts = [(window.phases == i).mean() * 500 for i in range(4)]
     assert parts == pytest.approx([314, 6, 100, 80], abs=1)
+    # Down through -40 mV 120 ms after the peak; landmarks are times of the trace, which begins 50 ms before.
+    assert window.landmarks_ms == pytest.approx(np.array([[50, 176]]), abs=0.02)
 
 
 def test_samples_before_the_first_ap_start_belong_to_the_ap_before():
@@ -187,11 +189,6 @@ def test_without_an_ap_all_is_rest():
     assert set(flat.phases) == {0}
     assert flat.aligned_ap is None
     assert len(flat.landmarks_ms) == 0
-
-
-def test_landmarks_by_hand():
-    # Down through -40 mV 120 ms after the peak at 6 ms; times are those of the trace, which begins 50 ms before.
-    assert trapezoid().landmarks_ms == pytest.approx(np.array([[50, 176]]), abs=0.02)
 
 
 def test_timing_is_separated_from_shape():

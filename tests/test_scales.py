@@ -45,12 +45,13 @@ def test_scales_in_any_form(given):
         ([1, 1, 1, 1.1e6, 1], "cell 0 has IKur = 1100000.0"),
         (pd.DataFrame([[1, 1, 1, 1]], columns=CURRENTS[:4]), "the table has no column INa"),
         (pd.Series(dict.fromkeys(CURRENTS[:4], 1.0)), "the row has no INa; it needs ICaL"),
-        (["a", "b", "c", "d", "e"], "scales: allowed is a table of numbers"),
-        ([[1, 1, 1, 1, 1], [1, 1]], "scales: allowed is a table of numbers"),
+        (["a", "b", "c", "d", "e"], "allowed is a table of numbers"),
+        ([[1, 1, 1, 1, 1], [1, 1]], "allowed is a table of numbers"),
+        *((given, "") for given in ("control", [], [[]], [[1, 1, 1, 1, None]], [[1, 1, 1, 1, 1j]], np.ones((5, 2)))),
     ],
 )
 def test_refused_scales(given, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=f"^scales: .*{message}"):
         validate_scales(given, CURRENTS)
 
 

@@ -46,13 +46,14 @@ def assert_same(one, other):
 
 
 def test_traces_come_back_exactly(store, exact):
-    stored = traces_of(store)
-    assert sorted(stored) == list(range(7))
+    together = traces_of(store)
+    assert sorted(together) == list(range(7))
     for i, trace in enumerate(exact):
-        for name in STEPS:
-            assert_same(getattr(stored[i], name), getattr(trace, name))
-        assert_same(stored[i].final_state, trace.final_state)
-        assert (stored[i].status, stored[i].duration_ms, stored[i].label) == (trace.status, DURATION, trace.label)
+        for stored in (together[i], store.trace(i)):
+            for name in STEPS:
+                assert_same(getattr(stored, name), getattr(trace, name))
+            assert_same(stored.final_state, trace.final_state)
+            assert (stored.status, stored.duration_ms, stored.label) == (trace.status, DURATION, trace.label)
 
 
 def test_recordings_come_back_exactly(store, exact):
@@ -61,12 +62,6 @@ def test_recordings_come_back_exactly(store, exact):
         for name in RECORD:
             assert_same(trace.recorded[name].step_value, exact[i].recorded[name].step_value)
             assert_same(trace.recorded[name].step_slope, exact[i].recorded[name].step_slope)
-
-
-@pytest.mark.parametrize("cell_number", range(7))
-def test_one_trace(store, exact, cell_number):
-    trace = store.trace(cell_number)
-    assert_same(trace.step_voltage_mV, exact[cell_number].step_voltage_mV)
 
 
 @pytest.mark.parametrize("cell_number", [-1, 7])
