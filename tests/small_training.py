@@ -3,6 +3,7 @@
 from functools import partial
 from types import SimpleNamespace
 
+import pytest
 import torch
 from tiny_job import SIZES, specification
 
@@ -10,6 +11,12 @@ from cardioemu.data import TRAIN
 from cardioemu.models import LSTMNetwork
 from cardioemu.training import EmulatorModule, EpochMetrics, KerasRMSprop, TrainerSettings, find_resume_checkpoint, fit
 from cardioemu.training.module import CONSTANT
+
+# As training/trainer.py has it; pytest puts its own filters over them.
+EXPECTED_WARNINGS = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+]
 
 
 def make_module(data, lr=0.001, seed=0, schedule=CONSTANT, make=LSTMNetwork):

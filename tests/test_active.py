@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_job import metrics_of, run_inside
+from tiny_job import STEADY, metrics_of, run_inside
 from torch import nn
 
 from cardioemu import UserError, load_emulator
@@ -115,11 +115,8 @@ def test_rounds_are_trained_on_all_cells_so_far(tmp_path):
     np.testing.assert_array_equal(pd.read_parquet(again), table)
 
 
-OWN = (
-    *("experiment=active", "design.n=48", "active.cells=64", "active.max_epochs=2", "simulator.transient_ms=1000"),
-    *("simulator.duration_ms=2500", "trainer.max_epochs=4", "trainer.validate_every=2", "model.members=2"),
-    *("model.width=16", "windowing.samples=500"),
-)
+EPOCHS = ("active.max_epochs=2", "trainer.max_epochs=4")
+OWN = ("experiment=active", *STEADY, *EPOCHS, "active.cells=64", "model.members=2")
 
 
 @pytest.mark.long

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
 from scipy import ndimage
-from small_training import assert_same, make_module, training, weights
+from small_training import EXPECTED_WARNINGS, assert_same, make_module, training, weights
 from test_checkpoints import flip_a_bit
 from tiny_job import metrics_of, run_inside, share_data, whole
 from torch import nn
@@ -30,11 +30,7 @@ from cardioemu.training import BEST, LAST, choose_smoothing
 from cardioemu.training.calibration import interval_factors
 from cardioemu.training.module import CONSTANT
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated"),
-    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
-    pytest.mark.filterwarnings("ignore:.* of .* cells .* outside the trained range"),
-]
+pytestmark = [*EXPECTED_WARNINGS, pytest.mark.filterwarnings("ignore:.* of .* cells .* outside the trained range")]
 
 
 class Dropping(LSTMNetwork):

@@ -178,29 +178,20 @@ def refusal(job, cwd, argument):
 
 
 @pytest.mark.parametrize(
-    ("setting", "difference"),
+    ("setting", "theirs", "ours"),
     [
-        (
-            "variant=corrected",
-            r" of akwaboah2021 \(variant corrected\), but the emulator was trained on akwaboah2021 \(variant program\)",
-        ),
-        (
-            "transient_ms=500",
-            r", which begins after 0.5 s, but the emulator was trained on traces that begin after 0 s "
-            r"\(simulator.transient_ms\)",
-        ),
-        (
-            "scaled={ICaL: scales.ICaL}",
-            " with the scaled conductances ICaL, but the emulator was trained with ICaL, IK1, IKr, IKur, INa",
-        ),
+        ("variant=corrected", " of akwaboah2021 (variant corrected)", "on akwaboah2021 (variant program)"),
+        ("transient_ms=500", ", which begins after 0.5 s", "on traces that begin after 0 s (simulator.transient_ms)"),
+        ("scaled={ICaL: scales.ICaL}", " with the scaled conductances ICaL", "with ICaL, IK1, IKr, IKur, INa"),
     ],
 )
-def test_traces_of_another_kind_are_an_error(job, tmp_path, setting, difference):
+def test_traces_of_another_kind_are_an_error(job, tmp_path, setting, theirs, ours):
     like_the_job = ("design=sobol", "design.n=4", "simulator.duration_ms=2500")
     run_inside(f"simulator.{setting}", *like_the_job, cwd=tmp_path, script="simulate.py")
     (store,) = tmp_path.glob("data/traces/*")
-    remedy = "; give other traces, or set traces=null to simulate them"
-    assert re.fullmatch(rf"traces: got {store}{difference}{remedy}", refusal(job, tmp_path, f"traces={store}"))
+    remedy = "give other traces, or set traces=null to simulate them"
+    sentence = f"traces: got {store}{theirs}, but the emulator was trained {ours}; {remedy}"
+    assert refusal(job, tmp_path, f"traces={store}") == sentence
 
 
 OTHER_CELL = {"cell_sha256": "1" * 64}

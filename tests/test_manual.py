@@ -16,7 +16,7 @@ from manual import PAGES, blocks, commands, snippets
 from mlflow_server import Server
 from omegaconf import OmegaConf
 from test_served_model import HEADERS, PATH, serve
-from tiny_job import JOBS, ROOT, TINY, run_inside
+from tiny_job import JOBS, ROOT, STEADY, TINY, run_inside
 
 import cardioemu.models
 from cardioemu import UserError, load_emulator
@@ -56,11 +56,7 @@ gNa = 0.01 [1/ms]
 INa = gNa * (membrane.V - 60 [mV])
     in [mV/ms]
 """
-SMALL = (
-    *("experiment=steady", "design.n=48", "simulator.transient_ms=1000", "simulator.duration_ms=2500"),
-    *("trainer.max_epochs=2", "trainer.validate_every=2", "model.members=2", "model.width=16", "windowing.samples=500"),
-    "tracking.register=hipsc",
-)
+SMALL = ("experiment=steady", *STEADY, "trainer.max_epochs=2", "model.members=2", "tracking.register=hipsc")
 
 
 @pytest.fixture(scope="module")

@@ -104,14 +104,9 @@ def errors_of(rmse_mV, **columns):
 
 
 def test_phases_over_cells_by_hand():
-    errors = errors_of(
-        [2.0, 4.0],
-        rest_part=[0.5, 0.75],
-        rest_rmse_mV=[0.0, 2.0],
-        plateau_part=[0.5, 0.25],
-        plateau_rmse_mV=[np.sqrt(8), np.sqrt(52)],
-    )
-    found = summarise_errors(errors)
+    rest = {"rest_part": [0.5, 0.75], "rest_rmse_mV": [0.0, 2.0]}
+    plateau = {"plateau_part": [0.5, 0.25], "plateau_rmse_mV": [np.sqrt(8), np.sqrt(52)]}
+    found = summarise_errors(errors_of([2.0, 4.0], **rest, **plateau))
     # Squares: cell 0 has 0 and 4, cell 1 has 3 and 13.
     assert found["rest_rmse_mV"] == pytest.approx(np.sqrt(3 / 1.25))
     assert found["plateau_rmse_mV"] == pytest.approx(np.sqrt(17 / 0.75))

@@ -16,14 +16,8 @@ TOGETHER = {
     "four parts": ("trainer.accumulate=4",),
     "ddp in two parts": (*DDP, "trainer.accumulate=2"),
 }
-SRUN = {
-    "SLURM_JOB_ID": "7",
-    "SLURM_NTASKS": "2",
-    "SLURM_JOB_NAME": "study",
-    "SLURM_NODEID": "0",
-    "SLURM_NNODES": "1",
-    "SLURM_NTASKS_PER_NODE": "2",
-}
+SRUN = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "study", "SLURM_NODEID": "0"}
+SRUN |= {"SLURM_NNODES": "1", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
 
 
 def weights(folder):

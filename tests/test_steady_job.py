@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from test_resume import epochs_done, wait_for
-from tiny_job import client, command, error_message, metrics_of, run_inside, runs
+from tiny_job import STEADY, client, command, error_message, metrics_of, run_inside, runs
 
 from cardioemu import load_emulator
 from cardioemu.simulation import TraceStore, design
@@ -15,16 +15,7 @@ from cardioemu.traces import Trace
 
 pytestmark = pytest.mark.xdist_group("steady")  # one undisturbed run for all
 
-STEADY = (
-    "experiment=steady",
-    "design.n=48",
-    "simulator.transient_ms=1000",
-    "simulator.duration_ms=2500",
-    "windowing.samples=500",
-    "trainer.validate_every=2",
-    "model.width=16",
-    "optimizer.warmup=5",
-)
+OWN = ("experiment=steady", *STEADY, "optimizer.warmup=5")
 EPOCHS = 100
 
 
@@ -32,14 +23,14 @@ EPOCHS = 100
 def steady(tmp_path_factory):
     """The folder of an undisturbed run."""
     cwd = tmp_path_factory.mktemp("steady")
-    run_inside(*STEADY, f"trainer.max_epochs={EPOCHS}", cwd=cwd)
+    run_inside(*OWN, f"trainer.max_epochs={EPOCHS}", cwd=cwd)
     (folder,) = cwd.glob("runs/*/*")
     return folder
 
 
 def job(steady, *overrides):
     """Arguments of another run on the same data."""
-    return (*STEADY, f"data_dir={steady.parents[2] / 'data'}", *overrides)
+    return (*OWN, f"data_dir={steady.parents[2] / 'data'}", *overrides)
 
 
 def test_run_folder(steady):

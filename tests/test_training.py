@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from small_training import assert_same, make_module, training, weights
+from small_training import EXPECTED_WARNINGS, assert_same, make_module, training, weights
 from tiny_job import RULE, SPLIT, whole
 
 from cardioemu import load_emulator
@@ -16,11 +16,7 @@ from cardioemu.runtime import progress
 from cardioemu.training import BEST, LAST, PREVIOUS, PredictionPlots
 from cardioemu.windowing import CycleRule, WindowRule, build_window_set
 
-# As training/trainer.py has it; pytest puts its own filters over them.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated"),
-    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
-]
+pytestmark = EXPECTED_WARNINGS
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import sys
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from unittest import mock
@@ -19,24 +20,12 @@ from mlflow import MlflowClient
 
 from cardioemu.data import SplitRule
 from cardioemu.emulator import Specification
-from cardioemu.settings.evaluate import EvaluateSettings
-from cardioemu.settings.simulate import SimulateSettings
-from cardioemu.settings.sync import SyncSettings
-from cardioemu.settings.train import TrainSettings
-from cardioemu.settings.tune import TuneSettings
-from cardioemu.settings.ui import UiSettings
 from cardioemu.windowing import WindowRule
 
 ROOT = Path(__file__).parent.parent
 # Program -> what its config is checked against.
-JOBS = {
-    "train": TrainSettings,
-    "simulate": SimulateSettings,
-    "evaluate": EvaluateSettings,
-    "tune": TuneSettings,
-    "sync": SyncSettings,
-    "ui": UiSettings,
-}
+PROGRAMS = ("train", "simulate", "evaluate", "tune", "sync", "ui")
+JOBS = {name: getattr(import_module(f"cardioemu.settings.{name}"), f"{name.title()}Settings") for name in PROGRAMS}
 TINY = (
     "design=sobol",
     "design.n=24",
@@ -44,6 +33,11 @@ TINY = (
     "windowing.samples=200",
     "windowing.settle_ms=500",
     "model.hidden=8",
+)
+# Sizes of a small run of `experiment=steady`, or of another one that is built on it.
+STEADY = (
+    *("design.n=48", "simulator.transient_ms=1000", "simulator.duration_ms=2500"),
+    *("windowing.samples=500", "trainer.validate_every=2", "model.width=16"),
 )
 RULE = WindowRule(length_ms=500.0, samples=200, count=3, offset_ms=50.0, settle_ms=500.0)
 SPLIT = SplitRule(validation=0.15, test=0.15, duplicates="keep", batch_size=8, seed=0)
