@@ -35,11 +35,11 @@ def labelled(windows):
     return LabelledData(windows, SPLIT)
 
 
-def saved(folder, weights, **facts):
+def saved(folder, weights, **said):
     """A checkpoint, as training leaves it behind."""
     path = folder / "best.ckpt"
     state = {f"network.{name}": value for name, value in weights.state_dict().items()}
-    content = {"epoch": 7, "state_dict": state, "emulator": specification(**facts).to_dict()}
+    content = {"epoch": 7, "state_dict": state, "emulator": specification(**said).to_dict()}
     torch.save(content, path)
     return path
 

@@ -134,6 +134,10 @@ def test_wrong_settings(case):
 def test_wrong_settings_of_the_command():
     with pytest.raises(UserError, match=r"^campaign.cluster: got 'slrum'; allowed is one of local, .*8786$"):
         executor_of("campaign.cluster=slrum")
+    with pytest.raises(
+        UserError, match=r"^campaign.job: got cores=0, memory='4 GB', .* no SLURM job \(division by zero\); "
+    ):
+        executor_of("campaign=slurm", "campaign.job.cores=0")
 
 
 def test_without_the_cluster_extra(monkeypatch):

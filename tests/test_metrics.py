@@ -7,16 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cardioemu.evaluation import (
-    bootstrap_intervals,
-    cell_errors,
-    firing_metrics,
-    nearest_distance,
-    reliability_table,
-    rmse_floor_mV,
-    rmse_mV,
-    summarise_errors,
-)
+from cardioemu.evaluation import bootstrap_intervals, cell_errors, rmse_floor_mV, rmse_mV, summarise_errors
+from cardioemu.evaluation.metrics.firing import firing_metrics, reliability_table
+from cardioemu.evaluation.metrics.nearest_cell import nearest_distance
 from cardioemu.training.module import cell_rmse_mV
 
 

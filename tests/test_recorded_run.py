@@ -38,15 +38,9 @@ def recorded(tmp_path):
     return Recorded(tmp_path)
 
 
-@pytest.fixture
-def run(recorded):
-    """A run that has begun."""
-    begun = Run(recorded)
-    begun.begin({})
-    return begun
-
-
-def test_what_fails_waits_and_all_behind_it(recorded, run, tmp_path, capsys, monkeypatch):
+def test_what_fails_waits_and_all_behind_it(recorded, tmp_path, capsys, monkeypatch):
+    run = Run(recorded)
+    run.begin({})
     recorded.up = False
     for step in range(3):
         run.metrics({"a": 1.0}, step)
@@ -63,7 +57,9 @@ def test_what_fails_waits_and_all_behind_it(recorded, run, tmp_path, capsys, mon
     assert not (tmp_path / "unsent").exists()
 
 
-def test_what_still_waits_at_the_end_is_reported(recorded, run, capsys):
+def test_what_still_waits_at_the_end_is_told(recorded, tmp_path, capsys):
+    run = Run(recorded)
+    run.begin({})
     recorded.up = False
     run.metrics({"a": 1.0})
     run.end("FINISHED")
@@ -88,7 +84,9 @@ def test_an_offline_run_is_sent_at_its_end(recorded):
     assert [call for call, _ in recorded.calls] == ["begin", "metrics", "end"]
 
 
-def test_two_threads(recorded, run, tmp_path):
+def test_two_threads(recorded, tmp_path):
+    run = Run(recorded)
+    run.begin({})
     ended = threading.Event()
 
     def measure():

@@ -126,15 +126,6 @@ def test_recording_of_a_failed_cell():
         maximum(recording, 0, 4)
 
 
-def test_invalid_steps():
-    with pytest.raises(ValueError, match="one step or more of time, value and slope are needed"):
-        recording_of([], [], duration=9)
-    with pytest.raises(ValueError, match="step times must be finite"):
-        recording_of([0, np.nan, 2], [0, 0, 0])
-    with pytest.raises(ValueError, match='status "ok" must reach 9 ms, got 0 to 1 ms'):
-        recording_of([0, 1], [0, 0], duration=9)
-
-
 def test_a_trace_contains_its_recordings():
     t, zeros = np.array([0.0, 1.0]), np.zeros(2, np.float32)
     bare = trace_of([0, 1], [-80, -80], [0, 0])

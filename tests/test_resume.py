@@ -98,10 +98,9 @@ def test_a_stopped_run_resumes_to_more_epochs(job, long, begin, tmp_path):
 def test_fewer_epochs_than_are_done_change_nothing(job, tmp_path):
     folder = Path(shutil.copytree(job.folder, tmp_path / "run"))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    for fewer in (1, 2, 3):
-        refused = run_inside(f"resume={folder}", f"trainer.max_epochs={fewer}", cwd=tmp_path, check=False)
-        message = f"trainer.max_epochs: got {fewer}, but the run has already finished 4 epochs; give at least 4\n"
-        assert (refused.returncode, refused.stderr) == (2, message)
+    refused = run_inside(f"resume={folder}", "trainer.max_epochs=3", cwd=tmp_path, check=False)
+    message = "trainer.max_epochs: got 3, but the run has already finished 4 epochs; give at least 4\n"
+    assert (refused.returncode, refused.stderr) == (2, message)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 

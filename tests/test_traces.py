@@ -114,7 +114,7 @@ def test_duration_and_status_must_agree_with_the_steps():
         smooth_steps((0, -80), (20, -80), duration=100)
     with pytest.raises(ValueError, match="must ascend from 0 to 10 ms, got 0 to 20"):
         smooth_steps((0, -80), (20, -80), duration=10, status="failed")
-    with pytest.raises(ValueError, match="one step or more"):
+    with pytest.raises(ValueError, match="one step or more of time, value and slope are needed"):
         trace_of([], [], [], duration=10, status="failed")
     # But the last step may miss the duration by rounding.
     trace = smooth_steps((0, -80), (100 - 1e-10, -60), duration=100)

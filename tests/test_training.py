@@ -9,7 +9,7 @@ import torch
 from small_training import EXPECTED_WARNINGS, assert_same, make_module, training, weights
 from tiny_job import RULE, SPLIT, whole
 
-from cardioemu import load_emulator
+from cardioemu import UserError, load_emulator
 from cardioemu.data import TEST, TRAIN, VALIDATION, WindowDataModule
 from cardioemu.evaluation import rmse_mV
 from cardioemu.runtime import progress
@@ -106,12 +106,22 @@ def test_resumed_in_a_moved_folder_is_uninterrupted_bit_for_bit(data, rough, tmp
     assert best.best_model_path == str(moved / BEST)
 
 
+@pytest.mark.parametrize("fewer", [1, 2, 3])
+def test_fewer_epochs_than_are_done(data, tmp_path, fewer):
+    training(data, tmp_path, 4)
+    with pytest.raises(
+        UserError,
+        match=rf"^trainer.max_epochs: got {fewer}, but the run has already finished 4 epochs; give at least 4$",
+    ):
+        training(data, tmp_path, fewer)
+
+
 def test_checkpoints_hold_plain_values_and_tensors(data, rough):
     content = torch.load(rough.folder / LAST, weights_only=True)
-    facts, expected = content["emulator"], rough.module.specification.to_dict()
-    assert torch.equal(facts.pop("design"), expected.pop("design"))
-    assert json.loads(json.dumps(facts)) == facts == expected
-    assert facts["windows_key"] == data.windows.key
+    said, expected = content["emulator"], rough.module.specification.to_dict()
+    assert torch.equal(said.pop("design"), expected.pop("design"))
+    assert json.loads(json.dumps(said)) == said == expected
+    assert said["windows_key"] == data.windows.key
     assert "network.normaliser.mean_mV" in content["state_dict"]
     assert "optimizer_states" not in torch.load(rough.folder / BEST, weights_only=True)
     assert sum(key.startswith("Checkpoint{") for key in content["callbacks"]) == 2  # as in checkpoints of old versions
