@@ -78,14 +78,14 @@ def test_every_file_is_an_option_of_some_job():
 
 
 def test_presets_fit_their_traces():
-    for name, *windows, duration_ms in (
+    for name, *expected, duration_ms in (
         ("published_points", 10000, 0.05, 3, 10000, 5000),
         ("published_literal", 10000, 1.0, 3, 10000, 100000),
         ("followup", 12000, 0.05, 4, 4900, 5000),
     ):
         settings = build(config_of("train", f"experiment={name}"), TrainSettings)
         rule = settings.windowing
-        assert [rule.samples, rule.interval_ms, rule.count, rule.output_samples] == windows
+        assert [rule.samples, rule.interval_ms, rule.count, rule.output_samples] == expected
         assert (rule.offset_ms, rule.settle_ms, rule.align, rule.start) == (50, 1000, "interpolated", "threshold")
         assert settings.simulator.duration_ms == duration_ms
 

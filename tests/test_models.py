@@ -109,9 +109,9 @@ def test_published_lstm_has_840_310_000_parameters(normalise):
     assert table.loc["lstm.0", "shape"] == "kernel 48000 x 5, recurrent_kernel 48000 x 12000, bias 48000"
 
 
-@pytest.mark.parametrize(("layers", "normalise"), [(1, True), (3, False)])
-def test_network_equals_the_definition(layers, normalise):
-    settings = {"lstm_layers": layers, "dense_layers": layers, "normalise": normalise}
+@pytest.mark.parametrize(("lstm_layers", "dense_layers", "normalise"), [(1, 2, True), (3, 3, False)])
+def test_network_equals_the_definition(lstm_layers, dense_layers, normalise):
+    settings = {"lstm_layers": lstm_layers, "dense_layers": dense_layers, "normalise": normalise}
     network = LSTMNetwork(samples=7, inputs=3, hidden=4, **settings).double()
     windows = 30 * torch.randn(9, 7, dtype=torch.float64) - 60
     network.fit_target(windows.split(4))
@@ -121,7 +121,7 @@ def test_network_equals_the_definition(layers, normalise):
         x = numpy_lstm(layer, x[:, None])
     for layer in (*network.dense, network.readout):
         x = x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
-    assert (len(network.lstm), len(network.dense)) == (layers, max(1, layers - 1))
+    assert (len(network.lstm), len(network.dense)) == (lstm_layers, dense_layers - 1)
     data = windows.numpy()
     mean, std = data.mean(0), np.sqrt(np.mean((data - data.mean(0)) ** 2))
     np.testing.assert_allclose(network(scales).detach(), mean + std * x if normalise else x, rtol=1e-12)

@@ -69,8 +69,7 @@ def test_windows_come_in_the_order_asked_for(windows):
 
 
 def test_a_window_set_is_extracted_once(traces, tmp_path):
-    first = build_window_set(traces, RULE, tmp_path)
-    before = times(tmp_path)
+    first, before = build_window_set(traces, RULE, tmp_path), times(tmp_path)
     again = build_window_set(traces, RULE, tmp_path)
     assert times(tmp_path) == before
     assert again.key == first.key
@@ -182,8 +181,7 @@ def test_insufficient_disk_space_is_an_error_before_anything_is_written(store, t
 
 
 def test_a_damaged_table_is_an_error(store, tmp_path):
-    first = build_window_set(store, SMALL_RULE, tmp_path)
-    table = next((first.folder / "cells").iterdir())
+    table = next((build_window_set(store, SMALL_RULE, tmp_path).folder / "cells").iterdir())
     table.write_bytes(b"PAR1 not really")
     with pytest.raises(UserError, match=r"cells is damaged \(.*\); delete .* and re-run the command"):
         build_window_set(store, SMALL_RULE, tmp_path)
