@@ -175,20 +175,20 @@ def with_facts(**facts):
 
 
 BROKEN = {  # what takes the place of a checkpoint's content or bytes, and what the error says of it
-    "missing": (None, ""),
+    "missing": (None, None),
     "torn": (lambda _, raw: raw[:5000], "cannot be read, it is damaged or from another program"),
-    "empty": (lambda *_: b"", ""),
-    "text": (lambda *_: b"not a checkpoint", ""),
-    "foreign": (lambda *_: {"state_dict": {}}, ""),
-    "list": (lambda *_: [1, 2], ""),
-    "tensor": (lambda *_: torch.zeros(3), ""),
-    "code": (lambda content, _: content | {"bomb": Bomb()}, ""),
+    "empty": (lambda *_: b"", None),
+    "text": (lambda *_: b"not a checkpoint", None),
+    "foreign": (lambda *_: {"state_dict": {}}, None),
+    "list": (lambda *_: [1, 2], None),
+    "tensor": (lambda *_: torch.zeros(3), None),
+    "code": (lambda content, _: content | {"bomb": Bomb()}, None),
     "network": (with_facts(network="Other"), "model: got the network 'Other'"),
     "removed": (with_facts(network="GaussianProcess"), "has been removed; train model=registered instead"),
-    "shape": (with_facts(network_arguments={"samples": 3}), ""),
-    "setting": (with_facts(network_arguments={"depth": 3}), ""),
-    "fields": (lambda content, _: content | {"emulator": {"name": "?"}}, ""),
-    "weights": (lambda content, _: {"emulator": content["emulator"]}, ""),
+    "shape": (with_facts(network_arguments={"samples": 3}), None),
+    "setting": (with_facts(network_arguments={"depth": 3}), None),
+    "fields": (lambda content, _: content | {"emulator": {"name": "?"}}, None),
+    "weights": (lambda content, _: {"emulator": content["emulator"]}, None),
 }
 
 
