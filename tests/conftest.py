@@ -9,11 +9,11 @@ import psutil
 import pytest
 import torch
 from hypothesis import settings
-from small_campaign import DURATION, files_of, finish, logged, oscillator, start
+from small_campaign import DURATION, files_of, finish, logged, oscillator, run, start
 from tiny_job import RULE, SPLIT, TINY, environment, evaluate, metrics_of, run_inside
 
 from cardioemu.data import WindowDataModule
-from cardioemu.simulation import CampaignSpec, SolverSettings, campaign, design, load_cell
+from cardioemu.simulation import design, load_cell
 from cardioemu.simulation.campaigns import plan, shard_work
 from cardioemu.tracking import Sqlite
 from cardioemu.windowing import build_window_set
@@ -68,12 +68,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: next((place for place, name in enumerate(LONG) if name in item.nodeid), len(LONG)))
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def traces(tmp_path_factory):
     """The trace store of the tiny design."""
-    cell = load_cell("akwaboah2021")
-    solver = SolverSettings(threads=1)
-    return campaign(CampaignSpec(cell, design("sobol", n=24), 2500.0, solver, tmp_path_factory.mktemp("traces")))
+    return run(load_cell("akwaboah2021"), tmp_path_factory.mktemp("traces"), design("sobol", n=24))
 
 
 @pytest.fixture(scope="session")

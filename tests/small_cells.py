@@ -3,6 +3,7 @@
 import ctypes
 from functools import cache
 
+import myokit
 import numpy as np
 import pytest
 
@@ -21,6 +22,20 @@ def mmt(initial, rates, more=""):
         f"[[model]]\n{starts}\n[engine]\ntime = 0 [ms] in [ms] bind time\n[m]\n{more}\n"
         f"dot(V) = {rates['V']}\n    in [mV]\n    label membrane_potential\n{derivatives}\n"
     )
+
+
+# A cell that relaxes, with a conductance g.
+START = {"V": -20, "n": 0.3}
+RELAXES = {"V": "-g * (V + 80) * n", "n": "(1 - n) / 10"}
+SOUND = mmt(START, RELAXES, "g = 1")
+
+
+def events(*rows):
+    """A protocol of Myokit: level, start, length, period and count of each row."""
+    protocol = myokit.Protocol()
+    for row in rows:
+        protocol.schedule(*row)
+    return protocol
 
 
 def small_cell(folder, initial, rates, more="", scaled=None):

@@ -3,6 +3,7 @@
 from functools import partial
 from types import SimpleNamespace
 
+import pytest
 import torch
 from tiny_job import SIZES, specification
 
@@ -11,6 +12,12 @@ from cardioemu.models import LSTMNetwork
 from cardioemu.training import EmulatorModule, EpochMetrics, KerasRMSprop, TrainerSettings, find_resume_checkpoint, fit
 from cardioemu.training.module import CONSTANT
 
+# As training/trainer.py has it; pytest puts its own filters over them.
+EXPECTED_WARNINGS = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+]
+
 
 def make_module(data, lr=0.001, seed=0, schedule=CONSTANT, make=LSTMNetwork):
     """Builds a network from `seed`, whose random numbers in training come from another seed, always the same."""
@@ -18,13 +25,13 @@ def make_module(data, lr=0.001, seed=0, schedule=CONSTANT, make=LSTMNetwork):
     network = make(**SIZES)
     network.fit_target(data.read_training_vectors())
     scales = data.windows.scales[data.cell_indices[TRAIN]]
-    said = specification(
+    facts = specification(
         lowest=scales.min(0).tolist(),
         highest=scales.max(0).tolist(),
         windows_key=data.windows.key,
         design=torch.from_numpy(data.windows.scales),
     )
-    return EmulatorModule(network, partial(KerasRMSprop, lr=lr), said, schedule, seed=1)
+    return EmulatorModule(network, partial(KerasRMSprop, lr=lr), facts, schedule, seed=1)
 
 
 def training(data, folder, epochs, lr=0.001, callbacks=(), seed=0, schedule=CONSTANT, make=LSTMNetwork, **how):

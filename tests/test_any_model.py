@@ -7,9 +7,10 @@ from pathlib import Path
 import myokit
 import numpy as np
 import pytest
+from small_cells import small_cell
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import load_cell, simulate
+from cardioemu.simulation import CellSettings, SolverSettings, load_cell, simulate
 
 TEXT = """[[model]]
 m.V = -2 * m.base
@@ -96,9 +97,8 @@ def test_a_guessed_potential_causes_a_warning(tmp_path):
 
 
 def test_without_a_voltage_the_first_state_is_the_potential(tmp_path):
-    (tmp_path / "growth.mmt").write_text(
-        "[[model]]\np.a = 2\np.b = 1\n[p]\ntime = 0 bind time\ndot(a) = 0.5 * a in [mM]\ndot(b) = -b in [mM]\n"
-    )
+    growth = "dot(a) = 0.5 * a in [mM]\ndot(b) = -b in [mM]\n"
+    (tmp_path / "growth.mmt").write_text(f"[[model]]\np.a = 2\np.b = 1\n[p]\ntime = 0 bind time\n{growth}")
     with pytest.warns(UserWarning, match="using p.a"):
         cell = load_cell(tmp_path / "growth.mmt")
     (trace,) = simulate(cell, [], 4.0, rtol=1e-8)
@@ -142,10 +142,7 @@ def test_initial_states_are_set_in_the_units_of_the_cell(tmp_path):
         ({"parameters": {"m.base": np.nan}}, r"simulator.parameters.m.base: got nan; allowed is a finite number"),
         ({"parameters": {"m.base": True}}, r"parameters.m.base: got True; allowed is a finite number"),
         ({"parameters": {"m.base": np.inf}}, r"parameters.m.base: got inf; allowed is a finite number"),
-        (
-            {"initial_state": {"n": 1}},
-            r"simulator.initial_state.n: the model has no state 'n'; did you mean m.n or gate.n\?",
-        ),
+        ({"initial_state": {"n": 1}}, r"initial_state.n: the model has no state 'n'; did you mean m.n or gate.n\?"),
         ({"initial_state": {"m.g": 1}}, r"simulator.initial_state.m.g: the model has no state 'm.g'"),
         ({"initial_state": {"V": np.nan}}, r"simulator.initial_state.V: got nan; allowed is a finite number"),
         ({"scaled": {"IKr": "I_Kr"}}, r"scaled.IKr: 'I_Kr' is not a constant of the model but the label of m.current"),
@@ -153,7 +150,6 @@ def test_initial_states_are_set_in_the_units_of_the_cell(tmp_path):
         ({"scaled": {"IKr": "g_Ks"}}, r"simulator.scaled.IKr: the model has no constant 'g_Ks'; did you mean g_Kr"),
         ({"potential": "m.g"}, r"simulator.potential: the model has no state 'm.g'"),
         ({"potential": "n"}, r"simulator.potential: the model has no state 'n'; did you mean m.n or gate.n\?"),
-        ({"variant": "a"}, r"simulator.variant: got 'a'; this model has no variants"),
     ],
 )
 def test_wrong_settings(tmp_path, settings, message):
@@ -168,6 +164,39 @@ def test_the_variant_is_not_a_parameter():
     ours = load_cell("akwaboah2021", "notebook", parameters={"phys.T": 300})
     assert ours.variant == "notebook"
     assert (ours.derivatives(ours.initial_state, np.ones(5)) != 0).all()
+
+
+# The same in the config
+
+
+def test_simulator_refuses_a_wrong_model_when_it_is_made():
+    assert CellSettings("akwaboah2021", 10.0).cell.variant == "program"
+    with pytest.raises(ValueError, match="allowed is a bundled model"):
+        CellSettings("akwaboah", 10.0)
+    for duration in (0, -1, float("inf")):
+        with pytest.raises(ValueError, match="duration_ms"):
+            CellSettings(model="akwaboah2021", duration_ms=duration)
+
+
+def test_simulator_sets_parameters_states_and_pacing(tmp_path):
+    small_cell(tmp_path, {"V": 0}, {"V": "a * pace - V"}, "a = 1\npace = 0 bind pace")
+    facts = {"model": str(tmp_path / "small.mmt"), "duration_ms": 10.0, "parameters": {"m.a": 3.0}}
+    pacing = {"period_ms": 4.0, "amplitude": 5.0, "count": 1}
+    cell = CellSettings(**facts, initial_state={"V": -2.0}, pacing=pacing).cell
+    (trace,) = simulate(cell, [], 1.0, rtol=1e-8)
+    assert trace.voltage_mV(1.0) == pytest.approx(15 - 17 * np.exp(-1), rel=1e-6)
+    with pytest.raises(ValueError, match=r"the model has no constant 'm\.b'"):
+        CellSettings(**facts | {"parameters": {"m.b": 1.0}})
+    with pytest.raises(ValueError, match=r"set pacing\.period_ms"):
+        CellSettings(**facts, pacing={"amplitude": 2.0})
+    with pytest.raises(ValueError, match="cannot be paced"):
+        CellSettings("akwaboah2021", 10.0, pacing={"period_ms": 4.0})
+
+
+@pytest.mark.parametrize("wrong", [{"name": "euler"}, {"rtol": 0}, {"rtol": 1}, {"threads": 0}])
+def test_solver_settings_are_checked(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SolverSettings(**wrong)
 
 
 # The public collection github.com/myokit/models

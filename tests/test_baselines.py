@@ -59,11 +59,10 @@ def test_linear_interpolation_is_scipys():
     expected = LinearNDInterpolator(SCALES, windows)(asked)
     inside = np.isfinite(expected).all(axis=1)
     assert inside.sum() > 80
-    found = LinearInterpolation(training_cells(SCALES, windows)).voltage_mV(asked)
+    linear, nearest = (make(training_cells(SCALES, windows)) for make in (LinearInterpolation, NearestCell))
+    found = linear.voltage_mV(asked)
     np.testing.assert_allclose(found[inside], expected[inside], rtol=1e-9)
-    np.testing.assert_array_equal(
-        found[~inside], NearestCell(training_cells(SCALES, windows)).voltage_mV(asked[~inside])
-    )
+    np.testing.assert_array_equal(found[~inside], nearest.voltage_mV(asked[~inside]))
 
 
 def test_of_one_conductance_it_is_numpys():
@@ -130,15 +129,14 @@ def test_regression_where_all_do_the_same(make, fires):
 
 def test_a_gaussian_process_of_too_many_cells_uses_some(monkeypatch):
     scales = SCALES[np.argsort(SCALES[:, 0])]
-    used = scales[np.linspace(0, 199, 100).astype(int)]
+    rows = np.linspace(0, 199, 100).astype(int)
+    used = scales[rows]
     for name in ("MAX_GP_CELLS", "MAX_KERNEL_CELLS"):
         monkeypatch.setattr(f"cardioemu.comparison.baselines.{name}", 100)
     regression = GaussianProcess(training_cells(scales, cubic(scales))).regression
     assert regression.X_train_.tolist() == used.tolist()
     scores = training_cells(scales, cubic(scales)).principal_components[1]
-    expected = GaussianProcess(training_cells(used, cubic(used)))._fit(
-        used, scores[np.linspace(0, 199, 100).astype(int)]
-    )
+    expected = GaussianProcess(training_cells(used, cubic(used)))._fit(used, scores[rows])
     np.testing.assert_array_equal(regression.predict(SCALES), expected.predict(SCALES))
 
 

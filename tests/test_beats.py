@@ -34,7 +34,7 @@ def test_a_wrong_cycle_length_adds_up():
     beats = beat_errors(TIME_MS, simulated[None, None], predicted[None])
     assert beats["beat"].tolist() == [1, 2, 3, 4]  # the fifth does not end in the window
     assert beats["start_error_ms"].tolist() == pytest.approx([0, 3, 6, 9], abs=1e-3)
-    starts_ms = LogisticAPs(500 * np.arange(5)).rise_ms * np.log(4 / 7) + 500 * np.arange(5)  # L = 40 / 110
+    starts_ms = LogisticAPs(500 * np.arange(5)).starts_ms
     for beat, rmse_mV in zip(range(4), beats["rmse_mV"], strict=True):
         inside = (starts_ms[beat] <= TIME_MS) & (starts_ms[beat + 1] > TIME_MS)
         expected = np.sqrt(np.mean((predicted.astype(float) - simulated)[inside] ** 2))

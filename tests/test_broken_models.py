@@ -7,14 +7,11 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from small_cells import mmt
+from small_cells import SOUND
 
 from cardioemu.common.errors import UserError
 from cardioemu.simulation import load_cell
 
-START = {"V": -20, "n": 0.3}
-RELAXES = {"V": "-g * (V + 80) * n", "n": "(1 - n) / 10"}
-SOUND = mmt(START, RELAXES, "g = 1")
 CANNOT = r"simulator.model: .*wrong.mmt cannot be read as a Myokit or CellML model: .*"
 
 
@@ -103,11 +100,8 @@ def corrupted(draw):
             lines[i] = draw(st.sampled_from(["", *LINES]))
         elif kind == "letter" and lines[i]:
             at = draw(st.integers(0, len(lines[i]) - 1))
-            lines[i] = (
-                lines[i][:at]
-                + draw(st.sampled_from([*"()[]+-*/^%=<>.,:#\"' \t019eV_\\\x00é", ""]))
-                + lines[i][at + 1 :]
-            )
+            letter = draw(st.sampled_from([*"()[]+-*/^%=<>.,:#\"' \t019eV_\\\x00é", ""]))
+            lines[i] = lines[i][:at] + letter + lines[i][at + 1 :]
         elif words[w]:
             like = next((pool for pool in (NUMBERS, NAMES, OPERATORS) if words[w] in pool), WORDS)
             words[w] = draw(st.sampled_from(like))

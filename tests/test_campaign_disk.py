@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 from small_campaign import files_of, finish, logged, start, wait_for
-from tiny_job import run_cli
+from tiny_job import error_message, run_cli
 
 from cardioemu.simulation import TraceStore
 
@@ -31,12 +31,10 @@ def bound_by_permissions():
 
 def test_a_file_that_cannot_be_written_is_reported(tmp_path):
     result = run_cli(*SMALL, cwd=tmp_path, script="simulate.py", check=False, preexec_fn=limited)
-    assert result.returncode == 2
     (folder,) = tmp_path.glob("data/traces/*")
-    *_, sentence = result.stderr.splitlines()
+    sentence = error_message(result)
     assert sentence.startswith(f"data_dir: {folder.relative_to(tmp_path)} cannot be written to (")
     assert sentence.endswith("free disk space or set another data_dir, then re-run the command")
-    assert "Traceback" not in result.stderr
     assert sorted(path.name for path in folder.iterdir()) == [".holder", ".lock", "_campaign.json"]
     run_cli(*SMALL, cwd=tmp_path, script="simulate.py")
     assert sum(entry.rows for entry in TraceStore(folder).entries.values()) == 1100
@@ -46,8 +44,8 @@ def test_a_read_only_folder_is_reported(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data").chmod(0o555)
     result = run_cli(*SMALL, cwd=tmp_path, script="simulate.py", check=False, preexec_fn=bound_by_permissions)
-    assert result.returncode == 2
-    (sentence,) = result.stderr.splitlines()
+    assert result.stderr.count("\n") == 1
+    sentence = error_message(result)
     assert sentence.startswith("data_dir: data/traces/akwaboah2021-")
     assert "cannot be written to (Permission denied)" in sentence
     assert not list((tmp_path / "data").iterdir())
@@ -105,6 +103,5 @@ def test_a_disk_that_fills_up(uninterrupted, small_disk, tmp_path):
 def test_a_campaign_larger_than_its_disk_does_not_begin(small_disk, tmp_path):
     command = (*SMALL, "design.n=4000", f"data_dir={small_disk}")
     result = run_cli(*command, cwd=tmp_path, script="simulate.py", check=False)
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith("data_dir: the traces need 0.0")
+    assert error_message(result).startswith("data_dir: the traces need 0.0")
     assert not list(small_disk.rglob("*.parquet"))

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 import saving
 import torch
+from model_book import save_checkpoint
 from saving import content
 from tiny_job import environment
 
-from cardioemu import UserError
+from cardioemu import UserError, load_emulator
 from cardioemu.runtime.locks import folder_lock
 from cardioemu.training import BEST, LAST, PREVIOUS, find_resume_checkpoint
 from cardioemu.training.checkpoints import AtomicCheckpointIO
@@ -118,9 +119,9 @@ def test_a_single_flipped_bit_is_found_and_the_previous_one_used(folder, capsys)
     flip_a_bit(folder / LAST)
     torch.load(folder / LAST, weights_only=True)  # torch itself does not see it
     assert find_resume_checkpoint(folder) == folder / PREVIOUS
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith(f"checkpoint: {folder / LAST} cannot be read, it is damaged")
-    assert said.endswith(f"resuming from {PREVIOUS}")
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"checkpoint: {folder / LAST} cannot be read, it is damaged")
+    assert message.endswith(f"resuming from {PREVIOUS}")
     # What is saved next takes the place of the damaged one.
     AtomicCheckpointIO().save_checkpoint(content(3), folder / LAST)
     assert whole(folder / LAST) == 3
@@ -133,12 +134,12 @@ def test_a_kill_between_the_two_renames(folder):
 
 def test_when_all_are_damaged_all_are_named(folder):
     for name in (LAST, PREVIOUS):
-        (folder / name).write_bytes(b"")
+        (folder / name).write_bytes(b"torn")
     with pytest.raises(UserError) as error:
         find_resume_checkpoint(folder)
-    last, previous = str(error.value).splitlines()
-    assert LAST in last
-    assert PREVIOUS in previous
+    for name, sentence in zip((LAST, PREVIOUS), str(error.value).splitlines(), strict=True):
+        assert sentence.startswith(f"checkpoint: {folder / name} cannot be read")
+        assert (folder / name).read_bytes() == b"torn"
 
 
 @pytest.mark.parametrize("how", ["no room", "refused"])
@@ -154,9 +155,53 @@ def test_a_disk_without_room_is_a_sentence_and_loses_nothing(folder, monkeypatch
 
         monkeypatch.setattr(checkpoints.torch, "save", full)
         why = r"\[Errno 28\] No space left on device"
-    with pytest.raises(
-        UserError, match=rf"^runs_dir: .*last.ckpt cannot be saved \({why}\); free disk space, then run resume="
-    ):
+    sentence = rf"^runs_dir: .*last.ckpt cannot be saved \({why}\); free disk space, then run resume="
+    with pytest.raises(UserError, match=sentence):
         AtomicCheckpointIO().save_checkpoint(content(3), folder / LAST)
     assert sorted(path.name for path in folder.iterdir()) == [LAST, PREVIOUS]
     assert whole(folder / LAST) == 2
+
+
+class Bomb:
+    """A pickle that acts when it is loaded."""
+
+    def __reduce__(self):
+        return (print, ("code of the checkpoint was run",))
+
+
+def with_facts(**facts):
+    """Changes what a checkpoint says of its emulator."""
+    return lambda content, _: content | {"emulator": content["emulator"] | facts}
+
+
+BROKEN = {  # what takes the place of a checkpoint's content or bytes, and what the error says of it
+    "missing": (None, None),
+    "torn": (lambda _, raw: raw[:5000], "cannot be read, it is damaged or from another program"),
+    "empty": (lambda *_: b"", None),
+    "text": (lambda *_: b"not a checkpoint", None),
+    "foreign": (lambda *_: {"state_dict": {}}, None),
+    "list": (lambda *_: [1, 2], None),
+    "tensor": (lambda *_: torch.zeros(3), None),
+    "code": (lambda content, _: content | {"bomb": Bomb()}, None),
+    "network": (with_facts(network="Other"), "model: got the network 'Other'"),
+    "removed": (with_facts(network="GaussianProcess"), "has been removed; train model=registered instead"),
+    "shape": (with_facts(network_arguments={"samples": 3}), None),
+    "setting": (with_facts(network_arguments={"depth": 3}), None),
+    "fields": (lambda content, _: content | {"emulator": {"name": "?"}}, None),
+    "weights": (lambda content, _: {"emulator": content["emulator"]}, None),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_no_emulator_in_the_file(tmp_path, kind, capfd):
+    path = save_checkpoint(tmp_path / "some.ckpt", seed=0)
+    broken, sentence = BROKEN[kind]
+    found = broken and broken(torch.load(path, weights_only=True), path.read_bytes())
+    path.unlink()
+    if broken:
+        path.write_bytes(found) if isinstance(found, bytes) else torch.save(found, path)
+    with pytest.raises(UserError, match=sentence) as error:
+        load_emulator(path)
+    assert str(error.value).startswith(("checkpoint: ", "model: got the network 'Other'"))
+    assert str(path) in str(error.value) or kind == "network"
+    assert capfd.readouterr().out == ""

@@ -1,6 +1,7 @@
 """The command `cardioemu`, from any folder, and as it is installed."""
 
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -35,6 +36,14 @@ def run(monkeypatch, capsys):
 def test_every_job_is_described_and_has_a_config():
     assert DESCRIBED.keys() == JOBS.keys() == {path.stem for path in (ROOT / "conf").glob("*.yaml")}
     assert all(callable(import_module(f"cardioemu.jobs.{name}").main) for name in DESCRIBED)
+
+
+def test_root_scripts_run_the_job_of_their_name(monkeypatch):
+    jobs = []
+    monkeypatch.setattr("cardioemu.__main__.run_job", jobs.append)
+    for name in JOBS.keys() - {"ui"}:
+        runpy.run_path(str(ROOT / f"{name}.py"), run_name="__main__")
+        assert jobs.pop() == name
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
@@ -80,10 +89,8 @@ def test_ui_without_runs_or_port(run, tmp_path, monkeypatch):
     (tmp_path / "mlflow.db").touch()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert run("ui", f"port={port}")[::2] == (
-            2,
-            f"port: got {port}, which is in use; set another, as in port={port + 1}\n",
-        )
+        sentence = f"port: got {port}, which is in use; set another, as in port={port + 1}\n"
+        assert run("ui", f"port={port}")[::2] == (2, sentence)
     assert run("ui", "port=70000")[::2] == (2, "port: got 70000; it must be less than or equal to 65535\n")
 
 
@@ -91,10 +98,9 @@ def test_ui_without_runs_or_port(run, tmp_path, monkeypatch):
 def test_the_package_as_it_is_installed(tmp_path):
     """A wheel holds conf/ and everything else that is no Python; it runs from an empty folder without the sources."""
     source = tmp_path / "source"
+    made = shutil.ignore_patterns("*.egg-info", "__pycache__")
     for name in ("src", "conf"):
-        shutil.copytree(
-            ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")
-        )
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=made)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -105,11 +111,8 @@ def test_the_package_as_it_is_installed(tmp_path):
         assert f"cardioemu-{cardioemu.__version__}" in wheel.name
         inside = set(archive.namelist())
         wanted = {f"cardioemu/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")}
-        wanted |= {
-            path.relative_to(ROOT / "src").as_posix()
-            for kind in ("*.py", "*.c", "*.h", "*.mmt", "*.html", "py.typed")
-            for path in (ROOT / "src").rglob(kind)
-        }
+        for kind in ("*.py", "*.c", "*.h", "*.mmt", "*.html", "py.typed"):
+            wanted |= {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob(kind)}
         assert wanted <= inside
         archive.extractall(tmp_path / "installed")
     (tmp_path / "empty").mkdir()

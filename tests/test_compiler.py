@@ -49,10 +49,7 @@ def test_compiles_once(cache, runs):
     assert [load(ANSWER).answer() for load in (compiler.load, compiler.load, load_anew)] == [42, 42, 42]
     assert len(runs) == 1
     assert [p.suffix for p in cache.iterdir()] == [".so"]
-
-
-def test_another_source_is_another_library(cache, runs):
-    assert compiler.load(ANSWER).answer() == 42
+    # Another source is another library.
     assert compiler.load(ANSWER.replace("42", "43")).answer() == 43
     assert len(runs) == len(list(cache.iterdir())) == 2
 
@@ -119,14 +116,10 @@ def test_options_in_cc_override_ours(cache, monkeypatch):
     assert compiler.load(source).answer() == 0
 
 
-def test_cc_with_a_launcher_before_the_compiler(cache, monkeypatch):
-    monkeypatch.setenv("CC", "env cc -DVALUE=7")
-    assert compiler.load(ANSWER).answer() == 7
-
-
-def test_cc_that_does_not_exist(cache, monkeypatch):
-    monkeypatch.setenv("CC", "no-such-compiler")
-    assert compiler.load(ANSWER).answer() == 42
+@pytest.mark.parametrize(("cc", "answer"), [("env cc -DVALUE=7", 7), ("no-such-compiler", 42)])
+def test_cc_with_a_launcher_or_that_does_not_exist(cache, monkeypatch, cc, answer):
+    monkeypatch.setenv("CC", cc)
+    assert compiler.load(ANSWER).answer() == answer
 
 
 def test_read_only_home(runs, monkeypatch, tmp_path):
@@ -139,8 +132,7 @@ def test_read_only_home(runs, monkeypatch, tmp_path):
 
 
 def test_source_that_does_not_compile(cache):
-    with pytest.raises(
-        UserError, match=r"^solver: 'rodas' cannot be compiled by \S+ \(.*error.*\); install the headers"
-    ):
+    sentence = r"^solver: 'rodas' cannot be compiled by \S+ \(.*error.*\); install the headers"
+    with pytest.raises(UserError, match=sentence):
         compiler.load("int answer(void) { return }")
     assert list(cache.glob("*")) == []

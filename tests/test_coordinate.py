@@ -16,11 +16,6 @@ module = import_module("cardioemu.models.networks.coordinate")
 small = partial(fitted, "coordinate")
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def batch(cells):
     return scales_of(cells), training_vectors("coordinate", cells)
 

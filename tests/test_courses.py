@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
 from scipy import ndimage
-from small_training import assert_same, make_module, training, weights
+from small_training import EXPECTED_WARNINGS, assert_same, make_module, training, weights
 from test_checkpoints import flip_a_bit
 from tiny_job import metrics_of, run_inside, share_data, whole
 from torch import nn
@@ -30,15 +30,11 @@ from cardioemu.training import BEST, LAST, choose_smoothing
 from cardioemu.training.calibration import interval_factors
 from cardioemu.training.module import CONSTANT
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated"),
-    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
-    pytest.mark.filterwarnings("ignore:.* of .* cells .* outside the trained range"),
-]
+pytestmark = [*EXPECTED_WARNINGS, pytest.mark.filterwarnings("ignore:.* of .* cells .* outside the trained range")]
 
 
 class Dropping(LSTMNetwork):
-    """The seed with dropout: a network that draws random numbers while it trains."""
+    """The published LSTM with dropout: a network that draws random numbers while it trains."""
 
     def __init__(self, **settings):
         super().__init__(**settings)
@@ -125,10 +121,7 @@ class Rates(Callback):
     ("schedule", "rate"),
     [
         (CONSTANT, lambda epoch: 0.001),
-        (
-            partial(lr_scheduler.CosineAnnealingLR, T_max=6),
-            lambda epoch: 0.0005 * (1 + np.cos(np.pi * epoch / 6)),
-        ),
+        (partial(lr_scheduler.CosineAnnealingLR, T_max=6), lambda epoch: 0.0005 * (1 + np.cos(np.pi * epoch / 6))),
         (partial(lr_scheduler.StepLR, step_size=2, gamma=0.5), lambda epoch: 0.001 * 0.5 ** (epoch // 2)),
         (partial(lr_scheduler.ExponentialLR, gamma=0.9), lambda epoch: 0.001 * 0.9**epoch),
     ],

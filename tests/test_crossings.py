@@ -62,11 +62,8 @@ def test_mirrored_curves_have_mirrored_crossings(steps, level):
 @given(dyadic_steps(), st.integers(-95, 45), st.integers(-50, 50))
 def test_a_constant_added_to_curve_and_level_changes_no_crossing(steps, level, constant):
     t, V, D = steps
-    np.testing.assert_allclose(
-        upward_crossings(trace_of(t, V + constant, D), level + constant),
-        upward_crossings(trace_of(t, V, D), level),
-        atol=1e-6,
-    )
+    raised = upward_crossings(trace_of(t, V + constant, D), level + constant)
+    np.testing.assert_allclose(raised, upward_crossings(trace_of(t, V, D), level), atol=1e-6)
 
 
 @given(dyadic_steps(), st.floats(0, 1), st.floats(0, 1))
@@ -116,41 +113,34 @@ def test_crossings_hidden_in_one_step():
     assert downward_crossings(trace, -50) == pytest.approx([2], abs=1e-9)
 
 
-@pytest.mark.parametrize("edge", [False, True])
-def test_a_step_at_the_level_is_one_crossing(edge):
-    t, V, D = [0, 1, 2], [-50, -40, -30], [10, 10, 10]
-    if edge:
-        t, V, D = [0, 1, 1, 2], [-50, -40, -40, -10], [10, 10, 30, 30]
-    trace = trace_of(t, V, D)
+@pytest.mark.parametrize(
+    "trace",
+    [
+        trace_of([0, 1, 2], [-50, -40, -30], [10, 10, 10]),
+        trace_of([0, 1, 1, 2], [-50, -40, -40, -10], [10, 10, 30, 30]),
+        smooth_steps((0, -60), (1, -40), (2, -40), (3, -20)),  # a plateau
+    ],
+)
+def test_a_step_at_the_level_is_one_crossing(trace):
     assert upward_crossings(trace, -40).tolist() == [1]
     assert downward_crossings(trace, -40).tolist() == []
 
 
 @pytest.mark.parametrize(
-    "corners",
+    "trace",
     [
-        [(0, -60), (1, -40), (2, -60)],  # touched from below, at a step
-        [(0, -20), (1, -40), (2, -20)],  # touched from above
-        [(0, -60), (1, -40), (2, -40), (3, -60)],  # touched along a step
-        [(0, -40), (1, -60)],  # begins on the level
-        [(0, -60), (1, -40)],  # ends on the level
-        [(0, -40), (1, -40)],
+        smooth_steps((0, -60), (1, -40), (2, -60)),  # touched from below, at a step
+        smooth_steps((0, -20), (1, -40), (2, -20)),  # touched from above
+        smooth_steps((0, -60), (1, -40), (2, -40), (3, -60)),  # touched along a step
+        smooth_steps((0, -40), (1, -60)),  # begins on the level
+        smooth_steps((0, -60), (1, -40)),  # ends on the level
+        smooth_steps((0, -40), (1, -40)),
+        trace_of([0, 2], [-50, -50], [20, -20]),  # touched inside a step, by the parabola -40 - 10 (t - 1)^2
     ],
 )
-def test_touching_is_no_crossing(corners):
-    trace = smooth_steps(*corners)
+def test_touching_is_no_crossing(trace):
     assert upward_crossings(trace, -40).size == 0
     assert downward_crossings(trace, -40).size == 0
-
-
-def test_touching_inside_a_step_is_no_crossing():
-    trace = trace_of([0, 2], [-50, -50], [20, -20])  # the parabola -40 - 10 (t - 1)^2
-    assert upward_crossings(trace, -40).size == 0
-
-
-def test_a_plateau_at_the_level_is_one_crossing():
-    trace = smooth_steps((0, -60), (1, -40), (2, -40), (3, -20))
-    assert upward_crossings(trace, -40).tolist() == [1]
 
 
 def test_very_steep_and_very_flat_crossings():

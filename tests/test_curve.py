@@ -1,5 +1,7 @@
 """Samples of curves through nodes, against SciPy's cubic Hermite spline."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,6 @@ from scipy.interpolate import CubicHermiteSpline
 
 from cardioemu.models.targets.hermite import BLOCK_MS, MIN_NODES_FOR_EXACT, sample_hermite
 
-torch.set_num_threads(1)
 BEGIN_MS, WIDE, FINE = -5.0, 0.7, 0.05
 
 
@@ -39,9 +40,8 @@ def by_hand(time_ms, voltage_mV, interval_ms, samples):
 
 
 def sample(time_ms, voltage_mV, interval_ms, samples):
-    return sample_hermite(
-        torch.from_numpy(time_ms), torch.from_numpy(voltage_mV), BEGIN_MS, interval_ms, samples
-    ).numpy()
+    nodes = (torch.from_numpy(array) for array in (time_ms, voltage_mV))
+    return sample_hermite(*nodes, BEGIN_MS, interval_ms, samples).numpy()
 
 
 @pytest.mark.parametrize("interval_ms", [WIDE, 1.0, 0.6])
@@ -93,9 +93,8 @@ def test_nodes_at_the_first_and_last_sample(interval_ms, samples):
 def test_gradients(interval_ms):
     time_ms, voltage_mV = (torch.from_numpy(x).requires_grad_() for x in nodes(2, span_ms=8.0, count=30))
     samples = int(8 / interval_ms)
-    assert torch.autograd.gradcheck(
-        lambda t, V: sample_hermite(t, V, BEGIN_MS, interval_ms, samples), (time_ms, voltage_mV), eps=1e-7, atol=1e-4
-    )
+    function = partial(sample_hermite, begin_ms=BEGIN_MS, interval_ms=interval_ms, samples=samples)
+    assert torch.autograd.gradcheck(function, (time_ms, voltage_mV), eps=1e-7, atol=1e-4)
 
 
 def test_float32_stays_float32():

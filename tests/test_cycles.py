@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import brentq
 from tiny_job import RULE
-from trace_shapes import LogisticAPs, s_inverse, smooth_steps
+from trace_shapes import LogisticAPs, lowest, s_inverse, smooth_steps
 
 from cardioemu.common.registration import NODE_COUNT, node_times_ms
 from cardioemu.windowing import CycleRule, build_window_set, extract_windows
@@ -46,13 +46,11 @@ def test_landmarks_by_hand():
 def test_landmarks_and_nodes_of_logistic_aps():
     shape = LogisticAPs([100, 620, 1200])
     trace = shape.trace()
-    start, end = (brentq(lambda t: shape.V(t) + 40, up - 20, up + 20, xtol=1e-12) for up in (620, 1200))
-    top, bottom = (
-        minimize_scalar(lambda t, sign=sign: sign * shape.V(t), bounds=bounds, method="bounded")
-        for sign, bounds in ((-1, (start, start + 60)), (1, (end - 30, end)))
-    )
-    levels = [-top.fun - part * (-top.fun - bottom.fun) for part in (0.5, 0.9)]
-    apds = [brentq(lambda t, level=level: shape.V(t) - level, top.x, end - 50) - start for level in levels]
+    _, start, end = shape.starts_ms
+    peak_ms, trough_ms = lowest(lambda t: -shape.V(t), start, start + 60), lowest(shape.V, end - 30, end)
+    top, bottom = shape.V(peak_ms), shape.V(trough_ms)
+    levels = [top - part * (top - bottom) for part in (0.5, 0.9)]
+    apds = [brentq(lambda t, level=level: shape.V(t) - level, peak_ms, end - 50) - start for level in levels]
     cycle = register_cycle(trace, trace.starts_ms, 1)
     np.testing.assert_allclose(cycle.landmarks_ms, [*apds, end - start], rtol=0, atol=1e-4)
     at_nodes = shape.V(start + node_times_ms(np.array([*apds, end - start])))

@@ -88,9 +88,8 @@ def test_a_shard_that_kills_its_workers_is_reported(cell, tmp_path, monkeypatch,
         context.setattr(dask, "_simulate_shard", dask_faults.dies)
         with pytest.raises(UserError) as raised:
             run(cell, tmp_path / "traces", replace(TWO, retries=1), few)
-    assert str(raised.value).startswith(
-        f"campaign: 1 of 4 shards failed on each of 2 attempts, for example {dask_faults.BAD} (its worker tcp://127.0.0.1:"
-    )
+    bad = f"{dask_faults.BAD} (its worker tcp://127.0.0.1:"
+    assert str(raised.value).startswith(f"campaign: 1 of 4 shards failed on each of 2 attempts, for example {bad}")
     assert str(raised.value).endswith(" died); the other shards are kept; re-run the command to try again")
     assert len(files_of(tmp_path / "traces")) == 3
     err = capfd.readouterr().err
@@ -127,12 +126,9 @@ def test_a_worker_with_another_version(cell, tmp_path, monkeypatch):
 def test_ctrl_c(begin, tmp_path):
     program = "import sys, dask_faults; dask_faults.main(*sys.argv[1:])"
     log = tmp_path / "log"
-    process = begin(
-        [sys.executable, "-c", program, str(tmp_path), "is_slow"],
-        tmp_path,
-        env=environment() | {"PYTHONPATH": str(Path(__file__).parent), dask_faults.LOG: str(log)},
-        start_new_session=True,
-    )
+    command = [sys.executable, "-c", program, str(tmp_path), "is_slow"]
+    env = environment() | {"PYTHONPATH": str(Path(__file__).parent), dask_faults.LOG: str(log)}
+    process = begin(command, tmp_path, env=env, start_new_session=True)
     wait_for(lambda: process.poll() is not None or (log.exists() and files_of(tmp_path)))
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
@@ -214,13 +210,8 @@ def test_a_script_without_a_main_guard(tmp_path):
         f"cell, folder = oscillator(Path({str(tmp_path)!r})), Path({str(tmp_path / 'traces')!r})\n"
         "run(cell, folder, executor=Executor(executor='dask', workers=1))\n"
     )
-    result = subprocess.run(
-        [sys.executable, str(script)],
-        env=environment() | {"PYTHONPATH": str(Path(__file__).parent)},
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=300,
-    )
+    env, pipes = environment() | {"PYTHONPATH": str(Path(__file__).parent)}, {"stderr": subprocess.PIPE, "text": True}
+    result = subprocess.run([sys.executable, str(script)], env=env, timeout=300, **pipes)
     assert result.returncode == 1
     assert "put the code of the script below if __name__ == '__main__':" in result.stderr
     assert "UserError: campaign.workers: 1 workers could not be started here (Nanny failed to start" in result.stderr

@@ -14,11 +14,6 @@ from cardioemu.training.memory.fake_run import measure_memory
 STRIDE, PADDING = 4, 2
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def transposed_convolution(feature_map, layer):
     """The definition: every point lays a kernel down, and what sticks out is cut off."""
     kernel, bias = (p.numpy(force=True) for p in (layer.weight, layer.bias))

@@ -21,7 +21,8 @@ LEVELS = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0]
 MANY = [f"g{i}" for i in range(64)]
 
 
-def test_default_conductances():
+def test_default_conductances_and_config_files():
+    assert {path.stem for path in (ROOT / "conf" / "design").glob("*.yaml")} == {*DESIGNS, "fresh"}
     scaled = load_cell("akwaboah2021").scaled
     assert {inspect.signature(function).parameters["scaled"].default for function in DESIGNS.values()} == {scaled}
 
@@ -61,10 +62,6 @@ def test_from_the_command_line(arguments, expected):
         assert table().tolist() == expected
 
 
-def test_every_design_has_a_config_file():
-    assert {path.stem for path in (ROOT / "conf" / "design").glob("*.yaml")} == {*DESIGNS, "fresh"}
-
-
 def test_fresh_cells_differ_from_training_cells():
     (trained,), (measured,) = (
         validate_command_line(program, [*arguments, "design.n=64"], False, JOBS[program])
@@ -74,18 +71,22 @@ def test_fresh_cells_differ_from_training_cells():
     assert len(np.unique(together, axis=0)) == 128
 
 
-def test_rays_are_the_341_simulations_of_the_published_lstm():
-    rays = design("rays")
-    assert rays.shape == (341, 5)
-    assert rays.dtype == np.float64
-    assert len(np.unique(rays, axis=0)) == 311
-    assert (rays == 1).all(axis=1).sum() == 31
-    assert np.unique(rays).tolist() == LEVELS
+@pytest.mark.parametrize(
+    ("name", "rows", "distinct"), [("rays", 341, 311), ("one_at_a_time", 51, 51), ("factorial", 161051, 161051)]
+)
+def test_sizes(name, rows, distinct):
+    table = design(name)
+    assert table.shape == (rows, 5)
+    assert table.dtype == np.float64
+    assert len(np.unique(table, axis=0)) == distinct
+    assert np.unique(table).tolist() == LEVELS
 
 
 def test_rays_are_the_subsets_by_size_times_the_levels():
+    rays = design("rays")
+    assert (rays == 1).all(axis=1).sum() == 31
     subsets = list(chain.from_iterable(combinations(range(5), size) for size in range(1, 6)))
-    for row, scale in enumerate(design("rays")):
+    for row, scale in enumerate(rays):
         subset, level = subsets[row // 11], LEVELS[row % 11]
         assert scale.tolist() == [level if i in subset else 1.0 for i in range(5)]
 
@@ -98,9 +99,6 @@ def test_rays_written_by_hand():
 
 def test_one_at_a_time():
     table = design("one_at_a_time")
-    assert table.shape == (51, 5)
-    assert table.dtype == np.float64
-    assert len(np.unique(table, axis=0)) == 51
     assert table[0].tolist() == [1] * 5
     assert ((table != 1).sum(axis=1)[1:] == 1).all()
     for column in table.T:
@@ -116,9 +114,6 @@ def test_one_at_a_time_written_by_hand():
 
 def test_factorial():
     full = design("factorial")
-    assert full.shape == (161051, 5)
-    assert full.dtype == np.float64
-    assert len(np.unique(full, axis=0)) == 161051
     assert full[0].tolist() == [0] * 5
     assert full[1].tolist() == [0, 0, 0, 0, 0.2]
     assert full[-1].tolist() == [2] * 5
@@ -219,6 +214,5 @@ def test_designs_that_are_too_large(name, settings, rows, allowed):
     assert int(allowed.replace(",", "")) * width == LARGEST_DESIGN
     with pytest.raises(UserError) as raised:
         design(name, **settings)
-    assert str(raised.value) == (
-        f"design: got {rows} rows; allowed with {width} scaled conductances are {allowed} rows or fewer"
-    )
+    sentence = f"design: got {rows} rows; allowed with {width} scaled conductances are {allowed} rows or fewer"
+    assert str(raised.value) == sentence

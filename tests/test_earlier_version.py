@@ -38,11 +38,9 @@ def assert_same_metrics(found, expected):
 def test_predictions(old, network):
     emulator, expected = load_emulator(old.folder / "runs" / network / "best.ckpt"), old.predictions[network]
     found = emulator.predict(old.scales)
-    np.testing.assert_allclose(
-        found.voltage_mV[:, :5].reshape(3, -1), numbers(expected["voltage_mV_first_5"]), atol=1e-3, rtol=0
-    )
-    as_if_firing_mV = emulator.voltage_mV(np.array(old.scales))[:, :5]
-    np.testing.assert_allclose(as_if_firing_mV, numbers(expected["as_if_firing_mV_first_5"]), atol=1e-3, rtol=0)
+    as_if_firing_mV = emulator.voltage_mV(np.array(old.scales))
+    for name, voltage_mV in (("voltage", found.voltage_mV), ("as_if_firing", as_if_firing_mV)):
+        np.testing.assert_allclose(voltage_mV[:, :5], numbers(expected[f"{name}_mV_first_5"]), atol=1e-3, rtol=0)
     for name in ("fires", "fires_probability", "cycle_length_ms"):
         value = getattr(found, name)
         assert (value is None) == (name not in expected), name

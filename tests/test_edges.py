@@ -1,9 +1,8 @@
 """Stimuli in the population solver: a step ends exactly at each edge, and a passive cell follows its closed form."""
 
-import myokit
 import numpy as np
 import pytest
-from small_cells import small_cell
+from small_cells import events, small_cell
 
 from cardioemu.simulation import simulate
 from cardioemu.simulation.pacing import Pacing
@@ -28,13 +27,6 @@ def exact(cell, protocol, t, duration):
 
 def times_of(trace, time):
     return np.count_nonzero(trace.step_time_ms == time)
-
-
-def events(*rows):
-    protocol = myokit.Protocol()
-    for row in rows:
-        protocol.schedule(*row)
-    return protocol
 
 
 PROTOCOLS = {

@@ -17,6 +17,12 @@ def model(rates, more=""):
     return mmt(initial, rates, "use engine.time as t\nperiod = 7\namp = 3\n" + more)
 
 
+def timed_cell(folder, rates, more="", **settings):
+    path = folder / "s.mmt"
+    path.write_text(model(rates, more))
+    return load_cell(path, **settings)
+
+
 # expression -> number of inputs that replace it, and whether time remains in the equations
 EXPRESSIONS = {
     "if(t >= 4.5 and t - floor((t - 4.5) / period) * period <= 2, amp, 0)": (1, False),
@@ -77,8 +83,7 @@ def test_derivatives_equal_those_of_the_file_at_every_time(tmp_path, keeps_time,
 
 def test_levels_before_and_after_each_edge(tmp_path):
     stimulus = "if(t >= 4.5 and t - floor((t - 4.5) / 7) * 7 <= 6.5 and t < 20, -amp, 0)"
-    (tmp_path / "s.mmt").write_text(model({"V": stimulus}))
-    (drive,) = load_cell(tmp_path / "s.mmt").equations.inputs
+    (drive,) = timed_cell(tmp_path, {"V": stimulus}).equations.inputs
     assert drive.binding == "time"
     assert drive.value == 0
     edges = np.array([4.5, 6.5, 11.5, 13.5, 18.5])
@@ -90,44 +95,35 @@ def test_levels_before_and_after_each_edge(tmp_path):
 
 
 def test_conditions_are_one_and_zero(tmp_path):
-    (tmp_path / "s.mmt").write_text(model({"V": "if(t > 2, V, n)", "n": "0"}))
-    (drive,) = load_cell(tmp_path / "s.mmt").equations.inputs
+    (drive,) = timed_cell(tmp_path, {"V": "if(t > 2, V, n)", "n": "0"}).equations.inputs
     np.testing.assert_array_equal(drive.level_at(np.array([0, 2, 2.1])), [0, 0, 1])
     assert drive.value == 0
 
 
 def test_a_scaled_amplitude_is_scaled(tmp_path):
-    (tmp_path / "s.mmt").write_text(model({"V": "if(phase < 2, amp, 0)"}, PHASE))
-    cell = load_cell(tmp_path / "s.mmt", scaled={"amplitude": "m.amp"})
+    cell = timed_cell(tmp_path, {"V": "if(phase < 2, amp, 0)"}, PHASE, scaled={"amplitude": "m.amp"})
     assert len(cell.equations.inputs) == 1
     levels = [cell.derivatives([0], [0.5], t)[0] for t in (1, 3, 8)]
     assert levels == [1.5, 0, 1.5]
 
 
 def test_functions_of_time_that_no_derivative_needs_are_removed(tmp_path):
-    (tmp_path / "s.mmt").write_text(model({"V": "on"}, ON + "shown = V * phase\nkept = V * on\n"))
-    equations = load_cell(tmp_path / "s.mmt").equations
+    equations = timed_cell(tmp_path, {"V": "on"}, ON + "shown = V * phase\nkept = V * on\n").equations
     names = {lhs.var().qname() for lhs, _ in equations.assignments}
     assert names == {"m.V", "m.on", "m.kept"}
 
 
 def test_pace_and_time_are_separate_inputs(tmp_path):
-    text = model({"V": "pace * 2 + if(t > 3 and pace > 0.5, 10, 0)"}, "pace = 0.25 bind pace\n")
-    (tmp_path / "s.mmt").write_text(text)
-    cell = load_cell(tmp_path / "s.mmt")
-    assert [(i.binding, i.value, i.level_at is None) for i in cell.equations.inputs] == [
-        ("pace", 0.25, True),
-        ("time", 0.0, False),
-    ]
+    cell = timed_cell(tmp_path, {"V": "pace * 2 + if(t > 3 and pace > 0.5, 10, 0)"}, "pace = 0.25 bind pace\n")
+    inputs = [(i.binding, i.value, i.level_at is None) for i in cell.equations.inputs]
+    assert inputs == [("pace", 0.25, True), ("time", 0.0, False)]
     assert cell.derivatives([0], [], 4.0) == [0.5]
     assert cell.derivatives([0], [], 4.0, inputs=[1, 1]) == [12]
     assert cell.derivatives([0], [], 4.0, inputs=[1, 0]) == [2]
 
 
 def test_a_bound_variable_with_an_equation_keeps_it(tmp_path):
-    text = model({"V": "diffusion"}, "diffusion = 3 * V bind diffusion_current\n")
-    (tmp_path / "s.mmt").write_text(text)
-    cell = load_cell(tmp_path / "s.mmt")
+    cell = timed_cell(tmp_path, {"V": "diffusion"}, "diffusion = 3 * V bind diffusion_current\n")
     assert cell.equations.inputs == ()
     assert cell.derivatives([2], []) == [6]
 
@@ -135,20 +131,16 @@ def test_a_bound_variable_with_an_equation_keeps_it(tmp_path):
 @pytest.mark.parametrize("solver", ["rodas", "scipy"])
 def test_relaxation_under_a_stimulus_is_its_closed_form(tmp_path, solver):
     """V' = (s - V) / 2 with s = 3 in [1, 3) + 7k and 0 elsewhere; time appears in conditions only."""
-    (tmp_path / "s.mmt").write_text(model({"V": "(on - V) / 2"}, ON))
-    (trace,) = simulate(load_cell(tmp_path / "s.mmt"), [], 20.0, solver=solver, rtol=1e-8)
+    (trace,) = simulate(timed_cell(tmp_path, {"V": "(on - V) / 2"}, ON), [], 20.0, solver=solver, rtol=1e-8)
     t = np.linspace(0, 20, 2001)
-    V = -58 * np.exp(-t / 2) + sum(
-        3 * sign * np.where(t > edge + 7 * k, -np.expm1(-(t - edge - 7 * k) / 2), 0)
-        for k in range(3)
-        for edge, sign in ((1, 1), (3, -1))
-    )
+    edges = {edge + 7 * k: sign for k in range(3) for edge, sign in ((1, 1), (3, -1))}
+    responses = (3 * sign * np.where(t > edge, -np.expm1(-(t - edge) / 2), 0) for edge, sign in edges.items())
+    V = -58 * np.exp(-t / 2) + sum(responses)
     np.testing.assert_allclose(trace.voltage_mV(t), V, atol=2e-6)
 
 
 def test_smooth_time_is_integrated(tmp_path):
-    (tmp_path / "s.mmt").write_text(model({"V": "cos(t / 3) + (t % 2 - 1)"}))
-    (trace,) = simulate(load_cell(tmp_path / "s.mmt"), [], 20.0, rtol=1e-7)
+    (trace,) = simulate(timed_cell(tmp_path, {"V": "cos(t / 3) + (t % 2 - 1)"}), [], 20.0, rtol=1e-7)
     t = np.linspace(0, 20, 401)
     sawtooth = (t % 2) ** 2 / 2 - t % 2
     np.testing.assert_allclose(trace.voltage_mV(t), -58 + 3 * np.sin(t / 3) + sawtooth, atol=1e-4)

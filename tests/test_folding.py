@@ -147,10 +147,8 @@ def test_reserved_names_in_both_languages(tmp_path):
     constants = "".join(f"{name} = {2 + i}\n" for i, name in enumerate(reserved))
     between = "".join(f"{name} = 3 * n_{name}\n    n_{name} = s.{name} * engine.pace\n" for name in reserved)
     path = tmp_path / "reserved.mmt"
-    path.write_text(
-        f"[[model]]\n{states}[engine]\ntime = 0 bind time\npace = 0.5 bind pace\n[s]\n{equations}[c]\n{constants}"
-        f"[i]\n{between}"
-    )
+    engine = "[engine]\ntime = 0 bind time\npace = 0.5 bind pace\n"
+    path.write_text(f"[[model]]\n{states}{engine}[s]\n{equations}[c]\n{constants}[i]\n{between}")
     cell = load_cell(path, scaled={name: f"c.{name}" for name in reserved}, potential="s.Y")
     n = np.arange(len(reserved))
     start, scales = 0.5 + n / 64, 1 / (1 + n)

@@ -11,15 +11,15 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from small_cells import mmt, skip_without_cvodes
+from small_campaign import run
+from small_cells import SOUND, skip_without_cvodes
+from test_checkpoints import Bomb
 from test_house import FILES, SOURCE, calls, third_party
-from test_training import Bomb
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import CampaignSpec, SolverSettings, TraceStore, campaign, design, load_cell, simulate
+from cardioemu.simulation import TraceStore, design, load_cell, simulate
 from cardioemu.simulation.solvers.rodas.solve import generate
 
-SOUND = mmt({"V": -20, "n": 0.3}, {"V": "-g * (V + 80) * n", "n": "(1 - n) / 10"}, "g = 1")
 # Each would leave a file `marker` in the current folder if it became C, Python or shell.
 ATTACKS = (
     '*/ __attribute__((constructor)) void f(void) {{ fclose(fopen("{marker}", "w")); }} /*',
@@ -56,8 +56,8 @@ def test_texts_of_a_model_file_are_texts(tmp_path, marker, sound, solver, attack
     """Its name, its descriptions, and a script, which Myokit itself would run."""
     text = attack.format(marker=marker)
     path = tmp_path / "hostile.mmt"
-    said = f'desc: """\n    {text}\n"""'
-    body = SOUND.replace("[[model]]", f"[[model]]\nname: {text}\n{said}").replace("g = 1", f"g = 1\n    {said}")
+    about = f'desc: """\n    {text}\n"""'
+    body = SOUND.replace("[[model]]", f"[[model]]\nname: {text}\n{about}").replace("g = 1", f"g = 1\n    {about}")
     path.write_text(f"{body}\n[[script]]\nopen('{marker}', 'w')\n")
     if solver == "cvodes":
         skip_without_cvodes()
@@ -129,10 +129,8 @@ def test_entities_of_cellml_do_not_explode(tmp_path):
 
 
 def test_pickles_in_a_store_are_not_read(tmp_path, capfd):
-    store = campaign(
-        CampaignSpec(load_cell("akwaboah2021"), design("sobol", n=4), 1000.0, SolverSettings(), tmp_path / "traces")
-    )
-    for path in sorted(store.folder.glob("[!.]*")):  # others say who holds it
+    store = run(load_cell("akwaboah2021"), tmp_path / "traces", design("sobol", n=4), duration_ms=1000.0)
+    for path in sorted(store.folder.glob("[!.]*")):  # others belong to its lock
         sound = path.read_bytes()
         path.write_bytes(pickle.dumps(Bomb()))
         with pytest.raises(UserError, match=re.escape(path.name)):
@@ -151,10 +149,10 @@ def test_no_code_comes_out_of_data():
         assert "eval" not in {getattr(function, "id", "") for function in calls(path, "eval")}
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            said = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
-            assert said.get("shell", "False") == said.get("allow_pickle", "False") == "False"
+            given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+            assert given.get("shell", "False") == given.get("allow_pickle", "False") == "False"
             if ast.unparse(call.func) in ("torch.load", "trainer.fit"):
-                assert said["weights_only"] == "True", f"{path}: {ast.unparse(call)}"
+                assert given["weights_only"] == "True", f"{path}: {ast.unparse(call)}"
 
 
 OTHER_FACTS = ("[]", "1", "null", '[["key", 1]]', '{"key": "k"}', '{"key": 1, "duration_ms": "x"}')

@@ -164,7 +164,7 @@ def test_every_package_runs_on_the_oldest_python():
     pinned = re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert len(pinned) > 100
     wanted = {name: metadata(name).get("Requires-Python") or "" for name, _ in pinned if installed(name)}
-    assert [name for name, said in wanted.items() if not SpecifierSet(said).contains(f"{oldest}.0")] == []
+    assert [name for name, versions in wanted.items() if not SpecifierSet(versions).contains(f"{oldest}.0")] == []
 
 
 def installed(name):

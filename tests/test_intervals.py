@@ -47,20 +47,15 @@ def test_factor_covers_nine_samples_in_ten(data):
     ((name, factor),) = interval_factors(emulator, data).items()
     cells = data.cell_indices["validation"]
     simulated, scales = data.windows.windows(cells), data.windows.scales[cells]
-    inside = (
-        np.abs(simulated - emulator.voltage_mV(scales)[:, None]) <= factor * emulator.ensemble_std_mV(scales)[:, None]
-    )
+    error_mV = np.abs(simulated - emulator.voltage_mV(scales)[:, None])
     assert name == "voltage"
-    assert inside.mean() == pytest.approx(0.9, abs=0.002)
+    assert (error_mV <= factor * emulator.ensemble_std_mV(scales)[:, None]).mean() == pytest.approx(0.9, abs=0.002)
 
 
 def test_without_members(data):
     emulator = ensemble(data, members=1)
     assert interval_factors(emulator, data) == {}
-    with pytest.raises(
-        UserError,
-        match=r"^model.members: prediction intervals need an ensemble, but this",
-    ):
+    with pytest.raises(UserError, match=r"^model.members: prediction intervals need an ensemble, but this"):
         emulator.intervals(data.windows.scales[:1])
 
 

@@ -58,16 +58,11 @@ def test_free_memory_in_a_real_control_group():
         pytest.skip("no permission to create a control group")
     code = "from cardioemu.runtime.machine import free_memory; print(free_memory())"
     try:
-        result = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            preexec_fn=lambda: (folder / "cgroup.procs").write_text(str(os.getpid())),
-        )
+        join = (folder / "cgroup.procs").write_text
+        free = subprocess.check_output([sys.executable, "-c", code], preexec_fn=lambda: join(str(os.getpid())))
     finally:
         folder.rmdir()
-    assert GB < int(result.stdout) < 2 * GB
+    assert GB < int(free) < 2 * GB
 
 
 def test_private_memory_excludes_mapped_files(tmp_path):

@@ -150,13 +150,13 @@ def test_two_runs_at_once_on_a_fresh_folder(begin, tmp_path):
 
 def test_dry_run_of_the_seed_at_full_size(begin, tmp_path):
     process = begin(command("dry_run=true", "model.hidden=12000"), tmp_path)
-    told = process.stdout.read()
+    printed = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
     assert used.ru_maxrss < 2e6  # kB: it does not hold the 3.4 GB of weights
-    assert re.search(r"^total +840310000$", told, re.M)
-    assert "simulate 341 cells of 5 s, 311 of them distinct" in told
+    assert re.search(r"^total +840310000$", printed, re.M)
+    assert "simulate 341 cells of 5 s, 311 of them distinct" in printed
     assert not list(tmp_path.iterdir())
 
 
@@ -185,12 +185,12 @@ def test_simulate(job, tmp_path):
 
 def test_dry_run_of_a_campaign(job, tmp_path):
     tiny = ("design=sobol", "design.n=24", "simulator.duration_ms=2500", "dry_run=true")
-    told = run_inside(*tiny, "campaign=slurm", "campaign.job.queue=short", cwd=tmp_path, script="simulate.py").stdout
-    assert told.startswith("24 cells, 24 distinct; 60 s of simulated time: about ")
-    assert "\n#SBATCH -p short\n" in told
+    printed = run_inside(*tiny, "campaign=slurm", "campaign.job.queue=short", cwd=tmp_path, script="simulate.py").stdout
+    assert printed.startswith("24 cells, 24 distinct; 60 s of simulated time: about ")
+    assert "\n#SBATCH -p short\n" in printed
     assert not list(tmp_path.iterdir())
-    told = run_inside(*tiny, f"data_dir={job.cwd / 'data'}", cwd=tmp_path, script="simulate.py").stdout
-    assert told == "these traces exist already\n"
+    printed = run_inside(*tiny, f"data_dir={job.cwd / 'data'}", cwd=tmp_path, script="simulate.py").stdout
+    assert printed == "these traces exist already\n"
 
 
 @pytest.mark.gpu

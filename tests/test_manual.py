@@ -16,7 +16,7 @@ from manual import PAGES, blocks, commands, snippets
 from mlflow_server import Server
 from omegaconf import OmegaConf
 from test_served_model import HEADERS, PATH, serve
-from tiny_job import JOBS, ROOT, TINY, run_inside
+from tiny_job import JOBS, ROOT, STEADY, TINY, run_inside
 
 import cardioemu.models
 from cardioemu import UserError, load_emulator
@@ -56,11 +56,7 @@ gNa = 0.01 [1/ms]
 INa = gNa * (membrane.V - 60 [mV])
     in [mV/ms]
 """
-SMALL = (
-    *("experiment=steady", "design.n=48", "simulator.transient_ms=1000", "simulator.duration_ms=2500"),
-    *("trainer.max_epochs=2", "trainer.validate_every=2", "model.members=2", "model.width=16", "windowing.samples=500"),
-    "tracking.register=hipsc",
-)
+SMALL = ("experiment=steady", *STEADY, "trainer.max_epochs=2", "model.members=2", "tracking.register=hipsc")
 
 
 @pytest.fixture(scope="module")
@@ -200,10 +196,9 @@ def test_the_emulator_of_the_manual(tmp_path, monkeypatch):
 
 def test_links():
     """Those within the repository; the manual's own anchors are looked at as it is built."""
-    pages = {
-        page: page.read_text(encoding="utf-8") for page in (*PAGES, *ROOT.glob("experiments/*/README.md"), CHANGES)
-    }
-    links = [(page, link) for page, text in pages.items() for link in re.findall(r"\]\(([^)\s]+)\)", text)]
+    pages = (*PAGES, *ROOT.glob("experiments/*/README.md"), CHANGES)
+    found = {page: re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")) for page in pages}
+    links = [(page, link) for page, of_page in found.items() for link in of_page]
     within = [(page, link.partition("#")[0]) for page, link in links if not re.match(r"https://|#", link)]
     assert len(within) > 50
     assert [(page, path) for page, path in within if not (page.parent / path).exists()] == []
@@ -212,11 +207,7 @@ def test_links():
 @pytest.mark.manual
 def test_the_manual_is_built_without_a_warning(tmp_path):
     line = re.search(r"sphinx-build (.*) docs/_build$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
-    built = subprocess.run(
-        [sys.executable, "-m", "sphinx", *line.split(), str(tmp_path / "html")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-m", "sphinx", *line.split(), str(tmp_path / "html")]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     assert "load_emulator" in (tmp_path / "html" / "docs" / "api.html").read_text()

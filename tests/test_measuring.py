@@ -31,9 +31,8 @@ def test_training_cells_are_excluded(data, emulator):
     expected = np.isin(data.split, [TRAIN, VALIDATION])
     assert (in_training_design(emulator, data.windows.scales) == expected).all()
     assert not in_training_design(emulator, data.windows.scales + 1e-12).any()
-    assert (
-        exclude_training_cells(data.windows, [emulator]).index.tolist() == np.flatnonzero(data.split == TEST).tolist()
-    )
+    unseen = exclude_training_cells(data.windows, [emulator]).index
+    assert unseen.tolist() == np.flatnonzero(data.split == TEST).tolist()
 
 
 def test_cells_with_windows_in_every_set(data, emulator):

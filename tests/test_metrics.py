@@ -1,4 +1,4 @@
-"""Errors of predicted windows over cells, against hand counts."""
+"""Errors of predicted windows and of predicted firing over cells, against hand counts."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cardioemu.evaluation import cell_errors, rmse_floor_mV, rmse_mV, summarise_errors
+from cardioemu.evaluation.metrics.cell_errors import nearest_distance
+from cardioemu.evaluation.metrics.firing import firing_metrics, reliability_table
 from cardioemu.evaluation.metrics.summary import bootstrap_intervals
 from cardioemu.training.module import cell_rmse_mV
 
@@ -47,9 +49,8 @@ def test_no_prediction_is_below_the_floor(windows, predicted):
     assert (rmse_floor_mV(windows) <= rmse_mV(windows, predicted) + 1e-5).all()
     # Pythagoras: error^2 = floor^2 + distance to the mean^2.
     distance = ((predicted - windows.mean(axis=1, dtype=np.float64)) ** 2).mean(axis=1)
-    np.testing.assert_allclose(
-        rmse_mV(windows, predicted) ** 2, rmse_floor_mV(windows) ** 2 + distance, rtol=1e-6, atol=1e-6
-    )
+    expected = rmse_floor_mV(windows) ** 2 + distance
+    np.testing.assert_allclose(rmse_mV(windows, predicted) ** 2, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_summary_over_cells_by_hand():
@@ -97,14 +98,9 @@ def errors_of(rmse_mV, **columns):
 
 
 def test_phases_over_cells_by_hand():
-    errors = errors_of(
-        [2.0, 4.0],
-        rest_part=[0.5, 0.75],
-        rest_rmse_mV=[0.0, 2.0],
-        plateau_part=[0.5, 0.25],
-        plateau_rmse_mV=[np.sqrt(8), np.sqrt(52)],
-    )
-    found = summarise_errors(errors)
+    rest = {"rest_part": [0.5, 0.75], "rest_rmse_mV": [0.0, 2.0]}
+    plateau = {"plateau_part": [0.5, 0.25], "plateau_rmse_mV": [np.sqrt(8), np.sqrt(52)]}
+    found = summarise_errors(errors_of([2.0, 4.0], **rest, **plateau))
     # Squares: cell 0 has 0 and 4, cell 1 has 3 and 13.
     assert found["rest_rmse_mV"] == pytest.approx(np.sqrt(3 / 1.25))
     assert found["plateau_rmse_mV"] == pytest.approx(np.sqrt(17 / 0.75))
@@ -154,3 +150,52 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution():
     assert found["rmse_mV_mean_low"] == pytest.approx(rmse_mV.mean() - half, abs=0.03)
     assert found["rmse_mV_mean_high"] == pytest.approx(rmse_mV.mean() + half, abs=0.03)
     assert found == bootstrap_intervals(errors_of(rmse_mV))
+
+
+# Predicted firing
+
+SCALES = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [6.0]])
+FIRES = np.array([False, False, False, True, True, True])
+
+
+def test_counts_of_firing_by_hand():
+    found = firing_metrics(SCALES, FIRES, np.array([0.1, 0.7, 0.2, 0.9, 0.4, 0.5]))
+    # Predicted to fire: 1, 3 and 6. Wrong: 1, which is silent, and 4, which fires.
+    assert found["fires_accuracy"] == pytest.approx(4 / 6)
+    assert found["fires_sensitivity"] == pytest.approx(2 / 3)
+    assert found["fires_specificity"] == pytest.approx(2 / 3)
+    counts = {"silent_right": 2, "silent_wrong": 1, "fires_wrong": 1, "fires_right": 2}
+    assert counts == {name: found[f"confusion_{name}"] for name in counts}
+    # 1 is 2 away from the first that fires, 4 as far from the last that does not.
+    assert found["fires_boundary_error"] == 2
+    squares = [0.1**2, 0.7**2, 0.2**2, 0.1**2, 0.6**2, 0.5**2]
+    assert found["fires_brier"] == pytest.approx(np.mean(squares))
+
+
+def test_all_firing_is_right():
+    found = firing_metrics(SCALES, FIRES, FIRES.astype(float))
+    assert (found["fires_accuracy"], found["fires_boundary_error"], found["fires_brier"]) == (1, 0, 0)
+    assert found["fires_calibration_error"] == 0
+
+
+def test_cells_of_one_kind_only():
+    found = firing_metrics(SCALES, np.ones(6, bool), np.array([1.0, 1, 1, 0, 1, 1]))
+    assert found["fires_sensitivity"] == pytest.approx(5 / 6)
+    assert "fires_specificity" not in found
+    assert "fires_boundary_error" not in found  # no cell does what was predicted of the wrong one
+
+
+def test_calibration_of_firing_by_hand():
+    fires = np.array([False, True, True, True])
+    table = reliability_table(fires, np.array([0.12, 0.18, 0.95, 1.0]))
+    assert table["predicted"].tolist() == [pytest.approx(0.15), pytest.approx(0.975)]
+    assert table["observed"].tolist() == [0.5, 1.0]
+    assert table["cells"].tolist() == [2, 2]
+    found = firing_metrics(np.arange(4.0)[:, None], fires, np.array([0.12, 0.18, 0.95, 1.0]))
+    assert found["fires_calibration_error"] == pytest.approx((0.35 + 0.025) / 2)
+
+
+def test_distance_by_hand():
+    trained = np.array([[0.0, 0.0], [1.0, 1.0]])
+    found = nearest_distance(np.array([[0.0, 0.3], [1.3, 1.4], [1.0, 1.0]]), trained)
+    assert found == pytest.approx([0.3, 0.5, 0])

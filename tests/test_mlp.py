@@ -13,13 +13,7 @@ from cardioemu.models.layers.ensemble import EnsembleMLP, FiringHead
 from cardioemu.models.targets import principal_components as pca
 from cardioemu.models.targets.principal_components import PrincipalComponents, principal_components
 
-torch.set_num_threads(1)
 TARGETS = ("samples", "components", "registered")
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
 
 
 def windows_of(count):
@@ -112,7 +106,7 @@ def test_components_of_some_columns_of_the_first_rows(monkeypatch):
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize(("batches", "said"), [([], "has no vectors"), ([torch.full((2, 9), math.nan)], "not finite")])
-def test_components_of_nothing_are_refused(batches, said):
-    with pytest.raises(ValueError, match=said):
+@pytest.mark.parametrize(("batches", "why"), [([], "has no vectors"), ([torch.full((2, 9), math.nan)], "not finite")])
+def test_components_of_nothing_are_refused(batches, why):
+    with pytest.raises(ValueError, match=why):
         PrincipalComponents(9, 2).fit(batches)

@@ -11,13 +11,6 @@ from cardioemu.models import MLP, NETWORKS, Coordinate, Decoder
 from cardioemu.training import KerasRMSprop
 from cardioemu.training.memory.fake_run import measure_memory
 
-torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
 
 @pytest.mark.parametrize("case", CASES)
 def test_members_are_networks_of_their_own(case):

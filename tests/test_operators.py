@@ -35,14 +35,18 @@ def states():
     return random.uniform(low, high, (40, 3))
 
 
-@pytest.fixture(scope="module")
-def cell(tmp_path_factory):
-    """A cell whose dV/dt is the sum of all expressions, each multiplied by its own scale."""
+def cell_of_all(folder, rate="{}"):
+    """A cell whose dV/dt depends on the sum of all expressions, each multiplied by its own scale."""
     switches = "".join(f"s{i} = 1\nterm{i} = {e}\n" for i, e in enumerate(EXPRESSIONS))
     total = " + ".join(f"s{i} * term{i}" for i in range(len(EXPRESSIONS)))
-    rates = {"V": total, "x": "-x / 10", "y": "(V / 100 - y) / 20"}
+    rates = {"V": rate.format(total), "x": "-x / 10", "y": "(V / 100 - y) / 20"}
     scaled = {f"s{i}": f"m.s{i}" for i in range(len(EXPRESSIONS))}
-    return small_cell(tmp_path_factory.mktemp("o"), {"V": -20, "x": 0.5, "y": 1.5}, rates, MORE + switches, scaled)
+    return small_cell(folder, {"V": -20, "x": 0.5, "y": 1.5}, rates, MORE + switches, scaled)
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory):
+    return cell_of_all(tmp_path_factory.mktemp("o"))
 
 
 @pytest.fixture(scope="module")

@@ -85,11 +85,8 @@ def test_coverage_and_cycle_length_by_hand(data, emulator):
     scales, simulated = windows.scales[cells], windows.windows(cells)
     intervals = emulator.intervals(scales)
     for i in range(len(cells)):
-        inside = [
-            low <= V <= high
-            for window in simulated[i]
-            for V, low, high in zip(window, intervals.voltage_low_mV[i], intervals.voltage_high_mV[i], strict=True)
-        ]
+        bounds = list(zip(intervals.voltage_low_mV[i], intervals.voltage_high_mV[i], strict=True))
+        inside = [low <= V <= high for window in simulated[i] for V, (low, high) in zip(window, bounds, strict=True)]
         assert errors["coverage_percent"][i] == pytest.approx(100 * np.mean(inside), abs=0.35)  # a sample at an edge
         error = abs(400 + scales[i, 0] - windows.cycle_lengths_ms(cells[i : i + 1])[0])
         assert errors["cycle_length_coverage_percent"][i] == 100 * (error <= 2)

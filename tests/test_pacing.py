@@ -3,6 +3,7 @@
 import myokit
 import numpy as np
 import pytest
+from small_cells import events
 
 from cardioemu.common.errors import UserError
 from cardioemu.simulation import load_cell
@@ -40,13 +41,6 @@ def cell(tmp_path):
     return write_cell(tmp_path)
 
 
-def events(*rows):
-    protocol = myokit.Protocol()
-    for row in rows:
-        protocol.schedule(*row)
-    return protocol
-
-
 HAND_COUNTED = {  # protocol, duration in ms: edges, levels
     "train": (Pacing(100, 2, 10), 250, [0, 10, 12, 110, 112, 210, 212], [0, 1, 0, 1, 0, 1, 0]),
     "from 0": (Pacing(100, 2, amplitude=3), 150, [0, 2, 100, 102], [3, 0, 3, 0]),
@@ -60,10 +54,8 @@ HAND_COUNTED = {  # protocol, duration in ms: edges, levels
     "side by side": (events((1, 0, 10), (1, 10, 10), (2, 20, 10)), 50, [0, 20, 30], [1, 2, 0]),
     "a later stimulus replaces an earlier one": (events((1, 0, 10), (3, 4, 2)), 50, [0, 4, 6], [1, 3, 0]),
     "multiplier": (
-        events((1, 10, 1, 20, 3), (2, 15, 1)),
-        90,
-        [0, 10, 11, 15, 16, 30, 31, 50, 51],
-        [0, 1, 0, 2, *[0, 1] * 2, 0],
+        *(events((1, 10, 1, 20, 3), (2, 15, 1)), 90),
+        *([0, 10, 11, 15, 16, 30, 31, 50, 51], [0, 1, 0, 2, *[0, 1] * 2, 0]),
     ),
     "all the time": (events((1, 0, 100, 100, 0)), 1000, [0], [1]),
     "rounding": (events((1, 0.1, 0.2), (2, 0.3, 1)), 10, [0, 0.1, 0.3, 1.3], [0, 1, 2, 0]),
@@ -99,9 +91,8 @@ def test_any_events_by_their_definition(cell, seed):
     result = schedule(cell, protocol, 400)
     for t in rng.uniform(0, 400, 500):
         start, length, level = max((s for s in stimuli if s[0] <= t), default=(-1, 0, 0))
-        assert result.levels[np.searchsorted(result.edges_ms, t, side="right") - 1] == (
-            level if t < start + length else 0
-        )
+        interval = np.searchsorted(result.edges_ms, t, side="right") - 1
+        assert result.levels[interval] == (level if t < start + length else 0)
 
 
 def test_edges_do_not_drift(cell):
@@ -125,15 +116,12 @@ def test_several_inputs(tmp_path):
     cell = write_cell(tmp_path, "engine.pace + engine.other", protocol="1 5 1 0 0")
     columns = {i.binding: column for column, i in enumerate(cell.equations.inputs)}
     order = [columns["pace"], columns["other_input"]]
+    both = {"other_input": Pacing(10, 2, 1), "pace": events((4, 3, 1))}
     for protocol, edges, levels in (
         (None, [0, 5, 6], [[0, 0.5], [1, 0.5], [0, 0.5]]),
         ({}, [0], [[0, 0.5]]),
         ({"other_input": Pacing(10, 2, 1)}, [0, 1, 3, 11], [[0, 0], [0, 1], [0, 0], [0, 1]]),
-        (
-            {"other_input": Pacing(10, 2, 1), "pace": events((4, 3, 1))},
-            [0, 1, 3, 4, 11],
-            [[0, 0], [0, 1], [4, 0], [0, 0], [0, 1]],
-        ),
+        (both, [0, 1, 3, 4, 11], [[0, 0], [0, 1], [4, 0], [0, 0], [0, 1]]),
     ):
         result = schedule(cell, protocol, 12)
         assert result.edges_ms.tolist() == edges
@@ -204,9 +192,8 @@ def test_wrong_protocols(cell, protocol, message):
 
 def test_a_model_that_cannot_be_paced(tmp_path):
     cell = write_cell(tmp_path, "-m.V")
-    with pytest.raises(
-        UserError, match="got the input 'pace', which no equation of the model uses; remove it, the cell"
-    ):
+    sentence = "got the input 'pace', which no equation of the model uses; remove it, the cell"
+    with pytest.raises(UserError, match=sentence):
         schedule(cell, Pacing(10), 1000)
 
 

@@ -11,9 +11,8 @@ from cardioemu.evaluation.report.trace_plots import cell_name, cell_title, plot_
 
 NAMES = ("ICaL", "IK1", "IKr")
 REST = smooth_steps((0, -70), (1500, -70))
-BROKEN = smooth_steps(
-    (0, -80), (10, 20), (30, -75), (50, 30), duration=1500, status="not finite: a state (stopped at 50 ms, state V)"
-)
+STATUS = "not finite: a state (stopped at 50 ms, state V)"
+BROKEN = smooth_steps((0, -80), (10, 20), (30, -75), (50, 30), duration=1500, status=STATUS)
 
 
 def drawn(axis, line=0):
@@ -86,11 +85,9 @@ def test_traces_of_two_lengths_share_the_axis():
 
 
 def test_lines_are_finer_for_many_aps():
-    few, many, early = (LogisticAPs(ups, 40.0, 20_000.0) for ups in ([200], range(100, 20_000, 200), (100, 300)))
-    widths = [
-        axis.lines[0].get_linewidth()
-        for axis in panels(plot_traces([few.trace(), many.trace(), early.trace()], list("abc")))
-    ]
+    few_many_early = ([200], range(100, 20_000, 200), (100, 300))
+    traces = [LogisticAPs(ups, 40.0, 20_000.0).trace() for ups in few_many_early]
+    widths = [axis.lines[0].get_linewidth() for axis in panels(plot_traces(traces, list("abc")))]
     assert widths[0] > widths[1] == widths[2]
 
 
@@ -112,16 +109,9 @@ def test_long_titles_are_wrapped():
         assert file.tell() > 1000
 
 
-def test_names():
-    assert cell_name(np.array([1.0, 0.2, 1.23456]), NAMES) == "IK1 0.2, IKr 1.235"
-    assert cell_name(np.ones(3), NAMES) == "control"
-
-
 ERROR = "test/rmse_mV_mean"
-RUNS = pd.DataFrame(
-    [("32", "100", 3.0), ("32", "50", 4.0), ("64", "50", 2.0), ("64", "100", 1.0), ("64", "200", None)],
-    columns=["model.hidden", "trainer.max_epochs", ERROR],
-)
+SWEPT = [("32", "100", 3.0), ("32", "50", 4.0), ("64", "50", 2.0), ("64", "100", 1.0), ("64", "200", None)]
+RUNS = pd.DataFrame(SWEPT, columns=["model.hidden", "trainer.max_epochs", ERROR])
 
 
 def test_sweeps_are_plotted_over_epochs_with_a_line_for_each_other_setting():
@@ -165,7 +155,8 @@ def test_overlay_thins_long_windows_but_keeps_their_ends():
     assert drawn[[0, -1]].tolist() == time_ms[[0, -1]].tolist()
 
 
-def test_titles_name_what_differs_from_control():
-    names = ("ICaL", "IK1", "IKr")
-    assert cell_title(np.array([1.0, 0.2, 1.0]), names, 1.234) == "IK1 0.2: 1.23 mV"
-    assert cell_title(np.ones(3), names, 0.5) == "control: 0.50 mV"
+def test_names_and_titles_say_what_differs_from_control():
+    assert cell_name(np.array([1.0, 0.2, 1.23456]), NAMES) == "IK1 0.2, IKr 1.235"
+    assert cell_name(np.ones(3), NAMES) == "control"
+    assert cell_title(np.array([1.0, 0.2, 1.0]), NAMES, 1.234) == "IK1 0.2: 1.23 mV"
+    assert cell_title(np.ones(3), NAMES, 0.5) == "control: 0.50 mV"

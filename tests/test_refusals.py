@@ -1,11 +1,14 @@
-"""What cannot work is told before anything runs, wherever it would have come to light."""
+"""What cannot work is refused before anything runs, wherever it would have come to light."""
 
+import inspect
 import re
 import subprocess
+from typing import get_type_hints
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter, ValidationError
 from small_campaign import run
 from small_cells import small_cell
 from tiny_job import JOBS, TINY, run_inside
@@ -14,56 +17,52 @@ from cardioemu import UserError
 from cardioemu.config.build import build
 from cardioemu.config.compose import compose_config, validate_command_line
 from cardioemu.jobs.train import train
+from cardioemu.models import LSTMNetwork
 from cardioemu.settings.train import TrainSettings
 from cardioemu.simulation import Executor, Pacing, design, load_cell, simulate
 from cardioemu.simulation.campaigns import campaign_folder
 from cardioemu.simulation.solvers.rodas import compiler
 from cardioemu.tracking import job_key, provenance
+from cardioemu.training import SOAP, KerasRMSprop
 
-SEARCH = ["sweep=lstm", "trials=2"]
-REFUSED = [
-    ("train", ["schedule=step", "schedule.step_size=0"], "schedule: torch refuses these settings ("),
-    ("train", ["schedule=cosine", "schedule.T_max=0"], "schedule: torch refuses these settings ("),
-    ("train", ["schedule=plateau", "schedule.factor=1.5"], "schedule: torch refuses these settings ("),
-    ("train", ["schedule=constant", "schedule.factor=2"], "schedule: torch refuses these settings ("),
+DDP = ["trainer.devices=2", "trainer.strategy=ddp"]
+WITH_PASSWORD = "tracking.uri: got an address with a user or a password in it"
+TRAIN = [
+    (["schedule=step", "schedule.step_size=0"], "schedule: torch refuses these settings ("),
+    (["schedule=cosine", "schedule.T_max=0"], "schedule: torch refuses these settings ("),
+    (["schedule=plateau", "schedule.factor=1.5"], "schedule: torch refuses these settings ("),
+    (["schedule=constant", "schedule.factor=2"], "schedule: torch refuses these settings ("),
+    (["trainer.devices=2"], "trainer.strategy: got single for 2 processes"),
     (
-        "train",
-        ["experiment=active", "trainer.devices=2", "trainer.strategy=ddp"],
+        ["experiment=active", *DDP],
         "active.rounds: got 1, but active learning runs in one process, not in 2 (trainer.devices times",
     ),
+    (["experiment=steady", "trainer.max_epochs=5"], "trainer.max_epochs: got 5; allowed are multiples of trainer.val"),
     (
-        "train",
         ["experiment=steady", "windowing.start=upstroke"],
         "windowing: got align=interpolated and start=upstroke, but a registered cycle begins at an interpolated AP",
     ),
-    (
-        "train",
-        ["model=registered", "windowing.align=none"],
-        "windowing: got align=none and start=threshold, but a registered",
-    ),
-    ("train", ["active.rounds=1"], "model: active learning needs an ensemble that predicts which cells fire; "),
-    ("train", ["experiment=active", "model.members=1"], "model: active learning needs an ensemble that predicts which"),
-    ("train", ["seed=4294967296"], "seed: got 4294967296; it must be less than 4294967296"),
-    (
-        "train",
-        ["smoothing=true", "milestones=[200]"],
-        "milestones: got [200] with smoothing=true, but only a finished run",
-    ),
-    ("train", ["+model=mlp"], "config: "),
-    (
-        "train",
-        ["model._target_=cardioemu.models"],
-        "model._target_: got 'cardioemu.models', which is no class and no function",
-    ),
-    ("train", ["tracking.database=postgresql://me:hidden@host/db"], "tracking.database: got an address; allowed is"),
-    (
-        "tune",
-        [*SEARCH, "trainer.devices=2", "trainer.strategy=ddp"],
-        "trainer.devices: a search trains each run in one process; set trainer.devices=1 and trainer.nodes=1",
-    ),
-    ("tune", [*SEARCH, "dry_run=true"], "dry_run: a search has none; "),
-    ("tune", [*SEARCH, "resume=somewhere"], "resume: leave it out; the same command resumes a search"),
+    (["model=registered", "windowing.align=none"], "windowing: got align=none and start=threshold, but a registered"),
+    (["active.rounds=1"], "model: active learning needs an ensemble that predicts which cells fire; "),
+    (["experiment=active", "model.members=1"], "model: active learning needs an ensemble that predicts which"),
+    (["seed=4294967296"], "seed: got 4294967296; it must be less than 4294967296"),
+    (["smoothing=true", "milestones=[200]"], "milestones: got [200] with smoothing=true, but only a finished run"),
+    (["+model=mlp"], "config: "),
+    (["model._target_=cardioemu.models"], "model._target_: got 'cardioemu.models', which is no class and no function"),
+    (["tracking.database=postgresql://me:hidden@host/db"], "tracking.database: got an address; allowed is"),
+    (["tracking=server", "tracking.uri=''"], "tracking.uri: got ''; allowed is http://HOST:PORT"),
+    (["tracking=server", "tracking.uri=localhost:5000"], "tracking.uri: got 'localhost:5000'; allowed is http://HOST"),
+    (["tracking=server", "tracking.uri='http://me:hidden@example.org'"], WITH_PASSWORD),
+    (["tracking=server", "tracking.uri='ftp://me:hidden@example.org'"], WITH_PASSWORD),
+    (["tracking=server", "tracking.uri='http://hidden@:5000'"], WITH_PASSWORD),
 ]
+TUNE = [
+    (DDP, "trainer.devices: a search trains each run in one process; set trainer.devices=1 and trainer.nodes=1"),
+    (["dry_run=true"], "dry_run: a search has none; "),
+    (["resume=somewhere"], "resume: leave it out; the same command resumes a search"),
+]
+REFUSED = [("train", *each) for each in TRAIN]
+REFUSED += [("tune", ["sweep=lstm", "trials=2", *arguments], sentence) for arguments, sentence in TUNE]
 
 
 @pytest.mark.parametrize(("program", "arguments", "sentence"), REFUSED)
@@ -74,9 +73,48 @@ def test_settings(program, arguments, sentence):
     assert "hidden" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["constant", "cosine", "step", "exponential", "plateau"])
-def test_every_schedule_as_it_comes_is_taken(name):
-    assert validate_command_line("train", [f"schedule={name}"], False, JOBS["train"])
+@pytest.mark.parametrize(
+    ("script", "arguments", "sentence"),
+    [
+        ("evaluate.py", [], "checkpoint: got null; set checkpoint=RUN_FOLDER/best.ckpt or compare=[A,B]"),
+        ("train.py", ["simulator.duration_ms=1000"], "simulator.duration_ms: got 1000, but a window of 500 ms after "
+         "windowing.settle_ms=1000 needs at least 1449.95; increase it, or shorten the windows"),
+        ("train.py", ["resume=nowhere"], "resume: got nowhere, which is not a run folder (it has no config.yaml)"),
+        ("train.py", ["-m", "resume=nowhere"], "resume: a sweep cannot be resumed; resume its runs one "
+         "by one, or repeat the sweep's command"),
+        ("train.py", ["experiment=active", "active.max_epochs=3", "trainer.validate_every=2"], "active.max_epochs: got "
+         "3; allowed are multiples of trainer.validate_every=2, so that the last epoch is validated"),
+        ("train.py", ["-m", "model.hidden=4,8", *DDP], "trainer.devices: a sweep trains each run in one process; set "
+         "trainer.devices=1 and trainer.nodes=1, or leave out -m"),
+        ("evaluate.py", ["checkpoint=no.ckpt"], "checkpoint: there is no file no.ckpt; give the best.ckpt or last.ckpt "
+         "of a run folder"),
+        ("tune.py", ["-m", "seed=1,2"], "tune: a search takes no -m; describe what it varies by sweep=NAME, a file "
+         "in conf/sweep/"),
+        ("simulate.py", ["solver.rtol=1"], "solver.rtol: got 1; it must be less than or equal to 0.1"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_every_program(script, arguments, sentence, tmp_path):
+    result = run_inside(*arguments, cwd=tmp_path, check=False, script=script)
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", sentence + "\n")
+    assert not list(tmp_path.iterdir())
+
+
+OUTSIDE = {
+    LSTMNetwork: {"samples": [0], "inputs": [0], "hidden": [0]},
+    KerasRMSprop: {"lr": [0.0], "rho": [1.0, -0.1], "epsilon": [0.0]},
+    SOAP: {"lr": [0.0], "beta1": [1.0], "beta2": [-0.1], "every": [0], "warmup": [-1]},
+}
+
+
+@pytest.mark.parametrize("owner", OUTSIDE)
+def test_annotations_of_a_constructor_are_the_schema(owner):
+    hints = get_type_hints(owner.__init__, include_extras=True)
+    for name, values in OUTSIDE[owner].items():
+        schema, default = TypeAdapter(hints[name]), inspect.signature(owner).parameters[name].default
+        assert default is inspect.Parameter.empty or schema.validate_python(default) == default
+        for value in values:
+            with pytest.raises(ValidationError):
+                schema.validate_python(value)
 
 
 def test_a_config_that_is_only_shown(tmp_path):

@@ -17,7 +17,6 @@ from cardioemu.models.targets.registered_cycle import (
 from cardioemu.simulation import design, load_cell, simulate
 from cardioemu.windowing.cycle import CycleRule, registered_cycle_vector
 
-torch.set_num_threads(1)
 SETTLE_MS = 50.0
 LANDMARKS_MS = torch.tensor([[90.0, 160.0, 400.0], [200.0, 300.0, 750.0]], dtype=torch.float64)
 MARKS = slice(NODE_COUNT, NODE_COUNT + 3)
@@ -27,10 +26,9 @@ MARKS = slice(NODE_COUNT, NODE_COUNT + 3)
 def beating():
     """Cells that beat steadily, by their traces and registered rows."""
     traces = simulate(load_cell("akwaboah2021"), design("sobol", n=20), 4000.0, threads=1, transient_ms=20_000.0)
-    found = [
-        (trace, registered_cycle_vector(trace, CycleRule(SETTLE_MS))) for trace in traces if trace.label == "fires"
-    ]
-    found = [(trace, row) for trace, row in found if row is not None]
+    traces = [trace for trace in traces if trace.label == "fires"]
+    rows = [registered_cycle_vector(trace, CycleRule(SETTLE_MS)) for trace in traces]
+    found = [(trace, row) for trace, row in zip(traces, rows, strict=True) if row is not None]
     assert len(found) > 10
     return [trace for trace, _ in found], torch.from_numpy(np.array([row for _, row in found]))
 
@@ -70,12 +68,9 @@ def test_encoded_numbers_are_standard_and_weighted(beating):
     np.testing.assert_allclose(middle, 1 / 3, rtol=1e-4)
     other = torch.randn(2, *numbers.shape, dtype=torch.float64)
     spread = np.linalg.svd(rows[:, :NODE_COUNT] - rows[:, :NODE_COUNT].mean(0))[1][:6]
-    weight = [
-        *np.maximum(spread / spread[0], MIN_COMPONENT_WEIGHT),
-        *[WEIGHTS["landmarks"]] * 3,
-        *[WEIGHTS["gains"]] * 3,
-    ]
-    expected = (((other.numpy() - numbers) * [*weight, WEIGHTS["beats"]]) ** 2).sum(-1)
+    marks = np.repeat([WEIGHTS["landmarks"], WEIGHTS["gains"], WEIGHTS["beats"]], [3, 3, 1])
+    weight = np.concatenate([np.maximum(spread / spread[0], MIN_COMPONENT_WEIGHT), marks])
+    expected = (((other.numpy() - numbers) * weight) ** 2).sum(-1)
     np.testing.assert_allclose(target.squared_error(other, rows), expected, rtol=1e-4)
     assert target.squared_error(target.encode(rows), rows).max() == 0
 
@@ -171,7 +166,7 @@ def test_landmarks_out_of_order_are_put_apart(logarithms, gain, dtype):
     starts_ms = times_ms[0, :: NODE_COUNT - 1]
     cl_ms = starts_ms.diff()
     assert (cl_ms > 2 * EDGE_MS).all()
-    # The knots of a cycle stand in their order, whatever was said.
+    # The knots of a cycle stand in their order, whatever the network predicts.
     knots_ms = times_ms[0, :-1].reshape(-1, NODE_COUNT - 1)[:, [0, 60, 150, 210, 290]] - starts_ms[:-1, None]
     assert (knots_ms.diff() > 0.1).all()
 

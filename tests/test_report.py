@@ -7,20 +7,8 @@ from pathlib import Path
 import pytest
 from browsing import CHROMIUM, chromium, new_page, pictures
 
-SECTIONS = [
-    "errors",
-    "examples-emulator",
-    "distribution",
-    "along",
-    "phases",
-    "biomarkers",
-    "firing",
-    "calibration",
-    "scales",
-    "distance",
-    "worst",
-]
-FIGURES = [name for name in SECTIONS if name not in ("errors", "phases", "worst")]
+FIGURES = ["examples-emulator", "distribution", "along", "biomarkers", "firing", "calibration", "scales", "distance"]
+SECTIONS = ["errors", *FIGURES[:3], "phases", *FIGURES[3:], "worst"]
 # Width on the page, width in the file, and number of colours.
 IMAGE_FACTS = """image => {
     const canvas = document.createElement('canvas')

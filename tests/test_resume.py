@@ -61,11 +61,8 @@ def test_a_killed_run_resumes_as_if_nothing_had_been(job, long, begin, tmp_path)
     assert metrics_of(folder) == metrics_of(long)
     run = run_of(folder, tmp_path)
     assert run.info.status == "FINISHED"
-    assert (
-        run.data.tags["command"]
-        != run.data.tags["resumed.command"]
-        == f"python {ROOT / 'train.py'} resume={folder.relative_to(tmp_path)}"
-    )
+    resumed = f"python {ROOT / 'train.py'} resume={folder.relative_to(tmp_path)}"
+    assert run.data.tags["command"] != run.data.tags["resumed.command"] == resumed
     assert run.info.run_id == (folder / "mlflow_run_id").read_text()
     assert_went_on(tmp_path, run, epochs=200)
     assert list(tmp_path.glob("runs/*/*")) == [folder]
@@ -102,8 +99,8 @@ def test_fewer_epochs_than_are_done_change_nothing(job, tmp_path):
     folder = Path(shutil.copytree(job.folder, tmp_path / "run"))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     refused = run_inside(f"resume={folder}", "trainer.max_epochs=3", cwd=tmp_path, check=False)
-    assert refused.returncode == 2
-    assert refused.stderr == "trainer.max_epochs: got 3, but the run has already finished 4 epochs; give at least 4\n"
+    message = "trainer.max_epochs: got 3, but the run has already finished 4 epochs; give at least 4\n"
+    assert (refused.returncode, refused.stderr) == (2, message)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 

@@ -90,38 +90,15 @@ def test_any_initial_state(cell, values, duration_ms):
 @given(st.integers(0, 7).flatmap(lambda width: tables(ANYTHING, width)), st.sampled_from("ofdl"))
 def test_scales_of_any_kind_and_width(cell, rows, kind):
     array = np.array(rows, dtype=float)
-    if array.shape[1] != 5:
-        kind = "l"  # columns of a DataFrame are found by name: see below
-    table = {"o": lambda: array.astype(object), "f": lambda: array, "l": lambda: rows}.get(
-        kind, lambda: pd.DataFrame(array, columns=SCALED)
-    )()
+    table = {"o": array.astype(object), "f": array}.get(kind, rows)
+    if kind == "d" and array.shape[1] == 5:  # columns of a DataFrame are found by name: see below
+        table = pd.DataFrame(array, columns=SCALED)
     if array.shape[1] == 5 and ((array >= 0) & (array <= 1e6)).all():
         assert len(run(cell, table, 1.0)) == len(rows)
     else:
         cause = r"cell \d has (leak|fast|growth|drive|supply) = " if array.shape[1] == 5 else ""
         with pytest.raises(UserError, match=f"scales: {cause}"):
             run(cell, table, 1.0)
-
-
-@pytest.mark.parametrize(
-    "scales",
-    [
-        "control",
-        [],
-        [[]],
-        [[1, 1, 1, 1, "a"]],
-        [[1, 1, 1, 1, None]],
-        [[1, 1, 1, 1, 1j]],
-        [[1] * 5, [1] * 4],
-        np.ones((2, 2, 5)),
-        np.ones((5, 2)),
-        pd.DataFrame({"ICaL": [1.0], "IKr": [1.0]}),
-    ],
-    ids=repr,
-)
-def test_scales_that_are_no_table(scales):
-    with pytest.raises(UserError, match="scales: "):
-        simulate(AKWABOAH, scales, 1.0)
 
 
 @given(st.sets(st.sampled_from(SCALED)), st.permutations([*SCALED, "other"]))

@@ -1,5 +1,6 @@
-"""The population solver: closed forms, accuracy, arguments; the generated source."""
+"""The population solver: closed forms, accuracy, arguments, memory; the generated source."""
 
+import json
 import os
 import subprocess
 import sys
@@ -142,8 +143,34 @@ def test_progress_and_its_exceptions(cell):
 def test_generated_source_is_the_same_in_every_process():
     code = "from cardioemu.simulation import load_cell; from cardioemu.simulation.solvers.rodas import generate; "
     code += "import sys; sys.stdout.write(generate(load_cell('akwaboah2021')))"
-    texts = [
-        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True)
-        for seed in ("1", "2")
-    ]
-    assert texts[0].stdout.decode() == texts[1].stdout.decode() == generate(load_cell("akwaboah2021"))
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        text = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+        assert text == generate(load_cell("akwaboah2021"))
+
+
+# A process of its own, whose peak is that of the population; a small one before it loads all that it needs.
+POPULATION = """
+import json, resource, sys
+import numpy as np
+from cardioemu.simulation import design, load_cell, simulate
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+cell, scales = load_cell("akwaboah2021"), design("sobol", n=20_000)
+simulate(cell, scales[:100], 500.0)
+before = peak()
+traces = simulate(cell, scales, 500.0)
+recorded = sum(a.nbytes for t in traces for a in (t.step_time_ms, t.step_voltage_mV, t.step_dvdt_mV_per_ms))
+print(json.dumps({"cells": len(traces), "recorded": recorded, "grown": peak() - before}))
+"""
+
+
+@pytest.mark.memory
+def test_memory_is_bounded_by_what_is_recorded():
+    """No cell is stored twice: the solver's steps go into traces while others are still integrated."""
+    result = subprocess.run([sys.executable, "-c", POPULATION], capture_output=True, text=True, check=True)
+    found = json.loads(result.stdout)
+    assert found["recorded"] > 5e7
+    assert found["grown"] < 1.25 * found["recorded"] + 2500 * found["cells"], found

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import brentq
 from scipy.special import expit
-from trace_shapes import LogisticAPs
+from trace_shapes import LogisticAPs, lowest
 
 from cardioemu.evaluation import SampledWindow, cell_errors, summarise_errors, timing_and_shape
 from cardioemu.evaluation.metrics.sampled_window import PHASES
@@ -30,16 +30,18 @@ def evaluate(time_ms, windows, predicted):
 def ap(length=100.0, cycle=600.0, count=3):
     """A window whose first AP starts at time 0, and its shape."""
     shape = LogisticAPs(50 + cycle * np.arange(count), length)
-    ahead = brentq(lambda t: float(shape.V(t)) + 40, 40, 60, xtol=1e-12) - 50
-    return float32(shape.V(TIME_MS + 50 + ahead)), shape
+    return float32(shape.V(TIME_MS + shape.starts_ms[0])), shape
 
 
 def test_biomarkers_of_a_window_are_those_of_the_closed_form():
     window, shape = ap()
     found = biomarkers_of(TIME_MS, window)
-    upstroke = minimize_scalar(lambda t: -shape.dVdt(t), bounds=(45, 55), method="bounded", options={"xatol": 1e-9}).x
-    peak = minimize_scalar(lambda t: -shape.V(t), bounds=(55, 140), method="bounded", options={"xatol": 1e-9}).x
+    upstroke, peak = shape.upstrokes_ms[0], lowest(lambda t: -shape.V(t), 55, 140)
     top, bottom = float(shape.V(peak)), -80.0
+    assert found["peak"] == pytest.approx(top, abs=1e-3)
+    assert found["mdp"] == pytest.approx(bottom, abs=0.01)
+    assert found["amplitude"] == pytest.approx(top - bottom, abs=0.01)
+    assert found["dvdt_max"] == pytest.approx(shape.dVdt(upstroke), rel=0.03)  # two samples in an upstroke of 1 ms
     assert found["cl"] == pytest.approx(600, abs=1e-3)
     for percent in (50, 75, 90):
         level = top - percent / 100 * (top - bottom)
@@ -127,17 +129,6 @@ def test_a_percentage_without_any_cell_is_absent():
     assert not [name for name in result if name.startswith("cl_")]
 
 
-def test_peak_mdp_and_upstroke_are_those_of_the_closed_form():
-    window, shape = ap()
-    found = biomarkers_of(TIME_MS, window)
-    rise = minimize_scalar(lambda t: -shape.dVdt(t), bounds=(45, 55), method="bounded", options={"xatol": 1e-9})
-    top = minimize_scalar(lambda t: -shape.V(t), bounds=(55, 140), method="bounded", options={"xatol": 1e-9})
-    assert found["peak"] == pytest.approx(-top.fun, abs=1e-3)
-    assert found["mdp"] == pytest.approx(-80, abs=0.01)
-    assert found["amplitude"] == pytest.approx(-top.fun + 80, abs=0.01)
-    assert found["dvdt_max"] == pytest.approx(-rise.fun, rel=0.03)  # two samples in an upstroke of 1 ms
-
-
 @given(st.floats(-5, 5), st.floats(0.9, 1.1))
 def test_shift_and_scale_change_voltages_only(shift_mV, factor):
     window = ap()[0]
@@ -152,10 +143,8 @@ def test_shift_and_scale_change_voltages_only(shift_mV, factor):
 
 
 def test_resampling_does_not_change_the_biomarkers():
-    window, finer = ap()[0], np.arange(0, 1500.1, 0.1) - 50
-    shape = ap()[1]
-    ahead = brentq(lambda t: float(shape.V(t)) + 40, 40, 60, xtol=1e-12) - 50
-    fine = biomarkers_of(finer, float32(shape.V(finer + 50 + ahead)))
+    (window, shape), finer = ap(), np.arange(0, 1500.1, 0.1) - 50
+    fine = biomarkers_of(finer, float32(shape.V(finer + shape.starts_ms[0])))
     for name, value in biomarkers_of(TIME_MS, window).items():
         assert fine[name] == pytest.approx(value, rel=0.03 if name == "dvdt_max" else 1e-3)
 
@@ -171,7 +160,7 @@ def phases_at(window, *times_ms):
     return [PHASES[window.phases[int(np.argmin(np.abs(window.time_ms - t)))]] for t in times_ms]
 
 
-def test_phases_by_hand():
+def test_phases_and_landmarks_by_hand():
     window = trapezoid()
     # Half of 100 mV is lost 100 ms after the peak at 6 ms, 90 % 180 ms after it.
     assert phases_at(window, -49, -5, -1, 1, 5) == ["rest", "rest", "rest", "upstroke", "upstroke"]
@@ -179,6 +168,8 @@ def test_phases_by_hand():
     assert phases_at(window, 187, 300, 449) == ["rest"] * 3
     parts = [(window.phases == i).mean() * 500 for i in range(4)]
     assert parts == pytest.approx([314, 6, 100, 80], abs=1)
+    # Down through -40 mV 120 ms after the peak; landmarks are times of the trace, which begins 50 ms before.
+    assert window.landmarks_ms == pytest.approx(np.array([[50, 176]]), abs=0.02)
 
 
 def test_samples_before_the_first_ap_start_belong_to_the_ap_before():
@@ -201,14 +192,9 @@ def test_without_an_ap_all_is_rest():
     assert len(flat.landmarks_ms) == 0
 
 
-def test_landmarks_by_hand():
-    # Down through -40 mV 120 ms after the peak at 6 ms; times are those of the trace, which begins 50 ms before.
-    assert trapezoid().landmarks_ms == pytest.approx(np.array([[50, 176]]), abs=0.02)
-
-
 def test_timing_is_separated_from_shape():
     time_ms, shape = TIME_MS, ap()[1]
-    ahead = brentq(lambda t: float(shape.V(t)) + 40, 40, 60, xtol=1e-12)
+    ahead = shape.starts_ms[0]
     simulated = SampledWindow(time_ms, float32(shape.V(time_ms + ahead)))
     stretched = SampledWindow(time_ms, float32(shape.V(time_ms / 1.02 + ahead)))
     timing_ms, shape_mV = timing_and_shape(simulated, stretched)

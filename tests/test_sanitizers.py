@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from small_cells import small_cell
 from test_neighbours import paced, spontaneous
-from test_operators import EXPRESSIONS
-from test_operators import MORE as NEEDED
+from test_operators import EXPRESSIONS, cell_of_all
 
 from cardioemu.simulation import simulate
 from cardioemu.simulation.solvers import SOLVERS, rodas
@@ -31,13 +30,8 @@ THREADS = 3
 
 def operators(folder):
     """Every operator of Myokit: each in the rate of one cell, all of them in the rate of another."""
-    terms = "".join(f"s{i} = 1\nterm{i} = {e}\n" for i, e in enumerate(EXPRESSIONS))
-    total = " + ".join(f"s{i} * term{i}" for i in range(len(EXPRESSIONS)))
-    rates = {"V": f"({total}) / 100", "x": "-x / 10", "y": "(V / 100 - y) / 20"}
-    scaled = {f"s{i}": f"m.s{i}" for i in range(len(EXPRESSIONS))}
-    cell = small_cell(folder, {"V": -20, "x": 0.5, "y": 1.5}, rates, NEEDED + terms, scaled)
     scales = np.vstack([np.eye(len(EXPRESSIONS)), np.ones(len(EXPRESSIONS))])
-    return cell, scales, 3.0, {"record": ["m.term0", "m.between"]}
+    return cell_of_all(folder, "({}) / 100"), scales, 3.0, {"record": ["m.term0", "m.between"]}
 
 
 def bare(folder):

@@ -18,8 +18,6 @@ from model_book import SCALES, make_book, trace
 from cardioemu import load_emulator
 
 pytestmark = pytest.mark.xdist_group("served_model")  # one server for all
-
-
 PATH, HEADERS = "/invocations", {"Content-Type": "application/json"}
 
 
@@ -85,7 +83,7 @@ def test_the_server_predicts(book, server):
 
 
 @pytest.mark.parametrize(
-    ("inputs", "said"),
+    ("inputs", "message"),
     [
         ("[[1, 1, 1, 1]]", "Shape of input (1, 4) does not match expected shape (-1, 5)"),
         ("[[1, 1, 1, 1, 1, 1]]", "Shape of input (1, 6) does not match expected shape (-1, 5)"),
@@ -100,8 +98,8 @@ def test_the_server_predicts(book, server):
         ("[[1, 1, 1", "Ensure that input is a valid JSON formatted string"),
     ],
 )
-def test_what_the_server_refuses(server, inputs, said):
+def test_what_the_server_refuses(server, inputs, message):
     status, answer = server(f'{{"inputs": {inputs}}}')
     assert status == 400
-    assert said in answer["message"]
+    assert message in answer["message"]
     assert "Traceback" not in json.dumps(answer)

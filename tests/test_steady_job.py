@@ -1,12 +1,13 @@
 """One small job of `experiment=steady` as a user runs it: registered cycles, firing, SOAP; killed and resumed."""
 
+import re
 import signal
 
 import numpy as np
 import pytest
 import torch
 from test_resume import epochs_done, wait_for
-from tiny_job import client, command, metrics_of, run_inside, runs
+from tiny_job import STEADY, client, command, error_message, metrics_of, run_inside, runs
 
 from cardioemu import load_emulator
 from cardioemu.simulation import TraceStore, design
@@ -14,16 +15,7 @@ from cardioemu.traces import Trace
 
 pytestmark = pytest.mark.xdist_group("steady")  # one undisturbed run for all
 
-STEADY = (
-    "experiment=steady",
-    "design.n=48",
-    "simulator.transient_ms=1000",
-    "simulator.duration_ms=2500",
-    "windowing.samples=500",
-    "trainer.validate_every=2",
-    "model.width=16",
-    "optimizer.warmup=5",
-)
+OWN = ("experiment=steady", *STEADY, "optimizer.warmup=5")
 EPOCHS = 100
 
 
@@ -31,14 +23,14 @@ EPOCHS = 100
 def steady(tmp_path_factory):
     """The folder of an undisturbed run."""
     cwd = tmp_path_factory.mktemp("steady")
-    run_inside(*STEADY, f"trainer.max_epochs={EPOCHS}", cwd=cwd)
+    run_inside(*OWN, f"trainer.max_epochs={EPOCHS}", cwd=cwd)
     (folder,) = cwd.glob("runs/*/*")
     return folder
 
 
 def job(steady, *overrides):
     """Arguments of another run on the same data."""
-    return (*STEADY, f"data_dir={steady.parents[2] / 'data'}", *overrides)
+    return (*OWN, f"data_dir={steady.parents[2] / 'data'}", *overrides)
 
 
 def test_run_folder(steady):
@@ -82,10 +74,7 @@ def test_it_is_measured_after_its_own_transient(steady, tmp_path):
     result = run_inside(*where, "design=sobol", "design.n=24", "design.seed=1", cwd=tmp_path, script="evaluate.py")
     assert "24 unseen cells of akwaboah2021 (variant program), 2.5 s each after 1 s: " in result.stdout, result.stderr
     stores = [TraceStore(path) for path in (steady.parents[2] / "data" / "traces").iterdir()]
-    assert sorted((store.metadata["cells"], store.metadata["transient_ms"]) for store in stores) == [
-        (24, 1000),
-        (48, 1000),
-    ]
+    assert {(store.metadata["cells"], store.metadata["transient_ms"]) for store in stores} == {(24, 1000), (48, 1000)}
 
 
 def test_a_killed_run_resumes_as_if_nothing_had_been(steady, begin, tmp_path):
@@ -103,24 +92,9 @@ def test_a_killed_run_resumes_as_if_nothing_had_been(steady, begin, tmp_path):
     assert len(history) <= EPOCHS / 2 + 1  # the epoch that was not yet saved is recorded twice
 
 
-def error_message(result):
-    """The last line of a run that ended with a user error."""
-    assert result.returncode == 2, result.stderr
-    assert "Traceback" not in result.stderr
-    return result.stderr.splitlines()[-1]
-
-
-def test_the_last_epoch_must_be_validated(steady, tmp_path):
-    result = run_inside(*job(steady, "trainer.max_epochs=5"), cwd=tmp_path, check=False)
-    assert error_message(result).startswith(
-        "trainer.max_epochs: got 5; allowed are multiples of trainer.validate_every"
-    )
-    assert not list(tmp_path.glob("runs/*/*/*.ckpt"))
-
-
 def test_a_run_that_diverges_is_a_user_error(steady, tmp_path):
     result = run_inside(*job(steady, "trainer.max_epochs=4", "optimizer.lr=1e30"), cwd=tmp_path, check=False)
-    assert error_message(result).startswith("optimizer.lr: training diverged in epoch 1")
+    assert re.fullmatch(r"optimizer.lr: training diverged in epoch 1 \(train/loss .*; lower it", error_message(result))
     assert [run.info.status for run in runs(tmp_path)] == ["FAILED"]
 
 

@@ -103,9 +103,8 @@ def test_conductances_with_the_same_levels_share_a_table():
 
 @pytest.mark.parametrize("name", ["INa", "g_β", "電流"])
 def test_columns_line_up_on_the_terminal(name):
-    text = summarise_population(
-        cells_of([name, "a_longer_name"], [([i, i], "fires", 1, 400, 100) for i in (0, 1, 2)]), [name, "a_longer_name"]
-    )
+    names, rows = [name, "a_longer_name"], [([i, i], "fires", 1, 400, 100) for i in (0, 1, 2)]
+    text = summarise_population(cells_of(names, rows), names)
 
     def columns(line):
         return sum(2 if unicodedata.east_asian_width(c) == "W" else 1 for c in line)
@@ -148,15 +147,11 @@ def test_bins_may_be_empty():
 
 
 def test_few_are_not_rounded_to_none_nor_most_to_all():
-    rows = [
-        ([a], "fires" if i < fires else "stops", 0, NAN, NAN)
-        for a, fires in ((0, 1), (1, 399), (2, 0))
-        for i in range(400)
-    ]
-    rows += [([3.0], "fires", 0, NAN, NAN)] * 400
-    assert summarise_population(cells_of(["g"], rows), ["g"]).splitlines()[-1].split("g")[1].split() == [
-        "<1", ">99", "0", "100"
-    ]  # fmt: skip
+    rows = []
+    for level, firing in ((0, 1), (1, 399), (2, 0), (3, 400)):
+        rows += [([level], "fires", 0, NAN, NAN)] * firing + [([level], "stops", 0, NAN, NAN)] * (400 - firing)
+    percentages = summarise_population(cells_of(["g"], rows), ["g"]).splitlines()[-1].split("g")[1]
+    assert percentages.split() == ["<1", ">99", "0", "100"]
 
 
 @pytest.mark.parametrize("label", [None, np.nan])

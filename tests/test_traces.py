@@ -84,14 +84,12 @@ def test_trace_that_fails_at_time_0():
     assert trace.label is None
 
 
-def test_stimulus_edge_has_a_left_and_a_right_derivative():
+def test_stimulus_edges_have_a_left_and_a_right_derivative():
     trace = trace_of([0, 10, 10, 12, 14], [-80, -70, -70, -30, -20], [1, 1, 20, 20, 0])
     assert trace.dvdt_mV_per_ms(10) == 20
     assert trace.dvdt_mV_per_ms(10 - 1e-9) == pytest.approx(1, abs=1e-6)
     assert trace.voltage_mV([9, 10, 11]) == pytest.approx([-71, -70, -50])
-
-
-def test_stimulus_edges_at_both_ends():
+    # At both ends of a trace.
     trace = trace_of([0, 0, 10, 10], [-80, -80, -70, -70], [0, 1, 1, 5])
     assert trace.voltage_mV([0, 5, 10]) == pytest.approx([-80, -75, -70])
     assert trace.dvdt_mV_per_ms([0, 5, 10]) == pytest.approx([1, 1, 5])
@@ -116,11 +114,9 @@ def test_duration_and_status_must_agree_with_the_steps():
         smooth_steps((0, -80), (20, -80), duration=100)
     with pytest.raises(ValueError, match="must ascend from 0 to 10 ms, got 0 to 20"):
         smooth_steps((0, -80), (20, -80), duration=10, status="failed")
-    with pytest.raises(ValueError, match="one step or more"):
+    with pytest.raises(ValueError, match="one step or more of time, value and slope are needed"):
         trace_of([], [], [], duration=10, status="failed")
-
-
-def test_last_step_may_miss_the_duration_by_rounding():
+    # But the last step may miss the duration by rounding.
     trace = smooth_steps((0, -80), (100 - 1e-10, -60), duration=100)
     assert trace.voltage_mV(100) == pytest.approx(-60)
 

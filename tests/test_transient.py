@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_campaign import DURATION, FAILING, SCALES, SOLVER
+from small_campaign import DURATION, FAILING, SCALES, run
 from small_cells import small_cell
 from trace_shapes import dyadic_steps, recording_of, smooth_steps, trace_of
 
 from cardioemu.common.errors import UserError
-from cardioemu.simulation import CampaignSpec, CellSettings, Pacing, campaign, design, load_cell, simulate
+from cardioemu.simulation import CellSettings, Pacing, design, load_cell, simulate
 
 
 @given(dyadic_steps(), st.floats(0, 1), st.floats(0, 1))
@@ -20,9 +20,8 @@ def test_trimming_keeps_the_curve(steps, begin, where):
     assert rest.duration_ms == trace.duration_ms - from_ms
     time_ms = where * rest.duration_ms
     # Trimming makes the first cubic anew, from values in float32.
-    assert rest.voltage_mV(time_ms) == pytest.approx(
-        trace.voltage_mV(min(from_ms + time_ms, trace.duration_ms)), abs=1e-3
-    )
+    expected_mV = trace.voltage_mV(min(from_ms + time_ms, trace.duration_ms))
+    assert rest.voltage_mV(time_ms) == pytest.approx(expected_mV, abs=1e-3)
 
 
 def test_trimming_at_a_step_keeps_the_steps():
@@ -31,9 +30,7 @@ def test_trimming_at_a_step_keeps_the_steps():
     assert rest.step_time_ms.tolist() == [0, 2, 6]
     assert rest.step_value.tolist() == [1, 5, 2]
     assert rest.step_slope.tolist() == [2, 3, 4]
-
-
-def test_trimming_at_a_jump_begins_on_its_right():
+    # At a jump it begins on its right.
     stimulus = recording_of([0, 10, 10, 12, 12, 20], [0, 0, -52, -50, 0, 0], [0, 0, 1, 1, 0, 0])
     assert stimulus.trim_before(10).step_value.tolist() == [-52, -50, 0, 0]
 
@@ -45,16 +42,13 @@ def test_starts_are_counted_from_the_new_beginning():
     assert rest.starts_ms == pytest.approx([trace.starts_ms[1] - 400])
     assert (rest.aps_before_start, rest.trim_before(300).aps_before_start) == (1, 2)
     assert rest.trim_before(300).label == "stops"
+    assert smooth_steps((0, -80), (500, -60), (900, -80)).trim_before(600).label == "quiescent"
 
 
 def test_a_cell_that_failed_earlier_keeps_its_last_step():
     rest = trace_of([0, 1, 2], [0, 1, 5], [1, 1, 1], duration=10, status="not finite").trim_before(6)
     assert (rest.step_time_ms.tolist(), rest.step_value.tolist()) == ([0], [5])
     assert (rest.duration_ms, rest.status, rest.label) == (4, "not finite", None)
-
-
-def test_a_cell_that_never_fired_is_quiescent():
-    assert smooth_steps((0, -80), (500, -60), (900, -80)).trim_before(600).label == "quiescent"
 
 
 def test_time_outside():
@@ -86,11 +80,12 @@ def test_pacing_begins_with_the_transient(tmp_path):
 def test_wrong_transient(transient_ms):
     with pytest.raises(UserError, match="transient_ms: got"):
         simulate(load_cell("akwaboah2021"), np.ones(5), 10, transient_ms=transient_ms)
+    with pytest.raises(ValueError, match="transient_ms"):
+        CellSettings("akwaboah2021", 10.0, transient_ms=transient_ms)
 
 
 def test_a_campaign_stores_the_trace_after_the_transient(cell, tmp_path, small_shards):
-    store = campaign(CampaignSpec(cell, SCALES, DURATION - 600, SOLVER, tmp_path, transient_ms=600))
-    whole = campaign(CampaignSpec(cell, SCALES, DURATION, SOLVER, tmp_path))
+    store, whole = run(cell, tmp_path, duration_ms=DURATION - 600, transient_ms=600), run(cell, tmp_path)
     assert store.key != whole.key
     assert store.duration_ms == DURATION - 600
     assert store.metadata["transient_ms"] == 600
@@ -102,11 +97,6 @@ def test_a_campaign_stores_the_trace_after_the_transient(cell, tmp_path, small_s
         assert found.aps_before_start + len(found.starts_ms) == len(expected.starts_ms)
         assert found.label == expected.label
     assert store.trace(FAILING).status.startswith(whole.trace(FAILING).status.partition(" at")[0])
-
-
-def test_the_setting_is_validated():
-    with pytest.raises(ValueError, match="transient_ms"):
-        CellSettings("akwaboah2021", 10.0, transient_ms=-1.0)
 
 
 @pytest.mark.parametrize(("transient_ms", "duration_ms"), [(3192.3, 5000.0), (1100.0, 1000.7)])

@@ -116,14 +116,14 @@ def test_settings_are_overrides():
     assert trial_overrides({"a.b": True, "c": 1e-05, "d": "x"}) == ["a.b=true", "c=1e-05", "d=x"]
 
 
-def told(job, cwd):
+def search_arguments(job, cwd):
     arguments = [o for o in share_data(job, cwd) if not o.startswith("model.hidden")]
     return (*arguments, "sweep=lstm", "trials=8", "workers=2", "trainer.max_epochs=6", "warmup_epochs=2")
 
 
 def test_a_search_that_is_killed_and_resumed(job, begin, tmp_path):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # nobody reads it
-    process = begin(command(*told(job, tmp_path), script="tune.py"), tmp_path, **quiet)
+    process = begin(command(*search_arguments(job, tmp_path), script="tune.py"), tmp_path, **quiet)
     until = time.monotonic() + 300
     while len([*tmp_path.glob("runs/sweeps/*/trial-*/metrics.json")]) < 4:
         assert process.poll() is None
@@ -134,7 +134,7 @@ def test_a_search_that_is_killed_and_resumed(job, begin, tmp_path):
         one.kill()
     process.wait()
 
-    result = run_cli(*told(job, tmp_path), cwd=tmp_path, script="tune.py")
+    result = run_cli(*search_arguments(job, tmp_path), cwd=tmp_path, script="tune.py")
     (folder,) = tmp_path.glob("runs/sweeps/*")
     assert {path.name for path in folder.glob("trial-*")} == {f"trial-{number}" for number in range(8)}
     parent, *children = runs(tmp_path)
@@ -152,13 +152,13 @@ def test_a_search_that_is_killed_and_resumed(job, begin, tmp_path):
     assert {"runs.csv", "best.txt"} <= {file.path for file in client(tmp_path).list_artifacts(parent.info.run_id)}
 
     # Nothing is left to do: the same command prints the same.
-    again = run_cli(*told(job, tmp_path), cwd=tmp_path, script="tune.py")
+    again = run_cli(*search_arguments(job, tmp_path), cwd=tmp_path, script="tune.py")
     assert again.stdout.splitlines()[-1] == line
     assert len(runs(tmp_path)) == 9
 
 
 def test_a_search_that_is_stopped(job, begin, tmp_path):
-    process = begin(command(*told(job, tmp_path), "trainer.patience=5000", script="tune.py"), tmp_path)
+    process = begin(command(*search_arguments(job, tmp_path), "trainer.patience=5000", script="tune.py"), tmp_path)
     until = time.monotonic() + 300
     while not [*tmp_path.glob("runs/sweeps/*/trial-*/metrics.json")]:
         assert process.poll() is None

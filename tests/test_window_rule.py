@@ -14,6 +14,7 @@ from trace_shapes import LogisticAPs
 from cardioemu.windowing import WindowRule, find_positions
 from cardioemu.windowing.positions import aligned_positions, consecutive_positions, select_positions
 
+TEN = {"length_ms": 5.0, "samples": 10}
 STARTS = np.array([100.0, 600.0, 1100.0, 1600.0, 2100.0])
 
 
@@ -27,17 +28,10 @@ def test_the_config_has_the_defaults():
     assert config == {field.name: field.default for field in fields(WindowRule)}
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"length_ms": 500.0, "samples": 10000},
-        {"length_ms": 500.0, "interval_ms": 0.05},
-        {"samples": 10000, "interval_ms": 0.05},
-        {"length_ms": 500.0, "samples": 10000, "interval_ms": 0.05},
-    ],
-)
-def test_two_of_three_determine_the_third(given):
-    complete = WindowRule(**given)
+@pytest.mark.parametrize("left_out", ["interval_ms", "samples", "length_ms", None])
+def test_two_of_three_determine_the_third(left_out):
+    three = {"length_ms": 500.0, "samples": 10000, "interval_ms": 0.05}
+    complete = WindowRule(**{name: value for name, value in three.items() if name != left_out})
     assert (complete.length_ms, complete.samples, complete.interval_ms) == (500.0, 10000, 0.05)
     assert complete.time_ms.shape == (10000,)
     assert complete.time_ms[[0, 1000, -1]] == pytest.approx([-50, 0, 449.95], abs=1e-10)
@@ -56,20 +50,13 @@ def test_samples_of_a_resampled_and_trimmed_window():
     [
         ({}, "windowing: set two of length_ms, samples and interval_ms"),
         ({"samples": 10}, "windowing: set two of length_ms, samples and interval_ms"),
-        (
-            {"length_ms": 500.0, "samples": 100, "interval_ms": 4.0},
-            r"windowing: length_ms 500 is not samples x interval_ms = 100 x 4; change one of them, or set it to null",
-        ),
         ({"length_ms": 500.0, "interval_ms": 3.0}, r"length_ms 500 is not samples x interval_ms = 167 x 3"),
         ({"length_ms": 1.0, "interval_ms": 1.0}, r"windowing.interval_ms: got 1, but a window needs two samples"),
         ({"length_ms": "cycle"}, r"windowing: with length_ms=cycle set samples"),
         ({"length_ms": "cycle", "samples": 10, "interval_ms": 1.0}, r"windowing: with length_ms=cycle set samples"),
         ({"length_ms": "cycle", "samples": 10, "align": "sample"}, r"windowing.align: got sample"),
-        (
-            {"length_ms": 5.0, "samples": 10, "trim": 5},
-            r"trim: got 5, which leaves 0 of 10 samples; at most 4 is allowed",
-        ),
-        ({"length_ms": 5.0, "samples": 10, "resample_to": 7, "trim": 3}, r"windowing.trim: got 3, which leaves 1 of 7"),
+        (TEN | {"trim": 5}, "trim: got 5, which leaves 0 of 10 samples; at most 4 is allowed"),
+        (TEN | {"resample_to": 7, "trim": 3}, r"windowing.trim: got 3, which leaves 1 of 7"),
     ],
 )
 def test_settings_that_contradict_each_other(given, sentence):
@@ -146,12 +133,10 @@ def test_consecutive_windows(length, settle, duration, begin):
         ("spread", 1, [0]),
         ("spread", 2, [0, 3]),
         ("spread", 3, [0, 1, 3]),
-        ("spread", 9, [0, 1, 2, 3]),
         ("first", 2, [0, 1]),
-        ("first", 9, [0, 1, 2, 3]),
         ("last", 1, [3]),
         ("last", 3, [1, 2, 3]),
-        ("last", 9, [0, 1, 2, 3]),
+        *((choose, 9, [0, 1, 2, 3]) for choose in ("spread", "first", "last")),
     ],
 )
 def test_which_of_four_are_selected(choose, count, expected):
@@ -184,21 +169,15 @@ def test_positions_are_selected_from_those_that_fit():
     for changes in ({}, {"start": "upstroke"}, {"align": "none"}, {"align": "sample"}):
         window_rule = rule(count=2, choose="last", settle=0.0, **changes)
         starts_ms = trace.upstrokes_ms if "start" in changes else trace.starts_ms
-        fitting = (
-            consecutive_positions(1900.0, window_rule)
-            if changes.get("align") == "none"
-            else aligned_positions(starts_ms, 1900.0, window_rule)
-        )
+        fitting = aligned_positions(starts_ms, 1900.0, window_rule)
+        if changes.get("align") == "none":
+            fitting = consecutive_positions(1900.0, window_rule)
         positions = find_positions(trace, window_rule)
         assert positions.begin_ms.tolist() == fitting.begin_ms[-2:].tolist()
         assert positions.length_ms.tolist() == [301, 301]
 
 
-@given(
-    st.lists(st.floats(0, 5000), max_size=20, unique=True).map(sorted),
-    st.floats(0, 2000),
-    st.floats(0, 100),
-)
+@given(st.lists(st.floats(0, 5000), max_size=20, unique=True).map(sorted), st.floats(0, 2000), st.floats(0, 100))
 def test_windows_are_inside_the_trace(starts, settle, offset):
     positions = aligned_positions(np.array(starts, dtype=float), 5000.0, rule(offset=offset, settle=settle))
     fitting = [s for s in starts if s >= settle and s - offset >= 0 and s - offset + 300 <= 5000]

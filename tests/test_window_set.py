@@ -10,13 +10,13 @@ from importlib import import_module
 
 import numpy as np
 import pytest
-from small_campaign import DURATION, MANY, SOLVER, wait_for
+from small_campaign import MANY, run, wait_for
 from tiny_job import JOBS, RULE, environment
 
 from cardioemu import UserError
 from cardioemu.comparison.measure import ERROR_COLUMNS
 from cardioemu.config.compose import validate_command_line
-from cardioemu.simulation import CampaignSpec, SolverSettings, campaign, design, load_cell
+from cardioemu.simulation import design, load_cell
 from cardioemu.windowing import COLUMNS, WindowRule, build_window_set, check_column_names, extract_windows
 
 build_set = import_module("cardioemu.windowing.build_set")
@@ -26,7 +26,7 @@ SMALL_RULE = WindowRule(length_ms=50.0, samples=100, count=2, offset_ms=10.0, se
 @pytest.fixture
 def store(cell, small_shards, tmp_path):
     """Traces in six shards."""
-    return campaign(CampaignSpec(cell, MANY[::7], DURATION, SOLVER, tmp_path / "traces"))
+    return run(cell, tmp_path / "traces", MANY[::7])
 
 
 def times(folder):
@@ -64,11 +64,12 @@ def test_windows_come_in_the_order_asked_for(windows):
     windows.prefetch(twice, numbers)
     where = np.concatenate([np.arange(len(rows)), np.arange(len(rows))[::-1]])
     np.testing.assert_array_equal(windows.read_windows(twice, numbers), everything[where, numbers])
+    none = np.empty(0, int)
+    assert windows.read_windows(none, none).shape == (0, everything.shape[2])
 
 
 def test_a_window_set_is_extracted_once(traces, tmp_path):
-    first = build_window_set(traces, RULE, tmp_path)
-    before = times(tmp_path)
+    first, before = build_window_set(traces, RULE, tmp_path), times(tmp_path)
     again = build_window_set(traces, RULE, tmp_path)
     assert times(tmp_path) == before
     assert again.key == first.key
@@ -98,10 +99,8 @@ def test_what_another_process_extracted_meanwhile_is_not_extracted_again(store, 
 @pytest.mark.parametrize("fault", ["no table", "torn", "no windows", "no header"])
 def test_only_incomplete_and_missing_shards_are_extracted_again(store, tmp_path, fault):
     first = build_window_set(store, SMALL_RULE, tmp_path)
-    rows = np.flatnonzero(first.windowed)
-    windows = first.windows(rows)
-    before = times(first.folder)
-    shard = sorted((first.folder / "windows").iterdir())[2]
+    rows, before = np.flatnonzero(first.windowed), times(first.folder)
+    windows, shard = first.windows(rows), sorted((first.folder / "windows").iterdir())[2]
     if fault == "no table":
         (first.folder / "cells" / f"{shard.stem}.parquet").unlink()
     elif fault == "no windows":
@@ -150,7 +149,7 @@ if __name__ == "__main__":
 
 
 def test_a_killed_extraction_is_completed(cell, small_shards, begin, tmp_path):
-    store = campaign(CampaignSpec(cell, MANY, DURATION, SOLVER, tmp_path / "traces"))
+    store = run(cell, tmp_path / "traces", MANY)
     assert len(store.shards) == 40
     script = tmp_path / "extract.py"
     script.write_text(SCRIPT)
@@ -165,9 +164,8 @@ def test_a_killed_extraction_is_completed(cell, small_shards, begin, tmp_path):
     subprocess.run(arguments, env=environment(), check=True, stderr=subprocess.DEVNULL)
     assert before.items() <= times(tmp_path / "windows").items()
     rule = replace(SMALL_RULE, samples=20000, interval_ms=None)
-    found = build_window_set(store, rule, tmp_path / "windows")
+    found, expected = build_window_set(store, rule, tmp_path / "windows"), extract_one_by_one(store, rule)
     rows = np.flatnonzero(found.windowed)
-    expected = extract_one_by_one(store, rule)
     np.testing.assert_array_equal(found.windows(rows), [expected[row].windows for row in rows])
     assert not list(tmp_path.glob("windows/*/*/.*.tmp"))
 
@@ -183,8 +181,7 @@ def test_insufficient_disk_space_is_an_error_before_anything_is_written(store, t
 
 
 def test_a_damaged_table_is_an_error(store, tmp_path):
-    first = build_window_set(store, SMALL_RULE, tmp_path)
-    table = next((first.folder / "cells").iterdir())
+    table = next((build_window_set(store, SMALL_RULE, tmp_path).folder / "cells").iterdir())
     table.write_bytes(b"PAR1 not really")
     with pytest.raises(UserError, match=r"cells is damaged \(.*\); delete .* and re-run the command"):
         build_window_set(store, SMALL_RULE, tmp_path)
@@ -224,9 +221,7 @@ def test_every_field_of_the_rule_changes_the_key(traces, windows, tmp_path):
 
 
 def test_traces_and_version_change_the_key(traces, windows, tmp_path, monkeypatch):
-    other = campaign(
-        CampaignSpec(load_cell("akwaboah2021"), design("sobol", n=4), 2500.0, SolverSettings(threads=1), tmp_path)
-    )
+    other = run(load_cell("akwaboah2021"), tmp_path, design("sobol", n=4))
     assert build_window_set(other, RULE, tmp_path).key != windows.key
     monkeypatch.setattr(build_set, "VERSION", -1)
     assert build_window_set(traces, RULE, tmp_path).key != windows.key
@@ -235,18 +230,13 @@ def test_traces_and_version_change_the_key(traces, windows, tmp_path, monkeypatc
 def test_shards_without_a_firing_cell(cell, small_shards, tmp_path):
     """The table of such a shard, here the first, has the columns of the others."""
     silent, firing = np.array([[0.0, 0.0], [0.1, 0.0], [0.2, 0.0]]), MANY[::20]
-    store = campaign(CampaignSpec(cell, np.concatenate([silent, firing]), DURATION, SOLVER, tmp_path / "traces"))
+    store = run(cell, tmp_path / "traces", np.concatenate([silent, firing]))
     found = build_window_set(store, SMALL_RULE, tmp_path / "windows")
     assert found.cells["outcome"].tolist()[:3] == ["stops"] * 3
     assert found.windowed[3:].all()
     assert [len(begin) for begin in found.cells["begin_ms"]] == [0] * 3 + [2] * 4
     again = build_window_set(store, SMALL_RULE, tmp_path / "windows")
     np.testing.assert_array_equal(again.windows(np.arange(3, 7)), found.windows(np.arange(3, 7)))
-
-
-def test_no_cells_are_an_empty_batch(windows):
-    none = np.empty(0, int)
-    assert windows.read_windows(none, none).shape == (0, windows.windows(np.flatnonzero(windows.windowed)[:1]).shape[2])
 
 
 def test_a_conductance_with_the_name_of_another_column():

@@ -9,6 +9,7 @@ import sys
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from unittest import mock
@@ -19,24 +20,12 @@ from mlflow import MlflowClient
 
 from cardioemu.data import SplitRule
 from cardioemu.emulator import Specification
-from cardioemu.settings.evaluate import EvaluateSettings
-from cardioemu.settings.simulate import SimulateSettings
-from cardioemu.settings.sync import SyncSettings
-from cardioemu.settings.train import TrainSettings
-from cardioemu.settings.tune import TuneSettings
-from cardioemu.settings.ui import UiSettings
 from cardioemu.windowing import WindowRule
 
 ROOT = Path(__file__).parent.parent
 # Program -> what its config is checked against.
-JOBS = {
-    "train": TrainSettings,
-    "simulate": SimulateSettings,
-    "evaluate": EvaluateSettings,
-    "tune": TuneSettings,
-    "sync": SyncSettings,
-    "ui": UiSettings,
-}
+PROGRAMS = ("train", "simulate", "evaluate", "tune", "sync", "ui")
+JOBS = {name: getattr(import_module(f"cardioemu.settings.{name}"), f"{name.title()}Settings") for name in PROGRAMS}
 TINY = (
     "design=sobol",
     "design.n=24",
@@ -44,6 +33,11 @@ TINY = (
     "windowing.samples=200",
     "windowing.settle_ms=500",
     "model.hidden=8",
+)
+# Sizes of a small run of `experiment=steady`, or of another one that is built on it.
+STEADY = (
+    *("design.n=48", "simulator.transient_ms=1000", "simulator.duration_ms=2500"),
+    *("windowing.samples=500", "trainer.validate_every=2", "model.width=16"),
 )
 RULE = WindowRule(length_ms=500.0, samples=200, count=3, offset_ms=50.0, settle_ms=500.0)
 SPLIT = SplitRule(validation=0.15, test=0.15, duplicates="keep", batch_size=8, seed=0)
@@ -108,6 +102,13 @@ def run_inside(*arguments, cwd, check=True, script="train.py", env=None):
     return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
+def error_message(result):
+    """The last line of a program that ended with a user error."""
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr.splitlines()[-1]
+
+
 def command(*arguments, script="train.py"):
     return [sys.executable, str(ROOT / script), *arguments]
 
@@ -123,6 +124,10 @@ def client(cwd):
 def runs(cwd):
     found = client(cwd)
     return found.search_runs([e.experiment_id for e in found.search_experiments()], order_by=["start_time"])
+
+
+def children_of(parent, all_runs):
+    return [run for run in all_runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
 
 
 def metrics_of(folder):
@@ -144,7 +149,7 @@ def run_of(folder, cwd):
 
 
 def evaluate(job, cwd, *arguments, check=True):
-    """Evaluates the tiny job's emulator on its own design, unless told otherwise."""
+    """Evaluates the tiny job's emulator on its own design, unless arguments say otherwise."""
     put_database(job, cwd)
     own = (f"checkpoint={job.folder / 'best.ckpt'}", "design=sobol", "design.n=24", f"data_dir={job.cwd / 'data'}")
     return run_inside(*own, *arguments, cwd=cwd, check=check, script="evaluate.py")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit
 
 from cardioemu.traces import Recording, Trace
@@ -38,6 +38,11 @@ def smooth_steps(*corners, duration=None, status="ok"):
 def s_inverse(fraction):
     """The fraction of the time after which a smooth step has risen by this fraction."""
     return brentq(lambda u: 3 * u**2 - 2 * u**3 - fraction, 0, 1, xtol=1e-14)
+
+
+def lowest(function, low, high):
+    """The argument between two bounds at which a function is smallest."""
+    return minimize_scalar(function, bounds=(low, high), method="bounded", options={"xatol": 1e-9}).x
 
 
 @st.composite
@@ -74,6 +79,16 @@ class LogisticAPs:
         t = np.asarray(t, dtype=float)[..., None]
         on, off = expit((t - self.ups) / self.rise_ms), expit((t - self.downs) / self.fall_ms)
         return self.height * (on * (1 - on) / self.rise_ms - off * (1 - off) / self.fall_ms).sum(-1)
+
+    @property
+    def starts_ms(self):
+        """Where V rises through -40 mV."""
+        return np.array([brentq(lambda t: float(self.V(t)) + 40, up - 10, up + 10, xtol=1e-12) for up in self.ups])
+
+    @property
+    def upstrokes_ms(self):
+        """Where V rises fastest."""
+        return np.array([lowest(lambda t: -float(self.dVdt(t)), up - 1, up + 1) for up in self.ups])
 
     def trace(self):
         fine = (self.ups[:, None] + np.arange(-20, 20, 0.1)).ravel()
