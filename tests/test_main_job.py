@@ -93,7 +93,7 @@ def test_what_mlflow_holds(job):
     assert datasets.keys() == {"traces", "windows"}
     for name, dataset in datasets.items():
         assert (job.cwd / "data" / name / Path(json.loads(dataset.source)["uri"]).name).is_dir()
-        assert json.loads(dataset.source)["uri"].endswith(f"-{dataset.digest}")
+        assert json.loads(dataset.source)["uri"].rpartition("/")[2].rpartition("-")[2] == dataset.digest
     assert json.loads(datasets["windows"].profile)["cells.train"] == 8
     assert "cells.windowed" in json.loads(datasets["windows"].profile)
     assert len(run.outputs.model_outputs) == 1
