@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
+from browsing import chromium
 from hypothesis import settings
 from small_campaign import DURATION, files_of, finish, logged, oscillator, run, start
 from tiny_job import RULE, SPLIT, TINY, environment, evaluate, metrics_of, run_inside
@@ -122,6 +123,12 @@ def kill(process):
         for one in [*psutil.Process(process.pid).children(recursive=True), process]:
             with suppress(psutil.NoSuchProcess):
                 one.kill()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -144,6 +144,37 @@ def test_same_name_in_two_components(tmp_path):
     assert derivatives == pytest.approx({"a.n": -0.3, "V": -18, "m.n": 0.07})
 
 
+def test_seconds_and_volts_become_ms_and_mV(tmp_path):
+    usual = (
+        "[[model]]\nm.V = -80\nm.n = 0.1\n[engine]\ntime = 0 [ms] in [ms] bind time\n[m]\ng = 0.05 [1/ms] in [1/ms]\n"
+    )
+    usual += "dot(V) = -g * n * (V - 20 [mV]) in [mV] label membrane_potential\n"
+    usual += "dot(n) = (1 / (1 + exp(-(V + 40 [mV]) / 8 [mV])) + 0.1 - n) / 5 [ms]\n"
+    other = usual.replace("0 [ms] in [ms]", "0 [s] in [s]").replace("0.05 [1/ms] in [1/ms]", "50 [1/s] in [1/s]")
+    other = other.replace("5 [ms]", "0.005 [s]").replace("20 [mV]", "0.02 [V]").replace("40 [mV]", "0.04 [V]")
+    other = other.replace("8 [mV]", "0.008 [V]").replace("in [mV]", "in [V]").replace("m.V = -80", "m.V = -0.08")
+    traces = []
+    for name, text in (("usual", usual), ("other", other)):
+        (tmp_path / f"{name}.mmt").write_text(text)
+        cell = load_cell(tmp_path / f"{name}.mmt", scaled={"g": "m.g"})
+        assert cell.initial_state == pytest.approx([-80, 0.1])
+        traces.append(simulate(cell, [0.8], 100.0, rtol=1e-8)[0])
+    t = np.linspace(0, 100, 1001)
+    assert np.ptp(traces[0].voltage_mV(t)) > 70
+    np.testing.assert_allclose(traces[1].voltage_mV(t), traces[0].voltage_mV(t), atol=1e-4)
+
+
+def test_cellml(tmp_path):
+    exact = small_cell(tmp_path, START, RELAXES, "g = 0.05", {"g": "m.g"})
+    myokit.formats.exporter("cellml").model(str(tmp_path / "small.cellml"), myokit.load_model(tmp_path / "small.mmt"))
+    cell = load_cell(tmp_path / "small.cellml", scaled={"g": "m.g"})
+    state = np.array([-33.0, 0.6])
+    assert sorted(cell.states) == ["V", "n"]
+    order = [cell.states.index(name) for name in exact.states]
+    ours = cell.derivatives(state[np.argsort(order)], [0.7])[order]
+    np.testing.assert_allclose(ours, exact.derivatives(state, [0.7]), rtol=1e-14)
+
+
 def test_component_named_variant_without_a_choice_is_no_variant(tmp_path):
     text = mmt(START, RELAXES, "g = variant.size") + "[variant]\nsize = 1\n"
     (tmp_path / "v.mmt").write_text(text)

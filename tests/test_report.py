@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browsing import CHROMIUM, chromium, new_page, pictures
+from browsing import CHROMIUM, new_page, pictures
 
 FIGURES = ["examples-emulator", "distribution", "along", "biomarkers", "firing", "calibration", "scales", "distance"]
 SECTIONS = ["errors", *FIGURES[:3], "phases", *FIGURES[3:], "worst"]
@@ -31,12 +31,6 @@ pytestmark = [
 def page_file(evaluation, tmp_path_factory):
     # The file must be readable without its folder.
     return Path(shutil.copy(evaluation.folder / "report.html", tmp_path_factory.mktemp("mailed")))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 def test_every_section_is_visible(browser, page_file, data, tmp_path):

@@ -11,7 +11,18 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from browsing import CHROMIUM, chromium, new_page, pictures
+from browsing import (
+    BARS,
+    CHROMIUM,
+    DRAWN,
+    by_row,
+    chart,
+    column,
+    compared_metric,
+    new_page,
+    pictures,
+    run_names,
+)
 from mlflow_server import free_port, wait_until_up
 from playwright.sync_api import expect
 from tiny_job import ROOT, client, environment, run_inside, runs, share_data
@@ -21,14 +32,8 @@ SETTINGS = ("trainer.max_epochs", "model.hidden")
 SWEPT = ("trainer.max_epochs=2,3", "model.hidden=8,16")
 PARENT = f"sweep {' '.join(SWEPT)}"
 CHILDREN = [f"model.hidden={hidden},trainer.max_epochs={epochs}" for epochs in EPOCHS for hidden in HIDDEN]
-# MLflow opens its assistant beside the first page that a browser sees, over a third of the table.
-NO_ASSISTANT = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
 CURVE = "Overview/val_rmse_mV"
 METRICS = ("val/rmse_mV_best", "test/rmse_mV_mean", "test/rmse_mV_median", "test/rmse_mV_p95", "test/rmse_mV_max")
-# What a chart shows by the name of the run: steps and values of a curve, or the value of a bar.
-DRAWN = "plot => Object.fromEntries(plot.data.map(line => [line.name, line.x.map((step, i) => [step, line.y[i]])]))"
-BARS = "plot => Object.fromEntries(plot.data[0].y.map((name, i) => [name, plot.data[0].x[i]]))"
-NUMBERED = "cells => cells.map(cell => [cell.closest('[role=row]').getAttribute('row-index'), cell.innerText])"
 
 pytestmark = [
     pytest.mark.browser,
@@ -68,15 +73,9 @@ def address(sweep, tmp_path_factory):
         process.wait()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
 @pytest.fixture
 def page(browser):
-    with new_page(browser, NO_ASSISTANT) as found:
+    with new_page(browser) as found:
         yield found
 
 
@@ -90,21 +89,6 @@ def picture(page, tmp_path):
         page.screenshot(path=folder / f"{name}.png", animations="disabled")
 
     return keep
-
-
-def column(page, name):
-    """The cells of a column of the table of runs, below its head."""
-    return page.locator(f'[role=gridcell][col-id="{name}"]')
-
-
-def by_row(page, name):
-    """The texts of a column from top to bottom."""
-    expect(column(page, name)).to_have_count(len(CHILDREN))
-    return [text for _, text in sorted(column(page, name).evaluate_all(NUMBERED), key=lambda cell: int(cell[0]))]
-
-
-def run_names(page):
-    return page.locator('[role=gridcell] a[href*="/runs/"]')
 
 
 def run_page(address, run, tab=""):
@@ -122,19 +106,18 @@ def test_table_of_runs(sweep, address, page, picture):
     page.goto(address)
     expect(run_names(page)).to_have_count(len(CHILDREN))
     columns = {**{f"params.`{name}`": name for name in SETTINGS}, **{f"metrics.`{name}`": name for name in METRICS}}
-    for column, name in columns.items():
-        header = page.locator(f'.ag-header-cell[col-id="{column}"]')
+    for key, name in columns.items():
+        header = page.locator(f'.ag-header-cell[col-id="{key}"]')
         expect(header).to_have_text(name)
         expect(header).to_be_in_viewport(ratio=1)
     picture("runs")
     best_first = sorted(sweep.children, key=lambda run: run.data.metrics["test/rmse_mV_mean"])
-    assert [text.splitlines()[-1] for text in run_names(page).all_inner_texts()] == [
-        r.info.run_name for r in best_first
-    ]
+    names = [text.splitlines()[-1] for text in run_names(page).all_inner_texts()]
+    assert names == [run.info.run_name for run in best_first]
     for name in SETTINGS:
-        assert by_row(page, f"params.`{name}`") == [run.data.params[name] for run in best_first]
+        assert by_row(page, f"params.`{name}`", len(CHILDREN)) == [run.data.params[name] for run in best_first]
     for name in METRICS:
-        shown = [float(text) for text in by_row(page, f"metrics.`{name}`")]
+        shown = [float(text) for text in by_row(page, f"metrics.`{name}`", len(CHILDREN))]
         assert shown == pytest.approx([run.data.metrics[name] for run in best_first])
 
 
@@ -183,18 +166,6 @@ def test_comparison(sweep, address, page, picture):
     picture("comparison")
 
 
-def compared_metric(page, name):
-    """The texts of one of the last rows of the metrics of a comparison; names and values stand in two grids."""
-    page.get_by_role("button", name="Metrics", exact=True).scroll_into_view_if_needed()
-    values = page.get_by_role("grid").last
-    # The names follow the values one scroll event late.
-    values.evaluate("grid => { grid.scrollTop = grid.scrollHeight; requestAnimationFrame(() => grid.scrollTop -= 1) }")
-    link = page.get_by_role("link", name=name, exact=True)
-    expect(link).to_be_in_viewport()
-    top = link.locator("..").evaluate("cell => cell.style.top")
-    return values.locator(f'[style*=" top: {top};"]').all_inner_texts()
-
-
 def test_charts(sweep, address, page, picture):
     """Curves of many points, and single values as bars."""
     page.set_viewport_size({"width": 1400, "height": 1130})
@@ -210,10 +181,6 @@ def test_charts(sweep, address, page, picture):
         expect(chart(page, name).locator(".barlayer .point")).to_have_count(len(CHILDREN))
         found = chart(page, name).locator(".js-plotly-plot").evaluate(BARS)
         assert found == {run.info.run_id: run.data.metrics[name] for run in sweep.children}
-
-
-def chart(page, name):
-    return page.get_by_test_id("experiment-view-compare-runs-card").filter(has=page.get_by_title(name, exact=True))
 
 
 def history(sweep, run, name):
