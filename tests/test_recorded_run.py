@@ -155,7 +155,7 @@ def test_a_finished_job_that_a_sweep_takes_over_has_its_name_there(tmp_path):
 
 def test_a_run_of_a_process_that_is_gone_ends_at_its_last_metric(tmp_path):
     client, experiment = Sqlite(experiment="e", database=tmp_path / "mlflow.db", artifacts=tmp_path).connect()
-    tags = {"process.host": socket.gethostname(), "process": f"{socket.gethostname()} 1 -1"}
+    tags = {"process.host": socket.gethostname(), "process": f"{socket.gethostname()} 1 -9"}
     run_ids = [client.create_run(experiment, start_time=1000, tags=tags).info.run_id for _ in range(2)]
     for key, time_ms, step in (("a", 2000, 0), ("a", 4000, 1), ("b", 3000, 0)):
         client.log_metric(run_ids[0], key, 1.0, time_ms, step)
