@@ -124,7 +124,8 @@ def test_a_server_that_is_killed_while_a_run_trains(server, team, begin, tmp_pat
 
     # Nothing is lost while it is down, and all is there once it is back.
     failed = run_cli("tracking.uri=" + server.uri, cwd=tmp_path, check=False, script="sync.py")
-    assert "does not answer" in error_message(failed)
+    assert failed.returncode == 2
+    assert "does not answer" in failed.stderr
     server.start()
     sent = run_cli("tracking.uri=" + server.uri, team[-1], cwd=tmp_path, script="sync.py")
     assert sent.stdout.splitlines()[-1] == f"sent {waiting} records of 1 run"
