@@ -127,6 +127,13 @@ def test_a_single_flipped_bit_is_found_and_the_previous_one_used(folder, capsys)
     assert whole(folder / LAST) == 3
 
 
+def test_a_file_of_no_training_is_found_and_the_previous_one_used(folder, capsys):
+    torch.save({"epoch": 2}, folder / LAST)
+    assert find_resume_checkpoint(folder) == folder / PREVIOUS
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"checkpoint: {folder / LAST} was not written by a training, since it has no state_dict")
+
+
 def test_a_kill_between_the_two_renames(folder):
     (folder / LAST).rename(folder / PREVIOUS)
     assert find_resume_checkpoint(folder) == folder / PREVIOUS

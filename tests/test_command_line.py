@@ -78,6 +78,12 @@ def test_a_config_folder_of_the_users_own(run, tmp_path, monkeypatch):
     assert (status, "seven" in errors) == (2, True)
     status, _, errors = run(*arguments, "--config-dir", "nowhere")
     assert (status, errors) == (2, "--config-dir: got nowhere, which is not a folder\n")
+    (tmp_path / "mine" / "design" / "broken.yaml").write_text("n: [\n")
+    status, _, errors = run("simulate", "design=broken", "--config-dir=mine")
+    assert (status, errors.count("\n"), "broken.yaml" in errors) == (2, 1, True)
+    for line in ("design=seven --config-dir mine --cfg job", "--cfg job design=seven --config-dir=mine"):
+        status, out, errors = run("simulate", *line.split())
+        assert (status, "'n': 7\n" in out) == (0, True), errors
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
@@ -86,7 +92,12 @@ def test_ui_without_runs_or_port(run, tmp_path, monkeypatch):
     status, _, errors = run("ui")
     assert status == 2
     assert errors.startswith("database: got mlflow.db, which does not exist; run cardioemu train first")
-    (tmp_path / "mlflow.db").touch()
+    (tmp_path / "mlflow.db").write_text("runs")
+    assert run("ui")[::2] == (
+        2,
+        "database: got mlflow.db, which is not an SQLite database; give the mlflow.db of your runs\n",
+    )
+    (tmp_path / "mlflow.db").write_bytes(b"")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         sentence = f"port: got {port}, which is in use; set another, as in port={port + 1}\n"

@@ -69,8 +69,15 @@ def test_an_evaluation_on_the_old_traces(old):
 
 
 def test_records_that_wait_are_sent(old):
-    result = run_inside("tracking=sqlite", "runs_dir=runs_unsent", cwd=old.folder, script="sync.py")
-    assert result.returncode == 0, result.stderr
+    """Those of another run are damaged, which keeps no others back."""
+    damaged = old.folder / "runs_unsent" / "damaged" / "unsent"
+    damaged.mkdir(parents=True)
+    (damaged / "calls.jsonl").write_text('["end", {}]')
+    (damaged / "sent").write_text("x")
+    result = run_inside("tracking=sqlite", "runs_dir=runs_unsent", cwd=old.folder, script="sync.py", check=False)
+    assert result.returncode == 2, result.stderr
+    assert "runs_unsent/damaged: its records cannot be sent (invalid literal" in result.stderr
+    assert result.stdout.splitlines()[-1].endswith("records of 1 run")
     (run,) = runs(old.folder)
     assert (run.info.run_name, run.info.status) == (old.unsent["name"], old.unsent["status"])
     assert run.data.metrics == pytest.approx(old.unsent["metrics"])

@@ -80,6 +80,7 @@ def test_settings(program, arguments, sentence):
         ("train.py", ["simulator.duration_ms=1000"], "simulator.duration_ms: got 1000, but a window of 500 ms after "
          "windowing.settle_ms=1000 needs at least 1449.95; increase it, or shorten the windows"),
         ("train.py", ["resume=nowhere"], "resume: got nowhere, which is not a run folder (it has no config.yaml)"),
+        ("train.py", ["resume="], "resume: got nothing, which is not a run folder (it has no config.yaml)"),
         ("train.py", ["-m", "resume=nowhere"], "resume: a sweep cannot be resumed; resume its runs one "
          "by one, or repeat the sweep's command"),
         ("train.py", ["experiment=active", "active.max_epochs=3", "trainer.validate_every=2"], "active.max_epochs: got "

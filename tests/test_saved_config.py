@@ -35,11 +35,23 @@ def test_what_a_begun_run_may_change(begun):
     assert (settings.tracking.database, settings.tracking.run_name) == (Path("other.db"), "other")
 
 
-@pytest.mark.parametrize("override", ["model.hidden=3", "seed=1", "trainer.max_epoch=9", "trainer=gpu", "design.n=3"])
+@pytest.mark.parametrize("override", ["model.hidden=3", "seed=1", "trainer=gpu", "design.n=3"])
 def test_what_a_begun_run_may_not_change(begun, override):
     address = re.escape(override.partition("=")[0])
     with pytest.raises(UserError, match=rf"^{address}: cannot be changed on resume; only single settings under"):
         open_run_to_resume(str(begun), [override])
+
+
+def test_a_setting_that_is_none(begun):
+    with pytest.raises(UserError, match=r"^trainer.max_epoch: there is no such setting; .*config.yaml has all"):
+        open_run_to_resume(str(begun), ["trainer.max_epoch=9"])
+
+
+@pytest.mark.parametrize("content", [b"", b"- a", b"model: [", b"\xff\xfe", b"a: ${b"], ids=str)
+def test_a_damaged_config(begun, content):
+    (begun / "config.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"^resume: .*config.yaml is not the config of a run \(.*\); restore the file"):
+        open_run_to_resume(str(begun), [])
 
 
 @pytest.mark.parametrize("override", ["tracking.run_name=[a", "trainer.max_epochs=${nothing}"])

@@ -11,13 +11,14 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from cardioemu.common.errors import UserError, first_line
 from cardioemu.config.build import build
 from cardioemu.config.overrides import expand_sweep, parse, raw_text, unknown_overrides
 
 VERSION_BASE = "1.3"
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError)  # Hydra raises all of them
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)  # Hydra raises all of them
 CONF = Path(__file__).parent.parent / "conf"
 
 
@@ -54,7 +55,7 @@ def validate_command_line(name: str, overrides: Sequence[str], sweep: bool, sche
     except UserError:
         raise
     except COMPOSITION_ERRORS as error:
-        sentences = [f"config: {first_line(error)}"]
+        sentences = [_describe(error)]
     try:
         with _open_conf():
             unknown = unknown_overrides(name, parsed)
@@ -62,8 +63,13 @@ def validate_command_line(name: str, overrides: Sequence[str], sweep: bool, sche
             sentences = [*unknown.values()]
             _build_jobs(name, [o for o in parsed if raw_text(o) not in unknown], sweep, schema)
     except COMPOSITION_ERRORS as error:
-        sentences += str(error).splitlines() if isinstance(error, UserError) else [f"config: {first_line(error)}"]
+        sentences += str(error).splitlines() if isinstance(error, UserError) else [_describe(error)]
     raise UserError("\n".join(dict.fromkeys(sentences)))
+
+
+def _describe(error: Exception) -> str:
+    text = " ".join(str(error).split()) if isinstance(error, YAMLError) else first_line(error)  # which names the file
+    return f"config: {text}"
 
 
 def _build_jobs(name: str, parsed: Sequence[Override], sweep: bool, schema: type) -> list[Job]:

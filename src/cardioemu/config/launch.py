@@ -55,10 +55,10 @@ def launch(name: str, run: Run, schema: type[Any], *, sweep: Sweep | None = None
     try:
         sys.argv[1:] = _config_dir_as_override(sys.argv[1:])
         arguments = get_args_parser().parse_args()
-        run_folder = next((o.partition("=")[2] for o in arguments.overrides if o.startswith("resume=")), "")
+        run_folder = dict(o.partition("=")[::2] for o in arguments.overrides).get("resume", "null")
         if arguments.cfg or arguments.info or arguments.help or arguments.hydra_help:
             _run_under_hydra(name, run, schema)
-        elif can_resume and run_folder not in ("", "null"):
+        elif can_resume and run_folder != "null":
             _resume(run_folder, arguments.overrides, arguments.multirun, run, schema)
         elif arguments.multirun:
             _sweep(name, arguments.overrides, run, schema, sweep)
@@ -83,13 +83,17 @@ def _config_dir_as_override(arguments: Sequence[str]) -> list[str]:
         return others
     if not known.config_dir.is_dir():
         raise UserError(f"--config-dir: got {known.config_dir}, which is not a folder")
-    return [*others, f"{SEARCH_PATH}=[file://{known.config_dir.resolve()}]"]
+    # Next to the other overrides: Hydra's parser refuses overrides that an option separates.
+    place = next((i for i, text in enumerate(others) if "=" in text and not text.startswith("-")), len(others))
+    return [*others[:place], f"{SEARCH_PATH}=[file://{known.config_dir.resolve()}]", *others[place:]]
 
 
 def _resume(folder: str, overrides: Sequence[str], multirun: bool, run: Run, schema: type) -> None:
     if multirun:
         raise UserError("resume: a sweep cannot be resumed; resume its runs one by one, or repeat the sweep's command")
-    config, path = open_run_to_resume(folder, [o for o in overrides if not o.startswith("resume=")])
+    # The saved config is complete: --config-dir adds nothing to it.
+    changes = [o for o in overrides if not o.startswith(("resume=", f"{SEARCH_PATH}="))]
+    config, path = open_run_to_resume(folder, changes)
     run(build(config, schema), config, path)
 
 

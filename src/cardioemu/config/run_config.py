@@ -32,11 +32,21 @@ def save_run_config(config: DictConfig, folder: Path) -> None:
 
 
 def load_run_config(folder: Path) -> DictConfig:
-    """Return the config of a run folder; names of earlier versions are replaced by the present ones."""
-    saved = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
-    config = OmegaConf.create(update_config(saved))
-    assert isinstance(config, DictConfig)
-    return config
+    """Return the config of a run folder; names of earlier versions are replaced by the present ones.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        saved = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+        if not saved or not isinstance(saved, dict):
+            raise ValueError("it has no settings")
+        return OmegaConf.create(update_config(saved))
+    except (OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
+        raise UserError(
+            f"resume: {folder / CONFIG} is not the config of a run ({first_line(error)}); restore the file, or start a "
+            "new run in another folder"
+        ) from error
 
 
 def check_same_run(config: DictConfig, folder: Path) -> None:
@@ -71,12 +81,15 @@ def open_run_to_resume(folder: str, overrides: Sequence[str]) -> tuple[DictConfi
     """
     path = Path(folder) / CONFIG
     if not path.is_file():
-        raise UserError(f"resume: got {folder}, which is not a run folder (it has no {CONFIG})")
+        raise UserError(f"resume: got {folder or 'nothing'}, which is not a run folder (it has no {CONFIG})")
     config = load_run_config(path.parent)
     for override in overrides:
         address = override.partition("=")[0]
         node = OmegaConf.select(config, address, default=config)
-        if address.split(".")[0] not in CHANGEABLE or isinstance(node, DictConfig):
+        changeable = address.split(".")[0] in CHANGEABLE
+        if changeable and node is config:
+            raise UserError(f"{address}: there is no such setting; {path} has all settings")
+        if not changeable or isinstance(node, DictConfig):
             raise UserError(
                 f"{address}: cannot be changed on resume; only single settings under {', '.join(CHANGEABLE)} can"
             )

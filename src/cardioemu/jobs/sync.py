@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from cardioemu.common.errors import UserError
+from cardioemu.common.errors import UserError, first_line
 from cardioemu.common.text import plural
 from cardioemu.config.launch import launch
 from cardioemu.runtime.progress import log_message, progress_bar
@@ -32,8 +32,12 @@ def sync(settings: SyncSettings, config: DictConfig, folder: Path) -> None:
                 records, sweep = settings.tracking.sync(pending)
                 sent += records
                 sweeps.add(sweep)
-            except UserError as error:
-                log_message(str(error))
+            except Exception as error:  # of damaged records too, which must not keep those of other runs back
+                log_message(
+                    str(error)
+                    if isinstance(error, UserError)
+                    else f"{pending}: its records cannot be sent ({first_line(error)})"
+                )
                 failed += 1
             bar.update()
     for sweep_folder in (settings.runs_dir / SWEEPS).glob("*"):

@@ -19,6 +19,7 @@ from cardioemu.common.metric_names import TEST_METRIC, VALIDATION_METRIC
 from cardioemu.tracking.failures import FAILURES
 
 HOST = "127.0.0.1"
+SQLITE = b"SQLite format 3\0"  # the first bytes of its files
 METRICS = (f"{VALIDATION_METRIC}_best", TEST_METRIC, "test/rmse_mV_median", "test/rmse_mV_p95", "test/rmse_mV_max")
 RUNS, NAME = "runs", "settings and errors"  # key and name of the view of all runs
 RUN_NAME = "attributes.`Run Name`"
@@ -66,13 +67,18 @@ def serve_ui(database: Path, port: int) -> None:
     """Serve MLflow's user interface to this machine only, until Ctrl-C.
 
     Raises:
-        UserError: the database does not exist, or the port is in use.
+        UserError: the database does not exist or is none of SQLite, or the port is in use.
     """
     if not database.is_file():
         raise UserError(
             f"database: got {database}, which does not exist; run cardioemu train first, change to the folder of the "
             "runs, or set database=FILE"
         )
+    with database.open("rb") as file:
+        if file.read(len(SQLITE)) not in (b"", SQLITE):
+            raise UserError(
+                f"database: got {database}, which is not an SQLite database; give the mlflow.db of your runs"
+            )
     with socket.socket() as probe:
         if probe.connect_ex((HOST, port)) == 0:
             raise UserError(f"port: got {port}, which is in use; set another, as in port={port + 1}")

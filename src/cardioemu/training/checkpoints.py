@@ -17,6 +17,7 @@ from cardioemu.runtime.machine import format_bytes, free_disk
 from cardioemu.runtime.progress import log_message
 
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
+TRAINING_KEYS = ("epoch", "state_dict", "optimizer_states", "pytorch-lightning_version")  # needed to resume
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -87,7 +88,10 @@ def _newest(folder: Path) -> tuple[Path | None, int, list[str]]:
     for path in (folder / LAST, folder / PREVIOUS):
         if path.exists():
             try:
-                return path, read_checkpoint(path)["epoch"] + 1, damages
+                content = read_checkpoint(path)
+                if missing := [key for key in TRAINING_KEYS if key not in content]:
+                    raise UserError(f"checkpoint: {path} was not written by a training, since it has no {missing[0]}")
+                return path, content["epoch"] + 1, damages
             except UserError as error:
                 damages.append(str(error))
     if damages:
