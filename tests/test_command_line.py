@@ -81,6 +81,8 @@ def test_a_config_folder_of_the_users_own(run, tmp_path, monkeypatch):
     (tmp_path / "mine" / "design" / "broken.yaml").write_text("n: [\n")
     status, _, errors = run("simulate", "design=broken", "--config-dir=mine")
     assert (status, errors.count("\n"), "broken.yaml" in errors) == (2, 1, True)
+    status, _, errors = run("simulate", "design=broken", "--config-dir=mine", "--cfg", "job")
+    assert (status, errors.count("\n"), "broken.yaml" in errors) == (2, 1, True)
     for line in ("design=seven --config-dir mine --cfg job", "--cfg job design=seven --config-dir=mine"):
         status, out, errors = run("simulate", *line.split())
         assert (status, "'n': 7\n" in out) == (0, True), errors

@@ -71,7 +71,7 @@ def test_fine_samples_of_a_smooth_curve_are_near_those_of_scipy():
 
 
 @pytest.mark.parametrize("interval_ms", [WIDE, FINE])
-def test_a_parabola_is_met_whatever_the_nodes(interval_ms):
+def test_a_parabola_is_met_at_any_spacing_of_the_nodes(interval_ms):
     time_ms, _ = nodes()
     samples = int(60 / interval_ms)
     expected = 3 - 2 * (BEGIN_MS + interval_ms * np.arange(samples)) ** 2

@@ -166,12 +166,12 @@ def test_landmarks_out_of_order_are_put_apart(logarithms, gain, dtype):
     starts_ms = times_ms[0, :: NODE_COUNT - 1]
     cl_ms = starts_ms.diff()
     assert (cl_ms > 2 * EDGE_MS).all()
-    # The knots of a cycle stand in their order, whatever the network predicts.
+    # The knots of a cycle are in ascending order for any prediction of the network.
     knots_ms = times_ms[0, :-1].reshape(-1, NODE_COUNT - 1)[:, [0, 60, 150, 210, 290]] - starts_ms[:-1, None]
     assert (knots_ms.diff() > 0.1).all()
 
 
-def test_nothing_is_nan_whatever_the_network_says(beating):
+def test_nothing_is_nan_for_any_prediction(beating):
     target = target_of(beating[1])
     numbers = 3 * torch.randn(200, target.size, generator=torch.Generator().manual_seed(0))
     assert target(numbers).isfinite().all()

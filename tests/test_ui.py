@@ -59,7 +59,7 @@ def address(sweep, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ui")
     port = free_port()
     options = (f"BIN={Path(sys.executable).parent}", f"DATABASE={sweep.cwd / 'mlflow.db'}", f"PORT={port}")
-    # The environment is there already, whatever the age of its files.
+    # The environment exists already; make would rebuild it if its files looked old.
     command = ["make", "-f", str(ROOT / "Makefile"), "-o", ".venv/.ready", "ui", *options]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(

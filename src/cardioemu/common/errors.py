@@ -55,7 +55,7 @@ def format_validation_error(details: Any, address: str) -> str:
 
 
 def construct(target: Any, arguments: Mapping[str, Any], address: str) -> Any:
-    """Call a constructor with arguments that come from the user, who writes the object's address.
+    """Call a constructor with arguments that come from the user, who knows the object by its address in the config.
 
     Raises:
         UserError: pydantic, or the constructor itself, refuses the arguments.

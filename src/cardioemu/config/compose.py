@@ -55,7 +55,7 @@ def validate_command_line(name: str, overrides: Sequence[str], sweep: bool, sche
     except UserError:
         raise
     except COMPOSITION_ERRORS as error:
-        sentences = [_describe(error)]
+        sentences = [describe_config_error(error)]
     try:
         with _open_conf():
             unknown = unknown_overrides(name, parsed)
@@ -63,13 +63,16 @@ def validate_command_line(name: str, overrides: Sequence[str], sweep: bool, sche
             sentences = [*unknown.values()]
             _build_jobs(name, [o for o in parsed if raw_text(o) not in unknown], sweep, schema)
     except COMPOSITION_ERRORS as error:
-        sentences += str(error).splitlines() if isinstance(error, UserError) else [_describe(error)]
+        sentences += describe_config_error(error).splitlines()
     raise UserError("\n".join(dict.fromkeys(sentences)))
 
 
-def _describe(error: Exception) -> str:
-    text = " ".join(str(error).split()) if isinstance(error, YAMLError) else first_line(error)  # which names the file
-    return f"config: {text}"
+def describe_config_error(error: Exception) -> str:
+    """Return the sentences of a UserError, or one sentence on what Hydra, OmegaConf or YAML refuses."""
+    if isinstance(error, UserError):
+        return str(error)
+    # The lines after the first of YAML's message name the file.
+    return f"config: {' '.join(str(error).split()) if isinstance(error, YAMLError) else first_line(error)}"
 
 
 def _build_jobs(name: str, parsed: Sequence[Override], sweep: bool, schema: type) -> list[Job]:

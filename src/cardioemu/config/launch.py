@@ -16,10 +16,11 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from cardioemu.common.errors import UserError, first_line
+from cardioemu.common.errors import UserError
 from cardioemu.config.build import build
-from cardioemu.config.compose import CONF, VERSION_BASE, validate_command_line
+from cardioemu.config.compose import CONF, VERSION_BASE, describe_config_error, validate_command_line
 from cardioemu.config.overrides import SEARCH_PATH, parallel_jobs
 from cardioemu.config.run_config import open_run_to_resume
 from cardioemu.runtime.machine import available_cores, rank
@@ -66,8 +67,8 @@ def launch(name: str, run: Run, schema: type[Any], *, sweep: Sweep | None = None
             (job,) = validate_command_line(name, arguments.overrides, False, schema)
             with _remove_if_empty(job.folder):
                 run(job.settings, job.config, job.folder)
-    except (UserError, HydraException, OmegaConfBaseException) as error:  # the last two of --cfg and --info
-        print(error if isinstance(error, UserError) else f"config: {first_line(error)}", file=sys.stderr)
+    except (UserError, HydraException, OmegaConfBaseException, YAMLError) as error:  # the last three of --cfg, --info
+        print(describe_config_error(error), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
         print(str(error) or "stopped", file=sys.stderr)

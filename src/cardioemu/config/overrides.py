@@ -80,7 +80,8 @@ def unknown_overrides(name: str, overrides: Sequence[Override]) -> dict[str, str
     problems, chosen, groups = {}, list(search_path), set()
     for o in overrides:
         known = loader.get_group_options(o.key_or_group, config_name=name, overrides=search_path)
-        groups.update([o.key_or_group] if known else [])
+        if known:
+            groups.add(o.key_or_group)
         if known and not o.is_delete():
             values = [*o.sweep_iterator()] if o.is_sweep_override() else [o.value()]
             unknown = [value for value in values if value not in known]

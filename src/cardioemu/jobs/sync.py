@@ -33,11 +33,8 @@ def sync(settings: SyncSettings, config: DictConfig, folder: Path) -> None:
                 sent += records
                 sweeps.add(sweep)
             except Exception as error:  # of damaged records too, which must not keep those of other runs back
-                log_message(
-                    str(error)
-                    if isinstance(error, UserError)
-                    else f"{pending}: its records cannot be sent ({first_line(error)})"
-                )
+                known = isinstance(error, UserError)
+                log_message(str(error) if known else f"{pending}: its records cannot be sent ({first_line(error)})")
                 failed += 1
             bar.update()
     for sweep_folder in (settings.runs_dir / SWEEPS).glob("*"):

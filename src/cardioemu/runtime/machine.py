@@ -3,7 +3,6 @@
 import os
 import shutil
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -90,23 +89,27 @@ def format_bytes(size: float | int) -> str:
     return f"{gb:.0f} GB" if gb >= 100 else f"{gb:.3g} GB"
 
 
-def _free_in_groups() -> Iterator[int]:
-    """Yield the free bytes under each memory limit of this process's control groups (Linux, versions 1 and 2)."""
+def _free_in_groups() -> list[int]:
+    """Return the free bytes under each memory limit of this process's control groups (Linux, versions 1 and 2)."""
+    free = []
     lines = GROUPS_OF_PROCESS.read_text(encoding="utf-8").splitlines() if GROUPS_OF_PROCESS.exists() else []
     for line in lines:
         _, controllers, name = line.split(":", 2)
         if controllers == "":
-            root, files, cache_entry = GROUPS, ("memory.max", "memory.current"), "file"
+            root, files = GROUPS, ("memory.max", "memory.current", "file")
         elif "memory" in controllers.split(","):
-            root, files = GROUPS / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
-            cache_entry = "total_cache"
+            root, files = GROUPS / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache")
         else:
             continue
         group = root / name.lstrip("/")
-        for folder in [group, *group.parents]:
-            if folder.is_relative_to(root):
-                with suppress(OSError, KeyError, ValueError):  # no such file, or "max"
-                    limit, usage = (int((folder / file).read_text(encoding="utf-8")) for file in files)
-                    statistics = (folder / "memory.stat").read_text(encoding="utf-8").split()
-                    cache = dict(zip(statistics[::2], statistics[1::2], strict=True))[cache_entry]
-                    yield max(limit - usage + int(cache), 0)
+        free += [_free_in_group(folder, *files) for folder in [group, *group.parents] if folder.is_relative_to(root)]
+    return [size for size in free if size is not None]
+
+
+def _free_in_group(folder: Path, limit_file: str, usage_file: str, cache_entry: str) -> int | None:
+    try:
+        limit, usage = (int((folder / name).read_text(encoding="utf-8")) for name in (limit_file, usage_file))
+        statistics = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
+        return max(limit - usage + int(statistics[cache_entry]), 0)
+    except (OSError, KeyError, ValueError):  # no such file, or "max"
+        return None

@@ -67,7 +67,7 @@ def serve_ui(database: Path, port: int) -> None:
     """Serve MLflow's user interface to this machine only, until Ctrl-C.
 
     Raises:
-        UserError: the database does not exist or is none of SQLite, or the port is in use.
+        UserError: the file does not exist or is not an SQLite database, or the port is in use.
     """
     if not database.is_file():
         raise UserError(
